@@ -1,0 +1,1 @@
+"""The shop's tests: `python3 -m tests.junit` runs them and writes test-results/junit.xml."""
