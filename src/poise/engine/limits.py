@@ -1,0 +1,16 @@
+"""The loop's named limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONFLICT_RETRIES: Final = 5  # decide again at once, so often; then after CONFLICT_PAUSE_S
+CONFLICT_PAUSE_S: Final = 1.0
+INTENT_ATTEMPTS: Final = 10
+INTENT_CONCURRENCY: Final = 16
+INTENT_BATCH: Final = 100
+RESYNC_S: Final = 30.0
+LEASE_TTL_S: Final = 15.0
+LEASE_RENEW_S: Final = 5.0
+VERDICT_MAX_AGE_S: Final = 30.0
+FAULT_PAUSE_S: Final = 2.0

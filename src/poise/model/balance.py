@@ -1,0 +1,115 @@
+"""Budget, verdict and override: how fast a team may go."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from poise.model.delivery import ChangeClass
+
+
+class Burn(Struct, frozen=True, kw_only=True):
+    """A burn rate over one window; None where nothing was measured (never NaN)."""
+
+    window_s: float
+    rate: float | None
+    coverage_ratio: float
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """An objective's error budget now; key as the objective's. Written by budget.
+
+    ``good`` and ``bad`` are sums of counter deltas over the window. ``left_ratio`` is 1 minus bad over
+    allowed, where allowed is (1 - target) x period events (the larger of counted and projected in
+    bootstrap); below 0 when overspent. ``coverage_ratio`` is measured time over the window, counted
+    from ``since``.
+    """
+
+    service: str
+    objective: str
+    target_ratio: float
+    window_s: float
+    good: float
+    bad: float
+    allowed: float
+    left_ratio: float
+    burns: tuple[Burn, ...]
+    coverage_ratio: float
+    bootstrap: bool
+    since: datetime
+    measured_at: datetime | None
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/objective``."""
+        return f"{self.service}/{self.objective}"
+
+
+class VerdictKind(StrEnum):
+    """What the gate says. Unknown data is never a go."""
+
+    GO = "go"
+    SLOW = "slow"
+    HOLD = "hold"
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """Why, as a rule's name, one sentence, and the numbers behind it."""
+
+    rule: str
+    text: str
+    numbers: dict[str, Any] = {}
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The gate's answer to one ask; key ``<rollout key>/ask/<n>``; immutable. Written by gate.
+
+    ``max_weight_percent`` caps this step so that even if every canary request failed it would cost at
+    most the policy's share of the budget left. ``inputs`` re-derive the verdict byte for byte.
+    """
+
+    kind: VerdictKind
+    service: str
+    digest: str
+    step: int
+    weight_percent: int
+    max_weight_percent: int
+    change_class: ChangeClass
+    bake_factor: float
+    steps_percent: tuple[int, ...]
+    reasons: tuple[Reason, ...]
+    until: datetime | None
+    at: datetime
+    override: int | None = None
+    inputs: dict[str, Any] = {}
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as one plain sentence."""
+        return f"{self.kind.value}: {'; '.join(reason.text for reason in self.reasons)}"
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    """A person's decision against the gate; key ``project/environment/service/n``. Written by gate.
+
+    ``signature`` is an HMAC by the installation's key over the other fields, so the store cannot be
+    edited to grant one.
+    """
+
+    service: str
+    n: int
+    by: str
+    reason: str
+    at: datetime
+    expires_at: datetime
+    signature: str
+    digest: str | None = None
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/n``, zero-padded."""
+        return f"{self.service}/{self.n:06d}"

@@ -1,0 +1,288 @@
+"""Change, run, release, rollout: how a commit reaches users."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from poise.model.service import Service
+
+
+class ChangeClass(StrEnum):
+    """What a change is for; the policy treats each differently and a rollback is always allowed."""
+
+    FEATURE = "feature"
+    FIX = "fix"
+    SECURITY = "security"
+    ROLLBACK = "rollback"
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A pushed commit; key ``project/commit``. Written by source."""
+
+    project: str
+    commit: str
+    branch: str
+    summary: str
+    author: str
+    committed_at: datetime
+    pushed_by: str
+    pushed_at: datetime
+    change_class: ChangeClass
+    trusted: bool = True
+
+    @property
+    def key(self) -> str:
+        """``project/commit``."""
+        return f"{self.project}/{self.commit}"
+
+
+class RunState(StrEnum):
+    """The state of a run, a job or a step. ``failure`` is the user's fault, ``error`` is ours."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    SKIPPED = "skipped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will not change again."""
+        return self not in (RunState.QUEUED, RunState.RUNNING)
+
+
+class StepRun(Struct, frozen=True, kw_only=True):
+    """One step of a job: what it runs and how it ended."""
+
+    name: str
+    run: str | None = None
+    uses: str | None = None
+    env: dict[str, str] = {}
+    working_directory: str = "."
+    timeout_s: float = 21_600.0
+    state: RunState = RunState.QUEUED
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class JobRun(Struct, frozen=True, kw_only=True):
+    """One job: its steps in order, after the jobs it needs."""
+
+    id: str
+    needs: tuple[str, ...] = ()
+    steps: tuple[StepRun, ...] = ()
+    timeout_s: float = 21_600.0
+    state: RunState = RunState.QUEUED
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class TestCount(Struct, frozen=True, kw_only=True):
+    """What the JUnit files of a run say."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One run of a project's workflows for a change; key ``project/n``. Written by pipeline."""
+
+    project: str
+    n: int
+    commit: str
+    branch: str
+    workflow: str
+    state: RunState = RunState.QUEUED
+    jobs: tuple[JobRun, ...] = ()
+    tests: TestCount = TestCount()
+    created_at: datetime
+    finished_at: datetime | None = None
+    problem: str = ""
+    network: bool = True
+    releases: tuple[str, ...] = ()  # keys of the releases that it yielded
+
+    @property
+    def key(self) -> str:
+        """``project/n``, zero-padded so that keys sort by number."""
+        return f"{self.project}/{self.n:06d}"
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """An immutable artifact of one service; key ``project/service/n``. Written by pipeline.
+
+    ``digest`` is ``sha256:<hex>`` over a sorted manifest of path, mode, sha256 and link.
+    ``specs`` are the service's declarations in this commit, one per environment.
+    """
+
+    project: str
+    service: str
+    n: int
+    digest: str
+    run: int
+    commit: str
+    summary: str
+    change_class: ChangeClass
+    committed_at: datetime
+    created_at: datetime
+    specs: tuple[Service, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """``project/service/n``, zero-padded."""
+        return f"{self.project}/{self.service}/{self.n:06d}"
+
+
+class RolloutState(StrEnum):
+    """Where a rollout is. Exactly one rollout of a service is ``live`` once the first has succeeded."""
+
+    WAITING = "waiting"  # the gate has not said go or slow, or another rollout is under way
+    STARTING = "starting"  # canary replicas come up, weight 0
+    STEPPING = "stepping"  # canary takes weight_percent, judged
+    PROMOTING = "promoting"  # weight 100, waiting for Envoy's acknowledgement
+    LIVE = "live"  # the stable revision
+    ROLLING_BACK = "rolling_back"  # weight 0, waiting for Envoy's acknowledgement
+    ROLLED_BACK = "rolled_back"  # final; its digest is rejected
+    FAILED = "failed"  # final; it never became ready
+    RETIRED = "retired"  # final; was live, a later one took its place
+    SUPERSEDED = "superseded"  # final; a newer release came before it started
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it runs no more."""
+        return self in (
+            RolloutState.ROLLED_BACK,
+            RolloutState.FAILED,
+            RolloutState.RETIRED,
+            RolloutState.SUPERSEDED,
+        )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has, or is about to have, replicas beside the live ones."""
+        return self in (
+            RolloutState.STARTING,
+            RolloutState.STEPPING,
+            RolloutState.PROMOTING,
+            RolloutState.ROLLING_BACK,
+        )
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """The rollout's question to the gate: may step ``step`` of ``digest`` take ``weight_percent``?"""
+
+    n: int
+    step: int
+    digest: str
+    weight_percent: int
+    at: datetime
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """The sequential test so far. Totals are cumulative counters consumed; wealth is natural log.
+
+    ``log_wealth_harm`` and ``log_wealth_safe`` hold one number per grid point of relative risk (harm:
+    H0 RR <= 1; safe, the mirror: H0 RR >= r_max). A batch is consumed once, in the transaction that
+    advances these.
+    """
+
+    consumed: dict[str, float] = {}
+    log_wealth_harm: tuple[float, ...] = ()
+    log_wealth_safe: tuple[float, ...] = ()
+    canary_requests: int = 0
+    canary_errors: int = 0
+    baseline_requests: int = 0
+    baseline_errors: int = 0
+    e_value_harm: float = 1.0
+    e_value_safe: float = 1.0
+    first_request_at: datetime | None = None
+    read_at: datetime | None = None
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """A release on its way to users in one environment; key ``project/environment/service/n``.
+
+    ``revision`` is digest + spec hash: unchanged means no rollout. ``weight_percent`` is what this
+    rollout should take now; the live one takes the rest. Written by rollout.
+    """
+
+    project: str
+    environment: str
+    service: str
+    n: int
+    release: int
+    digest: str
+    revision: str
+    commit: str
+    summary: str
+    change_class: ChangeClass
+    spec: Service
+    state: RolloutState = RolloutState.WAITING
+    step: int = 0
+    weight_percent: int = 0
+    replicas: int = 1
+    baseline: int | None = None
+    ask: Ask | None = None
+    trial: Trial = Trial()
+    proven: bool | None = None
+    paused: bool = False
+    reason: str = ""
+    created_at: datetime
+    started_at: datetime | None = None
+    step_started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def service_key(self) -> str:
+        """``project/environment/service``."""
+        return f"{self.project}/{self.environment}/{self.service}"
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/n``, zero-padded."""
+        return f"{self.service_key}/{self.n:06d}"
+
+    @property
+    def cluster(self) -> str:
+        """Envoy's cluster for this rollout: never reused, independent of ports."""
+        return f"{self.service_key}.{self.n}"
+
+
+class Verb(StrEnum):
+    """What a person may ask of a room."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESTART = "restart"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """A person's request; key ``project/environment/service/n``. Written by the API, read by rooms.
+
+    ``release`` names what to deploy (None: the newest); for rollback None is the release that was live
+    before. ``rollout`` names the rollout for promote, abort, pause and resume.
+    """
+
+    service: str
+    n: int
+    verb: Verb
+    by: str
+    reason: str
+    at: datetime
+    release: int | None = None
+    rollout: int | None = None
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/n``, zero-padded."""
+        return f"{self.service}/{self.n:06d}"

@@ -1,0 +1,75 @@
+"""Replica, route and heal order: what runs and who reaches it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Which process exactly: never a port or a name. ``start_ticks`` is field 22 of /proc/pid/stat."""
+
+    pid: int
+    start_ticks: int
+
+
+class Replica(Struct, frozen=True, kw_only=True):
+    """One replica; key ``project/environment/service/rollout/index``. Written by fleet.
+
+    ``ready`` is fleet's alone to set. ``failures`` counts consecutive failed probes of this identity.
+    ``draining`` is set before it leaves the rotation.
+    """
+
+    service: str
+    rollout: int
+    index: int
+    identity: Identity | None = None
+    port: int | None = None
+    ready: bool = False
+    failures: int = 0
+    failing_since: datetime | None = None
+    restarts: int = 0
+    draining: bool = False
+    started_at: datetime | None = None
+    probed_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/rollout/index``, zero-padded."""
+        return f"{self.service}/{self.rollout:06d}/{self.index:03d}"
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A service's traffic; key ``project/environment/service``. Written by fleet.
+
+    ``weights`` are percents by rollout number and sum to 100; ``version`` is what was asked for,
+    ``acked_version`` and ``acked`` what Envoy confirmed.
+    """
+
+    service: str
+    weights: dict[int, int] = {}
+    version: int = 0
+    acked: dict[int, int] = {}
+    acked_version: int = 0
+    step: int = 0
+    verdict: str | None = None  # key of the verdict that allowed a raise
+    port: int | None = None  # the fixed loopback port at which other services reach it
+    changed_at: datetime | None = None
+
+
+class ScaleTarget(Struct, frozen=True, kw_only=True):
+    """How many replicas scaling wants; key ``project/environment/service``. Written by scaling."""
+
+    service: str
+    replicas: int
+
+
+class HealOrder(Struct, frozen=True, kw_only=True):
+    """Healing's order to restart one exact process; key as the replica's. Written by healing."""
+
+    replica: str
+    identity: Identity
+    reason: str
+    at: datetime
+    mass: bool = False  # a mass failure: nothing is killed

@@ -1,0 +1,23 @@
+"""Every kind of object that the store holds, by name, with its room (the one writer)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from poise.model.access import Principal, Token
+from poise.model.balance import Budget, Override, Verdict
+from poise.model.delivery import Change, Order, Release, Rollout, Run
+from poise.model.fleet import HealOrder, Replica, Route, ScaleTarget
+from poise.model.service import Objective, Project, Service
+
+BODIES: Final[dict[str, type[Struct]]] = {
+    cls.__name__: cls
+    for cls in (
+        Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override,
+        Replica, Route, ScaleTarget, HealOrder, Principal, Token,
+    )
+}  # fmt: skip
+
+BODY_VERSION: Final = 1

@@ -1,0 +1,159 @@
+"""What a team declares: services, objectives and the budget policy.
+
+Every window, bake and bootstrap bound is a field with a default here and nowhere else, so a demo or a
+test sets fields and changes no code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+DAY_S = 86_400.0
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How a replica is probed. A hang is noticed after ``failures`` x ``interval_s`` + ``timeout_s``."""
+
+    path: str = "/"
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    failures: int = 3
+
+
+class Replicas(Struct, frozen=True, kw_only=True):
+    """How many replicas run: at least ``min``, at most ``max``."""
+
+    min: int = 2
+    max: int = 4
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    """How a rollout proceeds: canary weights and the bounds of its analysis.
+
+    ``alpha`` bounds the share of good releases that the sequential test rolls back; ``relative_risk_max``
+    is the r_max of the mirror test (promotion); ``budget_risk_share`` is φ, the share of the budget left
+    that the canary may cost if every one of its requests failed.
+    """
+
+    steps_percent: tuple[int, ...] = (5, 20, 50)
+    step_s: float = 120.0
+    max_bake_s: float = 900.0
+    warmup_s: float = 30.0
+    alpha: float = 0.05
+    relative_risk_max: float = 3.0
+    budget_risk_share: float = 0.1
+    start_timeout_s: float = 120.0
+    drain_s: float = 20.0
+    min_canary_requests: int = 20
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """One service in one environment of one project, as declared in ``poise.yaml``."""
+
+    project: str
+    environment: str
+    name: str
+    command: str
+    port: int | None = None
+    hostname: str | None = None
+    env: dict[str, str] = {}
+    health: Health = Health()
+    replicas: Replicas = Replicas()
+    depends_on: tuple[str, ...] = ()
+    strategy: Strategy = Strategy()
+    artifact_job: str | None = None
+    artifact_path: str = "."
+    branch: str = "main"
+    per_try_timeout_s: float = 1.0
+    request_timeout_s: float = 15.0
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service``."""
+        return f"{self.project}/{self.environment}/{self.name}"
+
+
+class IndicatorKind(StrEnum):
+    """Which counters of Envoy make good and total events."""
+
+    AVAILABILITY = "availability"  # good: answered without a 5xx
+    LATENCY = "latency"  # good: answered within threshold_ms
+
+
+class Objective(Struct, frozen=True, kw_only=True):
+    """An SLO: the target ratio of good events over a rolling window."""
+
+    service: str
+    name: str
+    indicator: IndicatorKind
+    target_ratio: float
+    window_s: float = 28 * DAY_S
+    threshold_ms: float | None = None
+    source: str = "default"
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/objective``."""
+        return f"{self.service}/{self.name}"
+
+
+class OnUnknown(StrEnum):
+    """What unknown time means for the gate."""
+
+    HOLD = "hold"
+    BAD = "bad"
+    IGNORE = "ignore"
+
+
+class BurnTier(Struct, frozen=True, kw_only=True):
+    """A multiwindow burn-rate condition: both windows over ``factor``.
+
+    Source: SRE workbook, chapter 5, table 5-8 (short window = long / 12).
+    """
+
+    long_s: float
+    short_s: float
+    factor: float
+
+
+class BudgetPolicy(Struct, frozen=True, kw_only=True):
+    """How the error budget paces change. Ratios are of the period's budget, 0..1 (below 0: overspent).
+
+    Until an objective has ``bootstrap_s`` of age and ``bootstrap_events`` events its verdict is slow and
+    its budget is the declared or observed rate x period.
+    """
+
+    name: str = "default"
+    slow_below_ratio: float = 0.4
+    hold_below_ratio: float = 0.0
+    coverage_min_ratio: float = 0.9
+    stale_after_s: float = 60.0
+    on_unknown: OnUnknown = OnUnknown.HOLD
+    bootstrap_s: float = DAY_S
+    bootstrap_events: int = 10_000
+    slow_steps_percent: tuple[int, ...] = (2, 5, 10, 25, 50)
+    slow_bake_factor: float = 2.0
+    fast_burn: tuple[BurnTier, ...] = (
+        BurnTier(long_s=3600.0, short_s=300.0, factor=14.4),
+        BurnTier(long_s=21_600.0, short_s=1800.0, factor=6.0),
+    )
+    override_max_s: float = DAY_S
+
+
+class Heal(Struct, frozen=True, kw_only=True):
+    """The heal budget of a service: never more than max(1, share) at once, none in a mass failure."""
+
+    share_ratio: float = 0.2
+    mass_failure_ratio: float = 0.5
+    cooldown_s: float = 10.0
+
+
+class Project(Struct, frozen=True, kw_only=True):
+    """A repository and its policy; key: its name."""
+
+    name: str
+    policy: BudgetPolicy = BudgetPolicy()
+    heal: Heal = Heal()
+    branch: str = "main"

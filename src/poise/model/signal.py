@@ -1,0 +1,48 @@
+"""Measurements: monotone totals read from Envoy, and nothing inferred."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Series(Struct, frozen=True, order=True):
+    """A named series with sorted labels. Names follow Prometheus: ``*_total`` are monotone counters."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Sample(Struct, frozen=True):
+    """One value of one series at the batch's instant."""
+
+    series: Series
+    value: float
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """All samples of one reading of one source. ``epoch`` changes when the source's counters restart."""
+
+    at: datetime
+    epoch: str
+    samples: tuple[Sample, ...]
+
+
+class Points(Struct, frozen=True, kw_only=True):
+    """A selected series: points ``(UTC epoch seconds, value)`` ascending, per epoch of its source."""
+
+    series: Series
+    epoch: str
+    points: tuple[tuple[float, float], ...]
+
+
+# What users got, per service (labels: service): from vhost.<service>.route.<service>.upstream_rq_*
+REQUESTS_TOTAL = "poise_requests_total"  # all completed requests; labels: service
+ERRORS_TOTAL = "poise_errors_total"  # of these, 5xx; labels: service
+LATENCY_BUCKET = "poise_latency_ms_bucket"  # cumulative histogram; labels: service, le (ms)
+# What each rollout answered, retries included, since retries hide a bad canary (labels: service, rollout)
+TRIALS_TOTAL = "poise_rollout_trials_total"  # upstream_rq_completed + upstream_rq_retry
+FAILURES_TOTAL = "poise_rollout_failures_total"  # upstream_rq_5xx + upstream_rq_retry
+ROLLOUT_LATENCY_BUCKET = "poise_rollout_latency_ms_bucket"  # labels: service, rollout, le
+IN_FLIGHT = "poise_rollout_in_flight"  # gauge: upstream_rq_active; labels: service, rollout

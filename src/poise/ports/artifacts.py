@@ -1,0 +1,59 @@
+"""Releases as immutable folders named by digest, and the git repositories they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Artifacts(Protocol):
+    """``releases/<digest>/``: written beside and renamed, never changed."""
+
+    def pack(self, workspace: Path, path: str) -> str:
+        """Copy ``workspace/path`` without ``.git``; the digest ``sha256:<hex>``. Idempotent."""
+        ...
+
+    def open(self, digest: str) -> Path:
+        """The folder of a digest; ``NotFound`` when it is not there."""
+        ...
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """What git says of a commit. ``committed_at`` is epoch seconds of the committer date."""
+
+    sha: str
+    author: str
+    committed_at: int
+    message: str
+
+
+class Repositories(Protocol):
+    """Bare git repositories, one per project."""
+
+    def ensure(self, project: str) -> Path:
+        """The bare repository, made if absent (fast-forward only, main as HEAD)."""
+        ...
+
+    def head(self, project: str, branch: str) -> str | None:
+        """The commit of a branch; None when there is none."""
+        ...
+
+    def branches(self, project: str) -> dict[str, str]:
+        """Every branch and its commit."""
+        ...
+
+    def commit(self, project: str, sha: str) -> Commit: ...
+
+    def read(self, project: str, sha: str, path: str) -> bytes | None:
+        """A file's bytes at a commit; None when absent."""
+        ...
+
+    def list(self, project: str, sha: str, folder: str) -> list[str]:
+        """Paths of the files directly in a folder at a commit."""
+        ...
+
+    def checkout(self, project: str, sha: str, target: Path) -> None:
+        """A clean work tree of the commit at ``target``, without history; replaces what is there."""
+        ...

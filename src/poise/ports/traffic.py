@@ -1,0 +1,73 @@
+"""Traffic: a desired plan in, acknowledgement and counters out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from poise.model.signal import Batch
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    """One rollout's replicas behind Envoy; endpoints are filled in by the keeper."""
+
+    name: str
+    per_try_timeout_s: float = 1.0
+
+
+class VirtualHost(Struct, frozen=True, kw_only=True):
+    """One service: where it is reached and how its requests split. Weights sum to 100 or are empty.
+
+    ``service`` is its key ``project/environment/service``; ``hostnames`` without port; ``port`` is the
+    fixed loopback port for dependents; ``weights`` are percents by cluster name.
+    """
+
+    service: str
+    hostnames: tuple[str, ...]
+    port: int
+    weights: tuple[tuple[str, int], ...]
+    clusters: tuple[Cluster, ...]
+    request_timeout_s: float = 15.0
+    per_try_timeout_s: float = 1.0
+
+
+class TrafficPlan(Struct, frozen=True, kw_only=True):
+    """All of Envoy's configuration as data. The same plan gives the same bytes."""
+
+    version: int
+    ingress_port: int
+    hosts: tuple[VirtualHost, ...]
+
+
+class Acknowledged(Struct, frozen=True, kw_only=True):
+    """What Envoy says it runs: ``version`` of the plan, and why it refused if it did.
+
+    ``healthy`` counts healthy endpoints and ``active`` the requests in flight, by cluster.
+    """
+
+    version: int
+    rejected: str = ""
+    healthy: dict[str, int] = {}
+    active: dict[str, int] = {}
+    epoch: str = ""
+
+
+class Traffic(Protocol):
+    """Envoy, or the simulation's."""
+
+    async def apply(self, plan: TrafficPlan) -> None:
+        """Write the plan in the safe order (clusters, endpoints, routes, removal); idempotent.
+
+        Returns once Envoy has acknowledged ``plan.version``; raises ``TimedOut`` when it has not within
+        10 s and ``Conflict`` when it rejected it (the old plan then still serves).
+        """
+        ...
+
+    async def observe(self) -> Acknowledged | None:
+        """What Envoy runs now; None when it does not answer."""
+        ...
+
+    async def read(self) -> Batch | None:
+        """Its counters as samples named in ``model.signal``; None when it does not answer."""
+        ...
