@@ -93,6 +93,11 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return f"{self.kind.value}: {'; '.join(reason.text for reason in self.reasons)}"
 
 
+def verdict_key(rollout_key: str, n: int) -> str:
+    """The key of the verdict that answers ask ``n`` of a rollout: ``<rollout key>/ask/<n>``, zero-padded."""
+    return f"{rollout_key}/ask/{n:06d}"
+
+
 class Override(Struct, frozen=True, kw_only=True):
     """A person's decision against the gate; key ``project/environment/service/n``. Written by gate.
 
