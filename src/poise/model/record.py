@@ -68,7 +68,8 @@ def chain_hash(previous_hash: str, sequence: int, at: datetime, event: Event) ->
 
     Keys are sorted, so equal events give equal bytes whatever wrote them.
     """
-    body = msgspec.json.encode((previous_hash, sequence, at, event), order="sorted")
+    plain = msgspec.to_builtins((previous_hash, sequence, at, event), str_keys=True)
+    body = msgspec.json.encode(plain, order="sorted")
     return sha256(body).hexdigest()
 
 

@@ -160,6 +160,10 @@ class Store(Protocol):
         """Take or renew the lease; None while another holder's has not expired."""
         ...
 
+    async def lease(self, name: str) -> Lease | None:
+        """The lease as it stands, expired or not."""
+        ...
+
     async def release(self, lease: Lease) -> None:
         """Give the lease up at once (its token stays used)."""
         ...
