@@ -54,3 +54,12 @@ class Token(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """The token's id."""
         return self.id
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a create with an Idempotency-Key answered; key: principal/route/key. Asked again: this."""
+
+    request_hash: str
+    status: int
+    body: bytes
+    at: datetime

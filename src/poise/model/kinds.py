@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.model.access import Principal, Token
+from poise.model.access import Answer, Principal, Token
 from poise.model.balance import Budget, Override, Verdict
 from poise.model.delivery import Change, Order, Release, Rollout, Run
 from poise.model.fleet import HealOrder, Replica, Route, ScaleTarget
@@ -16,7 +16,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
     cls.__name__: cls
     for cls in (
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override,
-        Replica, Route, ScaleTarget, HealOrder, Principal, Token,
+        Replica, Route, ScaleTarget, HealOrder, Principal, Token, Answer,
     )
 }  # fmt: skip
 

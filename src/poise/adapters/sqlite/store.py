@@ -239,7 +239,7 @@ class SqliteStore:
         # Abandoning a commit halfway would leave the caller not knowing: it runs to its end.
         with anyio.CancelScope(shield=True):
             result = await anyio.to_thread.run_sync(in_transaction, limiter=self._one_writer)
-        return result
+        return result  # noqa: RET504 - a scope may end early, as far as types can tell
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
