@@ -12,11 +12,17 @@ from poise.model.delivery import ChangeClass
 
 
 class Burn(Struct, frozen=True, kw_only=True):
-    """A burn rate over one window; None where nothing was measured (never NaN)."""
+    """A burn rate over one window; None where nothing was measured (never NaN).
+
+    ``events`` and ``bad`` are the counted events of the window, which starts no earlier than the
+    objective did.
+    """
 
     window_s: float
     rate: float | None
     coverage_ratio: float
+    events: float = 0.0
+    bad: float = 0.0
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -25,7 +31,9 @@ class Budget(Struct, frozen=True, kw_only=True):
     ``good`` and ``bad`` are sums of counter deltas over the window. ``left_ratio`` is 1 minus bad over
     allowed, where allowed is (1 - target) x period events (the larger of counted and projected in
     bootstrap); below 0 when overspent. ``coverage_ratio`` is measured time over the window, counted
-    from ``since``.
+    from ``since``. ``rate_per_s`` is the recent rate of events; ``recovers_at`` is when enough bad
+    events will have left the window for the budget to be above zero again if no more come;
+    ``interpolated`` says that a latency threshold lies between two bucket bounds.
     """
 
     service: str
@@ -42,6 +50,9 @@ class Budget(Struct, frozen=True, kw_only=True):
     since: datetime
     measured_at: datetime | None
     at: datetime
+    rate_per_s: float = 0.0
+    recovers_at: datetime | None = None
+    interpolated: bool = False
 
     @property
     def key(self) -> str:

@@ -37,6 +37,19 @@ class Points(Struct, frozen=True, kw_only=True):
     points: tuple[tuple[float, float], ...]
 
 
+class Epoch(Struct, frozen=True, kw_only=True):
+    """One life of a source's counters, as it was read. Instants are UTC epoch seconds.
+
+    ``first_at`` is the first reading ever; ``kept_from`` the first that is still kept; ``last_at`` the
+    newest.
+    """
+
+    name: str
+    first_at: float
+    kept_from: float
+    last_at: float
+
+
 # What users got, per service (labels: service): from vhost.<service>.route.<service>.upstream_rq_*
 REQUESTS_TOTAL = "poise_requests_total"  # all completed requests; labels: service
 ERRORS_TOTAL = "poise_errors_total"  # of these, 5xx; labels: service

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from poise.model.signal import Batch, Points
+from poise.model.signal import Batch, Epoch, Points
 
 
 class SignalStore(Protocol):
@@ -33,6 +33,10 @@ class SignalStore(Protocol):
 
     async def latest(self, name: str, labels: Mapping[str, str]) -> list[Points]:
         """Each matching series' newest point, one entry per epoch still known."""
+        ...
+
+    async def epochs(self) -> list[Epoch]:
+        """Every epoch of which a reading is still kept, ascending by its first reading."""
         ...
 
     async def close(self) -> None: ...
