@@ -1,0 +1,181 @@
+"""The SignalStore contract, over every adapter: what is appended is there, once, and stays exact."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poise.adapters.blocks import BlockSignals, Retention
+from poise.adapters.memory_signals import MemorySignals
+from poise.model.errors import Invalid
+from poise.model.signal import Batch, Sample, Series
+from poise.ports.signals import SignalStore
+
+T0 = datetime(2026, 11, 1, tzinfo=UTC)
+SHOP = Series("poise_requests_total", (("service", "acme/production/shop"),))
+PAY = Series("poise_requests_total", (("service", "acme/production/pay"),))
+GAUGE = Series("poise_rollout_in_flight", (("rollout", "1"), ("service", "acme/production/shop")))
+
+Open = Callable[..., SignalStore]
+
+
+@pytest.fixture(params=["blocks", "memory"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    def build(retention: Retention | None = None) -> SignalStore:
+        if request.param == "blocks":
+            return BlockSignals(tmp_path / "signals.db", retention)
+        return MemorySignals(retention)
+
+    return build
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def batch(seconds: float, epoch: str = "e1", **values: float) -> Batch:
+    names = {"shop": SHOP, "pay": PAY, "gauge": GAUGE}
+    samples = tuple(Sample(names[name], value) for name, value in values.items())
+    return Batch(at=at(seconds), epoch=epoch, samples=samples)
+
+
+def run(store: SignalStore, *batches: Batch) -> None:
+    async def append() -> None:
+        for one in batches:
+            await store.append(one)
+
+    anyio.run(append)
+
+
+def select(store: SignalStore, start: float, end: float, **options: bool) -> list[tuple[str, list[float]]]:
+    async def read() -> list[tuple[str, list[float]]]:
+        found = await store.select(
+            SHOP.name, {"service": "acme/production/shop"}, at(start), at(end), **options
+        )
+        return [(points.epoch, [value for _, value in points.points]) for points in found]
+
+    return anyio.run(read)
+
+
+def close(store: SignalStore) -> None:
+    anyio.run(store.close)
+
+
+def test_a_window_excludes_its_start_and_includes_its_end(make: Open) -> None:
+    store = make()
+    run(store, *(batch(second, shop=second) for second in (0, 10, 20, 30)))
+    assert select(store, 10, 30, include_before=False) == [("e1", [20, 30])]
+    close(store)
+
+
+def test_the_last_point_before_a_window_is_added_so_that_a_delta_needs_no_guess(make: Open) -> None:
+    store = make()
+    run(store, batch(0, shop=1), batch(5, shop=2), batch(6, pay=9), batch(20, shop=3))
+    assert select(store, 10, 30) == [("e1", [2, 3])]
+    close(store)
+
+
+def test_a_batch_appended_twice_is_one(make: Open) -> None:
+    store = make()
+    run(store, batch(0, shop=1), batch(0, shop=1), batch(0, shop=1))
+    assert select(store, -1, 30) == [("e1", [1])]
+    close(store)
+
+
+def test_epochs_are_kept_apart(make: Open) -> None:
+    store = make()
+    run(store, batch(0, shop=100), batch(10, "e2", shop=1), batch(20, "e2", shop=2))
+    assert select(store, -1, 30) == [("e1", [100]), ("e2", [1, 2])]
+    close(store)
+
+
+def test_labels_select_by_inclusion(make: Open) -> None:
+    store = make()
+    run(store, batch(0, shop=1, pay=2, gauge=3))
+    found = anyio.run(store.latest, GAUGE.name, {"service": "acme/production/shop"})
+    assert [(points.series, points.points[0][1]) for points in found] == [(GAUGE, 3)]
+    assert len(anyio.run(store.latest, SHOP.name, {})) == 2
+    assert anyio.run(store.latest, SHOP.name, {"service": "other"}) == []
+    close(store)
+
+
+def test_latest_gives_the_newest_point_of_each_epoch(make: Open) -> None:
+    store = make()
+    run(store, batch(0, shop=1), batch(5, shop=2), batch(9, "e2", shop=7), batch(10, "e2", pay=1))
+    found = anyio.run(store.latest, SHOP.name, {"service": "acme/production/shop"})
+    assert [(points.epoch, points.points) for points in found] == [
+        ("e1", ((at(5).timestamp(), 2.0),)),
+        ("e2", ((at(9).timestamp(), 7.0),)),
+    ]
+    close(store)
+
+
+def test_epochs_say_when_they_were_first_and_last_read(make: Open) -> None:
+    store = make()
+    assert anyio.run(store.epochs) == []
+    run(store, batch(0, shop=1), batch(5, shop=2), batch(9, "e2", shop=7))
+    found = anyio.run(store.epochs)
+    assert [(one.name, one.first_at, one.kept_from, one.last_at) for one in found] == [
+        ("e1", at(0).timestamp(), at(0).timestamp(), at(5).timestamp()),
+        ("e2", *[at(9).timestamp()] * 3),
+    ]
+    close(store)
+
+
+def test_what_is_not_a_number_is_refused_and_nothing_is_kept(make: Open) -> None:
+    store = make()
+    with pytest.raises(Invalid, match="POISE-S102"):
+        run(store, batch(0, shop=1, pay=float("nan")))
+    assert select(store, -1, 30) == []
+    close(store)
+
+
+def test_old_points_thin_but_their_sums_stay_exact(make: Open) -> None:
+    """Counters are monotone: dropping points between kept ones loses no event."""
+    store = make(Retention(full_s=100, minute_s=1000, keep_s=5000, every_s=50))
+    run(store, *(batch(second, shop=second) for second in range(0, 3001, 10)))
+    ((_, values),) = select(store, -1, 3000)
+    assert values[0] == 0 and values[-1] == 3000
+    assert len(values) < 40, "3,000 s in 300 s, 60 s and 10 s steps"
+    assert [value for value in values if value >= 2910] == list(range(2910, 3001, 10))
+    steps = [b - a for a, b in itertools.pairwise(values)]
+    assert max(steps) <= 300
+    close(store)
+
+
+def test_nothing_is_kept_beyond_its_age(make: Open) -> None:
+    store = make(Retention(full_s=100, minute_s=200, keep_s=500, every_s=10))
+    run(store, *(batch(second, shop=second) for second in range(0, 2001, 10)))
+    ((_, values),) = select(store, -1, 2000)
+    assert values[0] >= 1480
+    (epoch,) = anyio.run(store.epochs)
+    assert epoch.first_at == at(0).timestamp() and epoch.kept_from >= at(1480).timestamp()
+    close(store)
+
+
+def test_the_readings_around_a_reset_are_never_thinned(make: Open) -> None:
+    """A decrease within an epoch is a reset: without both sides of it, events would be lost."""
+    store = make(Retention(full_s=100, minute_s=10_000, keep_s=50_000, every_s=50))
+    values = {0: 5.0, 10: 50.0, 20: 90.0, 25: 3.0, 40: 9.0, 50: 12.0}
+    run(store, *(batch(second, shop=value, gauge=-value) for second, value in values.items()))
+    run(store, *(batch(second, shop=12.0) for second in range(60, 500, 10)))
+    ((_, kept),) = select(store, -1, 55)
+    assert 90.0 in kept and 3.0 in kept and 50.0 not in kept
+    close(store)
+
+
+def test_a_reopened_file_holds_everything_acknowledged(tmp_path: Path) -> None:
+    first = BlockSignals(tmp_path / "signals.db")
+    run(first, batch(0, shop=1), batch(5, shop=2, pay=1))
+    # not closed: what was acknowledged is durable already
+    second = BlockSignals(tmp_path / "signals.db")
+    assert select(second, -1, 30) == [("e1", [1, 2])]
+    run(second, batch(5, shop=2, pay=1), batch(6, shop=3, pay=1))
+    assert select(second, -1, 30) == [("e1", [1, 2, 3])]
+    close(first)
+    close(second)
