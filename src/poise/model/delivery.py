@@ -203,6 +203,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     e_value_safe: float = 1.0
     first_request_at: datetime | None = None
     read_at: datetime | None = None
+    log_likelihood: tuple[float, ...] = ()  # per point of the interval's grid, relative to RR = 1
+    relative_risk: tuple[float, float | None] | None = None  # anytime-valid interval; None: no bound yet
 
 
 class Rollout(Struct, frozen=True, kw_only=True):
@@ -232,6 +234,15 @@ class Rollout(Struct, frozen=True, kw_only=True):
     trial: Trial = Trial()
     proven: bool | None = None
     paused: bool = False
+    straight: bool = False  # to 100 percent in one step: a first release, a rollback, a person's promote
+    bake_factor: float = 1.0  # of the verdict that allowed the present step
+    steps_percent: tuple[int, ...] = ()  # of the latest verdict; empty before the first
+    verdict: str | None = None  # key of the verdict that allowed the present weight
+    order: int | None = None  # the order that made it; None: a release did
+    orders_seen: int = 0  # the newest order that was handled when this was written
+    considered: int = 0  # the newest release that was looked at and needed no rollout
+    step_requests_from: int = 0  # canary requests already seen when the present step began
+    unready_since: datetime | None = None  # no replica of it has been ready since
     reason: str = ""
     created_at: datetime
     started_at: datetime | None = None
