@@ -1,0 +1,168 @@
+"""What no single key can say: contradictions between keys, names that must exist, and circles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import fields
+
+from poise.model.service import BudgetPolicy, Service
+from poise.spec.document import Items, Mapping, Node, Scalar
+from poise.spec.durations import format_duration
+from poise.spec.problems import (
+    BAD_VALUE,
+    CONTRADICTION,
+    CYCLE,
+    DECLARED_TWICE,
+    UNKNOWN_NAME,
+    Report,
+    nearest,
+    shown,
+)
+from poise.spec.read import Found, ServiceDocument
+
+NEEDS_A_PORT = ("hostname", "health", "timeouts")
+
+
+def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
+    """Every service by itself, then their dependencies and host names together."""
+    for document in found:
+        _check_port(document, report)
+        _check_replicas(document, report)
+        _check_timeouts(document, report)
+        _check_env(document, report)
+    _check_hostnames(found, report)
+    _check_dependencies(found, report)
+
+
+def check_policy(spec: Found, report: Report) -> None:
+    """The bounds of a budget policy against one another, defaults included."""
+    default = BudgetPolicy()
+    slow = spec.values.get("slow_below_ratio", default.slow_below_ratio)
+    hold = spec.values.get("hold_below_ratio", default.hold_below_ratio)
+    if isinstance(slow, int | float) and isinstance(hold, int | float) and hold > slow:
+        what = f"'holdBelow' ({hold:g}) is above 'slowBelow' ({slow:g})"
+        report.add(CONTRADICTION, spec.at("holdBelow", "slowBelow"), what, mend="Swap them.")
+    tiers = spec.values.get("fast_burn")
+    for tier in tiers if isinstance(tiers, list) else ():
+        long_s, short_s = tier.values.get("long_s"), tier.values.get("short_s")
+        if isinstance(long_s, float) and isinstance(short_s, float) and short_s >= long_s:
+            what = "'short' must be shorter than 'long'"
+            mend = f"Write e.g. 'short: {format_duration(long_s / 12)}'."
+            report.add(CONTRADICTION, tier.at("short"), what, mend=mend)
+
+
+def circle(graph: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The names of a circle in a graph of needs, in order and without the first again; else empty.
+
+    Names that are no node of the graph are passed over. Linear in edges.
+
+    >>> circle({"a": ("b",), "b": ("a",)})
+    ('a', 'b')
+    """
+    done: set[str] = set()
+    for start in graph:
+        path: list[str] = []
+        ahead = [iter((start,))]
+        while ahead:
+            name = next((name for name in ahead[-1] if name in graph and name not in done), None)
+            if name is None:
+                ahead.pop()
+                if path:
+                    done.add(path.pop())
+            elif name in path:
+                return tuple(path[path.index(name) :])
+            else:
+                path.append(name)
+                ahead.append(iter(graph[name]))
+    return ()
+
+
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """The items of a list, or the one value that stands alone."""
+    return node.items if isinstance(node, Items) else () if node is None else (node,)
+
+
+def _check_port(document: ServiceDocument, report: Report) -> None:
+    if "port" in document.values:
+        return
+    for key in NEEDS_A_PORT:
+        for mapping in document.nodes:
+            for name, _ in mapping.entries:
+                if name.text == key:
+                    what = f"'{key}' has no meaning for a service without a port"
+                    report.add(CONTRADICTION, name, what, mend=f"Add 'port', or remove '{key}'.")
+
+
+def _check_replicas(document: ServiceDocument, report: Report) -> None:
+    replicas = document.values.get("replicas")
+    if isinstance(replicas, dict) and {"min", "max"} <= set(replicas) and replicas["min"] > replicas["max"]:
+        what = f"'min' ({replicas['min']}) is above 'max' ({replicas['max']})"
+        report.add(CONTRADICTION, document.at("replicas", "min"), what, mend="Swap them.")
+
+
+def _check_timeouts(document: ServiceDocument, report: Report) -> None:
+    per_try, whole = (
+        float(str(document.values.get(field.name, field.default)))
+        for field in sorted(fields(Service), key=lambda field: field.name)
+        if field.name in ("per_try_timeout_s", "request_timeout_s")
+    )
+    if per_try > whole:
+        what = f"one try ({format_duration(per_try)}) may last longer than all ({format_duration(whole)})"
+        key = "perTry" if "per_try_timeout_s" in document.values else "request"
+        mend = "Make 'perTry' at most 'request'."
+        report.add(CONTRADICTION, document.at("timeouts", key), what, mend=mend)
+
+
+def _check_env(document: ServiceDocument, report: Report) -> None:
+    """A variable that Poise sets itself would be lost without a word."""
+    taken = {"PORT": "'port'"} if "port" in document.values else {}
+    taken |= {_url(name): f"'dependsOn: [{name}]'" for name in _names(document.values.get("depends_on"))}
+    for mapping in document.nodes:
+        env = mapping.get("env")
+        for key, _ in env.entries if isinstance(env, Mapping) else ():
+            if key.text in taken:
+                what = f"{shown(key.text)} is set by {taken[key.text]} already"
+                report.add(CONTRADICTION, key, what, mend="Remove it, or use another name.")
+
+
+def _url(service: str) -> str:
+    return f"{service.upper().replace('-', '_')}_URL"
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+def _check_hostnames(found: Iterable[ServiceDocument], report: Report) -> None:
+    seen: dict[str, str] = {}
+    for document in found:
+        if "port" in document.values:
+            host = str(document.values.get("hostname", f"{document.name}.localhost"))
+            first = seen.setdefault(host, document.name)
+            if first != document.name:
+                what = f"the host name {shown(host)} is already that of service {shown(first)}"
+                report.add(DECLARED_TWICE, document.at("hostname"), what, mend="Give it another.")
+
+
+def _check_dependencies(found: Sequence[ServiceDocument], report: Report) -> None:
+    known = {document.name: document for document in found}
+    places: dict[tuple[str, str], Node] = {}
+    for document in found:
+        node = document.at("dependsOn")
+        for item in items_of(node) if node is not document.place else ():
+            if not isinstance(item, Scalar):
+                continue
+            places[document.name, item.text] = item
+            if item.text not in known:
+                what = f"no service {shown(item.text)} in this file"
+                others = (name for name in known if name != document.name)
+                report.add(UNKNOWN_NAME, item, what, mend=nearest(item.text, others))
+            elif "port" not in known[item.text].values:
+                what = f"service {shown(item.text)} has no port to depend on"
+                report.add(BAD_VALUE, item, what, mend="Give it a port, or remove it here.")
+    graph = {name: _names(document.values.get("depends_on")) for name, document in known.items()}
+    if ring := circle(graph):
+        what = f"services depend in a circle: {' -> '.join((*ring, ring[0]))}"
+        place = places.get((ring[-1], ring[0]), known[ring[-1]].place)
+        report.add(CYCLE, place, what, mend="Remove one of these.")

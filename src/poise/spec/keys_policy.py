@@ -1,0 +1,81 @@
+"""The keys of ``kind: BudgetPolicy`` and ``kind: Project``; defaults are the models' own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poise.model.service import OnUnknown
+from poise.spec.keys_text import BRANCH, STEPS
+from poise.spec.shape import (
+    Choice,
+    Duration,
+    Field,
+    Integer,
+    ListOf,
+    Number,
+    Ratio,
+    Record,
+)
+
+BURN_TIER: Final = Record(
+    fields=(
+        Field("long", Duration(low_s=1), "long_s", "The long window.", required=True),
+        Field("short", Duration(low_s=1), "short_s", "The short window.", required=True),
+        Field(
+            "factor",
+            Number(low=0, high=100_000, open_ends=True),
+            "factor",
+            "The burn rate above which both windows must be.",
+            required=True,
+        ),
+    )
+)
+POLICY: Final = Record(
+    fields=(
+        Field("slowBelow", Ratio(), "slow_below_ratio", "With less budget left, rollouts go slowly."),
+        Field("holdBelow", Ratio(low=-100), "hold_below_ratio", "With less budget left, only fixes go."),
+        Field(
+            "coverageMin", Ratio(), "coverage_min_ratio", "The share of time that must have been measured."
+        ),
+        Field("staleAfter", Duration(low_s=1), "stale_after_s", "Older measurements count as unknown."),
+        Field("onUnknown", Choice(words=tuple(OnUnknown)), "on_unknown", "What unknown time means."),
+        Field("bootstrap", Duration(), "bootstrap_s", "The age until which an objective is new."),
+        Field(
+            "bootstrapEvents",
+            Integer(low=0, high=10**12),
+            "bootstrap_events",
+            "The events until which an objective is new.",
+        ),
+        Field("slowSteps", STEPS, "slow_steps_percent", "The canary's weights when the verdict is slow."),
+        Field(
+            "slowBakeFactor",
+            Number(low=1, high=100),
+            "slow_bake_factor",
+            "How many times longer a slow step is held.",
+        ),
+        Field(
+            "fastBurn", ListOf(item=BURN_TIER, high=10), "fast_burn", "Burn rates at which the gate holds."
+        ),
+        Field("overrideMax", Duration(low_s=60), "override_max_s", "The longest life of an override."),
+    )
+)
+
+HEAL: Final = Record(
+    fields=(
+        Field("share", Ratio(), "share_ratio", "The share of replicas healed at once."),
+        Field(
+            "massFailure",
+            Ratio(),
+            "mass_failure_ratio",
+            "With this share failing together, nothing is killed.",
+        ),
+        Field("cooldown", Duration(), "cooldown_s", "The time between two heals."),
+    )
+)
+PROJECT: Final = Record(
+    fields=(
+        Field("branch", BRANCH, "branch", "The branch that services release."),
+        Field("heal", HEAL, "heal", "The heal budget of every service."),
+    ),
+    refused={"policy": "Write a document of kind BudgetPolicy."},
+)

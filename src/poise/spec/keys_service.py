@@ -1,0 +1,196 @@
+"""The keys of a ``kind: Service`` document: what is read, what is refused, and why.
+
+Defaults are the model's own; nothing is defaulted here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poise.spec import limits
+from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, NAME, STEPS
+from poise.spec.shape import (
+    Duration,
+    Field,
+    Integer,
+    ListOf,
+    Number,
+    Ratio,
+    Record,
+    Short,
+    Text,
+)
+
+_LATER: Final = "Remove it; this version does not do it."
+HEALTH: Final = Record(
+    fields=(
+        Field("path", HTTP_PATH, "path", "What a probe asks for."),
+        Field(
+            "interval",
+            Duration(low_s=0.1, high_s=300),
+            "interval_s",
+            "The time between two probes.",
+        ),
+        Field(
+            "timeout",
+            Duration(low_s=0.05, high_s=60),
+            "timeout_s",
+            "How long a probe waits for its answer.",
+        ),
+        Field(
+            "failures",
+            Integer(low=1, high=100),
+            "failures",
+            "Failed probes in a row after which a replica is out of rotation.",
+        ),
+    )
+)
+REPLICA_COUNT: Final = Integer(low=1, high=limits.REPLICAS)
+REPLICAS: Final = Record(
+    fields=(
+        Field("min", REPLICA_COUNT, "min", "At least so many run."),
+        Field("max", REPLICA_COUNT, "max", "At most so many run."),
+    )
+)
+ROLLOUT: Final = Record(
+    fields=(
+        Field(
+            "steps",
+            STEPS,
+            "steps_percent",
+            "The canary's weights, ascending percents.",
+        ),
+        Field(
+            "step",
+            Duration(low_s=1),
+            "step_s",
+            "How long each weight is held at least.",
+        ),
+        Field(
+            "maxBake",
+            Duration(low_s=1),
+            "max_bake_s",
+            "The time after which a canary without evidence of harm is promoted, unproven.",
+        ),
+        Field("warmup", Duration(), "warmup_s", "Left out of latency, never of errors."),
+        Field(
+            "startTimeout",
+            Duration(low_s=1, high_s=86_400),
+            "start_timeout_s",
+            "How long a new replica may take to become ready.",
+        ),
+        Field(
+            "drain",
+            Duration(high_s=3600),
+            "drain_s",
+            "How long a replica may finish its requests before it is stopped.",
+        ),
+        Field(
+            "alpha",
+            Ratio(low=0, high=0.5, open_ends=True),
+            "alpha",
+            "The share of good releases that the test may roll back.",
+        ),
+        Field(
+            "relativeRiskMax",
+            Number(low=1, high=1000, open_ends=True),
+            "relative_risk_max",
+            "A canary is proven safe when it surely fails less than this many times as often.",
+        ),
+        Field(
+            "budgetRiskShare",
+            Ratio(low=0, high=1, open_ends=True),
+            "budget_risk_share",
+            "The share of the budget left that a canary may cost if all its requests failed.",
+        ),
+        Field(
+            "minCanaryRequests",
+            Integer(low=0, high=1_000_000_000),
+            "min_canary_requests",
+            "Requests that a step must have answered before it ends.",
+        ),
+    )
+)
+ARTIFACT: Final = Record(
+    fields=(
+        Field("job", Text(max_chars=100), "artifact_job", "The workflow's job."),
+        Field("path", FOLDER, "artifact_path", "The folder of its workspace."),
+    )
+)
+TIMEOUTS: Final = Record(
+    fields=(
+        Field(
+            "request",
+            Duration(low_s=0.01, high_s=3600),
+            "request_timeout_s",
+            "A request and its retries together.",
+        ),
+        Field(
+            "perTry",
+            Duration(low_s=0.01, high_s=3600),
+            "per_try_timeout_s",
+            "One try of a request that may be retried.",
+        ),
+    )
+)
+
+SERVICE_REFUSED: Final = {
+    "image": "Use 'command': containers are not run yet.",
+    "build": "Build in .github/workflows and name the job in 'artifact'.",
+    "volumes": "Keep files in a service of their own outside Poise: a replica's folder is not kept.",
+    "cron": "Run it from the system's cron: scheduled commands are not run yet.",
+    "releaseCommand": "Run migrations in a workflow step or at the start of 'command'.",
+    "resources": _LATER,
+    "network": _LATER,
+    "secrets": _LATER,
+    "envFrom": "Write the values in 'env'.",
+    "autoscaling": "Use 'replicas: {min: 2, max: 4}'.",
+}
+
+_SERVICE: Final = (
+    Field("command", COMMAND, "command", "What starts one replica; it listens on $PORT.", required=True),
+    Field("port", Integer(low=1, high=65_535), "port", "The app's port; none for a worker without HTTP."),
+    Field("hostname", HOSTNAME, "hostname", "The host that reaches it; default '<name>.localhost'."),
+    Field("env", ENV, "env", "Environment variables."),
+    Field(
+        "health", Short(scalar=HTTP_PATH, into=("path",), record=HEALTH), "health", "How replicas are probed."
+    ),
+    Field(
+        "replicas",
+        Short(scalar=REPLICA_COUNT, into=("min", "max"), record=REPLICAS),
+        "replicas",
+        "How many run.",
+    ),
+    Field(
+        "dependsOn",
+        ListOf(item=NAME, high=limits.SERVICES, unique=True),
+        "depends_on",
+        "Services of this file; each is reached at $<NAME>_URL.",
+    ),
+    Field("rollout", ROLLOUT, "strategy", "How a release reaches users."),
+    Field("artifact", ARTIFACT, "", "Which job's workspace is released."),
+    Field("branch", BRANCH, "branch", "The branch that is released."),
+    Field("timeouts", TIMEOUTS, "", "Time-outs of requests to this service."),
+)
+OVERRIDES: Final = Record(
+    fields=tuple(Field(field.key, field.shape, field.target, field.about) for field in _SERVICE),
+    refused=SERVICE_REFUSED,
+)
+ENVIRONMENT: Final = Record(
+    fields=(
+        Field("name", NAME, "name", "The environment's name.", required=True),
+        Field("overrides", OVERRIDES, "overrides", "What differs there."),
+    )
+)
+SERVICE: Final = Record(
+    fields=(
+        *_SERVICE,
+        Field(
+            "environments",
+            ListOf(item=ENVIRONMENT, low=1),
+            "environments",
+            "Where it runs; default one, 'production'.",
+        ),
+    ),
+    refused=SERVICE_REFUSED,
+)

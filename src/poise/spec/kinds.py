@@ -1,0 +1,91 @@
+"""Every kind of document of ``poise.yaml`` by name: its header and its keys.
+
+The reader, the messages and the JSON Schema come from these tables alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
+from poise.spec.keys_policy import POLICY, PROJECT
+from poise.spec.keys_service import SERVICE
+from poise.spec.keys_text import NAME
+from poise.spec.shape import (
+    Field,
+    Record,
+)
+
+POISE_V1: Final = "poise.dev/v1"
+OPENSLO_V1: Final = "openslo/v1"
+
+_LATER: Final = "Remove it; this version does not do it."
+METADATA: Final = Record(
+    fields=(Field("name", NAME, "name", "The name.", required=True),),
+    refused={"namespace": "A project is a repository.", "labels": _LATER, "annotations": _LATER},
+)
+
+
+class KindTable(Struct, frozen=True, kw_only=True):
+    """One kind of document: its header and the keys of ``metadata`` and ``spec``."""
+
+    kind: str
+    api_version: str
+    metadata: Record
+    spec: Record
+    about: str
+
+
+KINDS: Final = {
+    table.kind: table
+    for table in (
+        KindTable(
+            kind="Service",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=SERVICE,
+            about="One service: its command, port and how it is released.",
+        ),
+        KindTable(
+            kind="BudgetPolicy",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=POLICY,
+            about="How the error budget paces change.",
+        ),
+        KindTable(
+            kind="Project",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=PROJECT,
+            about="What holds for every service of the repository.",
+        ),
+        KindTable(
+            kind="SLO",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=SLO,
+            about="An objective of one service (OpenSLO v1).",
+        ),
+        KindTable(
+            kind="SLI",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=INDICATOR_SPEC,
+            about="An indicator that several objectives share (OpenSLO v1).",
+        ),
+    )
+}
+
+KINDS_REFUSED: Final = {
+    "DataSource": "Remove it: indicators come from Envoy's counters.",
+    "AlertPolicy": "Remove it: alerts come later.",
+    "AlertCondition": "Remove it: alerts come later.",
+    "AlertNotificationTarget": "Remove it: alerts come later.",
+    "OnCallSchedule": "Remove it: on-call comes later.",
+    "EscalationPolicy": "Remove it: on-call comes later.",
+    "Stack": "Remove it: infrastructure comes later.",
+    "HorizontalPodAutoscaler": "Remove it: use 'replicas' in the service.",
+}

@@ -1,0 +1,23 @@
+"""Every limit on what people write, by name; over one of them the text is refused, never cut."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEXT_BYTES: Final = 256 * 1024
+DOCUMENTS: Final = 200
+DEPTH: Final = 32
+NODES: Final = 20_000  # counted after aliases are followed, so an alias bomb is counted as what it means
+PROBLEMS: Final = 100  # the first ones of a file; more would not be read
+VALUE_CHARS: Final = 4096
+SCRIPT_CHARS: Final = 64 * 1024
+NAME_CHARS: Final = 40
+ENV_ENTRIES: Final = 200
+SERVICES: Final = 50
+OBJECTIVES: Final = 200
+REPLICAS: Final = 64
+STEPS_PERCENT: Final = 20
+JOBS: Final = 50
+STEPS: Final = 200
+TIMEOUT_MINUTES: Final = 1440
+DURATION_S: Final = 366 * 86_400.0
