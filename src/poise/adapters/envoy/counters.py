@@ -1,0 +1,144 @@
+"""Envoy's statistics as what Poise means by them: acknowledgement and monotone totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from poise.adapters.envoy.config import ROUTES, STAT_PREFIX
+from poise.model import signal
+from poise.model.signal import Sample, Series
+
+CDS_VERSION: Final = "cluster_manager.cds.version_text"
+LDS_VERSION: Final = "listener_manager.lds.version_text"
+RDS_VERSION: Final = f"http.{STAT_PREFIX}.rds.{ROUTES}.version_text"
+REJECTIONS: Final = (
+    "cluster_manager.cds.update_rejected",
+    "listener_manager.lds.update_rejected",
+    f"http.{STAT_PREFIX}.rds.{ROUTES}.update_rejected",
+)
+_GAUGES = r"cluster\..*\.(membership_healthy|membership_total|upstream_rq_active)$"
+_RESULTS = r"cluster\..*\.upstream_rq_(completed|5xx|retry|time)$"
+_ROUTES = r"vhost\..*\.upstream_rq_(completed|5xx|time)$"
+_STATE = r"(cluster_manager\.cds|listener_manager\.lds|http\..*\.rds\..*)\.(version_text|update_rejected)$"
+STATE_TARGET: Final = f"/stats?format=json&filter={quote(f'^({_STATE}|{_GAUGES})')}"
+READ_TARGET: Final = (
+    f"/stats?format=json&histogram_buckets=cumulative&filter={quote(f'^({_GAUGES}|{_RESULTS}|{_ROUTES})')}"
+)
+
+
+class _Bucket(Struct):
+    upper_bound: float
+    cumulative: float
+
+
+class _Histogram(Struct):
+    name: str
+    buckets: list[_Bucket] = []
+
+
+class _Item(Struct):
+    name: str = ""
+    value: int | float | str = 0
+    histograms: list[_Histogram] = []
+
+
+class _Answer(Struct):
+    stats: list[_Item]
+
+
+class Stats(Struct, frozen=True):
+    """One reading: numbers and texts by name, and cumulative histograms ``[(bound ms, count)]`` by name."""
+
+    numbers: dict[str, float]
+    texts: dict[str, str]
+    histograms: dict[str, list[tuple[float, float]]]
+
+
+def parse(body: bytes) -> Stats:
+    """Read the admin's JSON; ``msgspec.ValidationError`` when it is something else."""
+    stats = Stats({}, {}, {})
+    for item in msgspec.json.decode(body, type=_Answer).stats:
+        if isinstance(item.value, str):
+            stats.texts[item.name] = item.value
+        elif item.name:
+            stats.numbers[item.name] = float(item.value)
+        for histogram in item.histograms:
+            stats.histograms[histogram.name] = [(b.upper_bound, b.cumulative) for b in histogram.buckets]
+    return stats
+
+
+def by_cluster(stats: Stats, what: str) -> dict[str, int]:
+    """A gauge of every cluster by its name."""
+    return {
+        name[len("cluster.") : -len(what) - 1]: int(value)
+        for name, value in stats.numbers.items()
+        if name.startswith("cluster.") and name.endswith(f".{what}") and ".external." not in name
+    }
+
+
+def samples(stats: Stats) -> dict[str, list[Sample]]:
+    """Samples by the cluster they are of; those of services stand under their ``vhost.`` name."""
+    found: dict[str, list[Sample]] = {}
+    for cluster in by_cluster(stats, "upstream_rq_active"):
+        labels = _cluster_labels(cluster)
+        if labels:
+            found[cluster] = _of_cluster(stats, f"cluster.{cluster}.", labels)
+    for name in stats.numbers:
+        if name.startswith("vhost.") and name.endswith(".upstream_rq_completed"):
+            prefix = name.removesuffix("upstream_rq_completed")
+            service = prefix[len("vhost.") :].partition(".route.")[0]
+            found[prefix] = _of_service(stats, prefix, (("service", service),))
+    return found
+
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def _cluster_labels(cluster: str) -> Labels | None:
+    service, _, rollout = cluster.rpartition(".")
+    return (("rollout", rollout), ("service", service)) if service and rollout.isdigit() else None
+
+
+def _of_cluster(stats: Stats, prefix: str, labels: Labels) -> list[Sample]:
+    number = stats.numbers
+    retried = number.get(f"{prefix}upstream_rq_retry", 0.0)
+    trials = number.get(f"{prefix}upstream_rq_completed", 0.0) + retried
+    return [
+        Sample(Series(signal.TRIALS_TOTAL, labels), trials),
+        Sample(Series(signal.FAILURES_TOTAL, labels), number.get(f"{prefix}upstream_rq_5xx", 0.0) + retried),
+        Sample(Series(signal.IN_FLIGHT, labels), number.get(f"{prefix}upstream_rq_active", 0.0)),
+        *_buckets(stats, prefix, signal.ROLLOUT_LATENCY_BUCKET, labels),
+    ]
+
+
+def _of_service(stats: Stats, prefix: str, labels: Labels) -> list[Sample]:
+    number = stats.numbers
+    return [
+        Sample(Series(signal.REQUESTS_TOTAL, labels), number[f"{prefix}upstream_rq_completed"]),
+        Sample(Series(signal.ERRORS_TOTAL, labels), number.get(f"{prefix}upstream_rq_5xx", 0.0)),
+        *_buckets(stats, prefix, signal.LATENCY_BUCKET, labels),
+    ]
+
+
+def _buckets(stats: Stats, prefix: str, name: str, labels: Labels) -> Iterable[Sample]:
+    """The histogram with its ``+Inf`` bucket, which Envoy leaves out: all that completed."""
+    counts = stats.histograms.get(f"{prefix}upstream_rq_time", [])
+    if not counts:
+        return []
+    total = max(counts[-1][1], stats.numbers.get(f"{prefix}upstream_rq_completed", 0.0))
+    bounded = [*((f"{bound:g}", count) for bound, count in counts), ("+Inf", total)]
+    return [Sample(Series(name, _sorted(labels, le)), count) for le, count in bounded]
+
+
+def _sorted(labels: Labels, le: str) -> Labels:
+    return tuple(sorted((*labels, ("le", le))))
+
+
+def rejected(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """Whether Envoy has refused a configuration between two readings."""
+    return any(after.get(name, 0.0) > before.get(name, 0.0) for name in REJECTIONS)

