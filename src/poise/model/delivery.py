@@ -57,11 +57,15 @@ class RunState(StrEnum):
 
 
 class StepRun(Struct, frozen=True, kw_only=True):
-    """One step of a job: what it runs and how it ended."""
+    """One step of a job: what it runs and how it ended.
+
+    ``shell`` is the interpreter with its options, split at spaces; the script's path follows it.
+    """
 
     name: str
     run: str | None = None
     uses: str | None = None
+    shell: str = "bash -e"
     env: dict[str, str] = {}
     working_directory: str = "."
     timeout_s: float = 21_600.0

@@ -84,7 +84,7 @@ def items_of(node: Node | None) -> tuple[Node, ...]:
 
 
 def _check_port(document: ServiceDocument, report: Report) -> None:
-    if "port" in document.values:
+    if document.has_port:
         return
     for key in NEEDS_A_PORT:
         for mapping in document.nodes:
@@ -116,7 +116,7 @@ def _check_timeouts(document: ServiceDocument, report: Report) -> None:
 
 def _check_env(document: ServiceDocument, report: Report) -> None:
     """A variable that Poise sets itself would be lost without a word."""
-    taken = {"PORT": "'port'"} if "port" in document.values else {}
+    taken = {"PORT": "'port'"} if document.has_port else {}
     taken |= {_url(name): f"'dependsOn: [{name}]'" for name in _names(document.values.get("depends_on"))}
     for mapping in document.nodes:
         env = mapping.get("env")
@@ -137,7 +137,7 @@ def _names(value: object) -> tuple[str, ...]:
 def _check_hostnames(found: Iterable[ServiceDocument], report: Report) -> None:
     seen: dict[str, str] = {}
     for document in found:
-        if "port" in document.values:
+        if document.has_port:
             host = str(document.values.get("hostname", f"{document.name}.localhost"))
             first = seen.setdefault(host, document.name)
             if first != document.name:
@@ -158,7 +158,7 @@ def _check_dependencies(found: Sequence[ServiceDocument], report: Report) -> Non
                 what = f"no service {shown(item.text)} in this file"
                 others = (name for name in known if name != document.name)
                 report.add(UNKNOWN_NAME, item, what, mend=nearest(item.text, others))
-            elif "port" not in known[item.text].values:
+            elif not known[item.text].has_port:
                 what = f"service {shown(item.text)} has no port to depend on"
                 report.add(BAD_VALUE, item, what, mend="Give it a port, or remove it here.")
     graph = {name: _names(document.values.get("depends_on")) for name, document in known.items()}

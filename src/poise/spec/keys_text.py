@@ -28,7 +28,7 @@ BRANCH: Final = Text(
     hint="A branch is written without spaces and without 'refs/heads/'.",
     max_chars=200,
 )
-COMMAND: Final = Text(pattern=r"(?s).*\S.*", hint="A command must not be blank.")
+COMMAND: Final = Text(pattern=r"[\s\S]*\S[\s\S]*", hint="A command must not be blank.")
 HOSTNAME: Final = Text(
     pattern=r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
     hint="A host name has lower-case letters, digits, hyphens and dots.",

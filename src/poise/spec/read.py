@@ -89,6 +89,11 @@ class ServiceDocument(Struct, frozen=True):
     values: Values
     nodes: tuple[Mapping, ...]
 
+    @property
+    def has_port(self) -> bool:
+        """Whether a port is written, be it readable or not."""
+        return any(node.get("port") is not None for node in self.nodes)
+
     def at(self, *path: str) -> Node:
         """The innermost node that ``path`` leads to; the service's name where it leads nowhere."""
         for start in self.nodes:

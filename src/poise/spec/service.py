@@ -62,7 +62,7 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         _of_kind(documents, "SLO"),
         _of_kind(documents, "SLI"),
         {document.name: f"{project}/{document.environment}/{document.name}" for document in found},
-        frozenset(document.name for document in found if "port" not in document.values),
+        frozenset(document.name for document in found if not document.has_port),
         report,
     )
     report.raise_if_any()

@@ -1,0 +1,93 @@
+"""What is in force for a service, in the words of the file: every key, its value, and whence it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from poise.model.service import BudgetPolicy, Objective, Service
+from poise.spec.durations import format_duration
+from poise.spec.keys_policy import POLICY
+from poise.spec.keys_service import SERVICE
+from poise.spec.service import DEFAULT_ENVIRONMENT
+from poise.spec.shape import Duration, Ratio, Record, Shape, Short
+
+Source = Literal["declared", "default"]
+
+
+def explain(
+    service: Service, objectives: Sequence[Objective], policy: BudgetPolicy
+) -> list[tuple[str, str, Source]]:
+    """Rows ``(field, value, source)`` in the order of the file's documentation.
+
+    A value that equals the built-in default is ``default``, whether or not it was written out.
+    Objectives of other services are left out.
+    """
+    bare = Service(
+        project=service.project,
+        environment=DEFAULT_ENVIRONMENT,
+        name=service.name,
+        command="",
+        hostname=None if service.port is None else f"{service.name}.localhost",
+    )
+    rows = [("environment", service.environment, _source(service.environment, bare.environment))]
+    rows += _rows(SERVICE, service, bare, "")
+    for objective in objectives:
+        if objective.service == service.key:
+            source: Source = "default" if objective.source == "default" else "declared"
+            rows.append((f"objectives.{objective.name}", _sentence(objective), source))
+    rows += _rows(POLICY, policy, BudgetPolicy(), "policy.")
+    return rows
+
+
+def _rows(record: Record, value: Struct, bare: Struct, prefix: str) -> Iterator[tuple[str, str, Source]]:
+    for field in record.fields:
+        inner = field.shape.record if isinstance(field.shape, Short) else field.shape
+        if not field.target and isinstance(inner, Record):
+            yield from _rows(inner, value, bare, f"{prefix}{field.key}.")
+        elif field.target in value.__struct_fields__:
+            own, default = getattr(value, field.target), getattr(bare, field.target)
+            if isinstance(inner, Record):
+                yield from _rows(inner, own, default, f"{prefix}{field.key}.")
+            else:
+                yield f"{prefix}{field.key}", _text(inner, own), _source(own, default)
+
+
+def _source(value: object, default: object) -> Source:
+    return "default" if value == default else "declared"
+
+
+def _text(shape: Shape, value: object) -> str:
+    """The value as one would write it in the file; ``none`` where there is nothing."""
+    match value:
+        case None | () | {}:
+            return "none"
+        case float() | int() if isinstance(shape, Duration):
+            return format_duration(value)
+        case float() | int() if isinstance(shape, Ratio):
+            return f"{value * 100:.6g}%"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return ", ".join(f"{name}={inner}" for name, inner in value.items())
+        case tuple():
+            return ", ".join(_item(inner) for inner in value)
+        case _:
+            return str(value)
+
+
+def _item(value: object) -> str:
+    """An item of a list; a burn tier reads ``14.4x over 1h and 5m``."""
+    long_s, short_s = getattr(value, "long_s", None), getattr(value, "short_s", None)
+    if isinstance(long_s, float) and isinstance(short_s, float):
+        factor = getattr(value, "factor", 0.0)
+        return f"{factor:g}x over {format_duration(long_s)} and {format_duration(short_s)}"
+    return str(value)
+
+
+def _sentence(objective: Objective) -> str:
+    under = f" under {objective.threshold_ms:g} ms" if objective.threshold_ms is not None else ""
+    target = f"{objective.target_ratio * 100:.6g}%"
+    return f"{target} {objective.indicator.value}{under} over {format_duration(objective.window_s)}"
