@@ -1,0 +1,254 @@
+"""Routes that write: what people ask for. Each leaves an event with the asker's name."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from litestar import Request, Response, delete, post, put
+from litestar.params import Parameter
+
+from poise.api import queries
+from poise.api.access import mint
+from poise.api.asks import (
+    ApplySpec,
+    AskGate,
+    GiveOrder,
+    MakeOverride,
+    MakePrincipal,
+    MakeProject,
+    MakeToken,
+)
+from poise.api.idempotency import create_once
+from poise.api.parts import Parts
+from poise.api.read import parts_of
+from poise.api.views import Created, Difference, Plan, Secret
+from poise.balance.gate.controller import check, make_override
+from poise.delivery.infrastructure.controller import apply_declared, plan_declared
+from poise.model.access import Principal, Token
+from poise.model.balance import Verdict
+from poise.model.delivery import Order
+from poise.model.errors import Conflict, Invalid, NotFound
+from poise.model.record import Decision, Event, Write
+from poise.model.service import Project
+from poise.ports.store import Stale, Transaction
+from poise.spec.service import parse_project
+
+_SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
+Asked = Request[Any, Any, Any]
+IfMatch = Annotated[str, Parameter(header="If-Match", required=False, max_length=80)]
+
+
+@post("/api/v1/projects", opt={"permission": "admin"})
+async def make_project(request: Asked, data: MakeProject) -> Created:
+    """A project with its bare repository."""
+    parts = parts_of(request)
+
+    async def make() -> tuple[Decision, Created]:
+        known, ref = await parts.store.get(Project, data.name)
+        if known is not None:
+            raise Conflict("POISE-E409", f"project {data.name} is already there", mend="Use it: poise up")
+        parts.repositories.ensure(data.name)
+        event = _event(request, "project.created", data.name, f"made project {data.name}")
+        decision = Decision(
+            reads=(ref,),
+            writes=(Write(kind="Project", key=data.name, body=Project(name=data.name)),),
+            events=(event,),
+        )
+        return decision, Created(key=data.name, sentence=event.summary)
+
+    return await create_once(request, parts, data, Created, make)
+
+
+@post(_SERVICE + "/orders", opt={"permission": "operator"})
+async def give_order(
+    request: Asked, project: str, environment: str, service: str, data: GiveOrder
+) -> Created:
+    """Deploy, roll back, promote, abort, pause, resume or restart, with a reason."""
+    parts = parts_of(request)
+    key = f"{project}/{environment}/{service}"
+    await queries.service_or_raise(parts, key)
+    return await create_once(request, parts, data, Created, lambda: _order(request, parts, key, data))
+
+
+async def _order(request: Asked, parts: Parts, key: str, data: GiveOrder) -> tuple[Decision, Created]:
+    orders, ref = await parts.store.scan(Order, f"{key}/", limit=1, last=True)
+    order = Order(
+        service=key,
+        n=orders[-1].n + 1 if orders else 1,
+        verb=data.verb,
+        by=request.scope["user"].name,
+        reason=data.reason,
+        at=parts.clock.now(),
+        release=data.release,
+        rollout=data.rollout,
+    )
+    said = f"asked to {data.verb} {key}: {data.reason}"
+    event = _event(request, "order.given", order.key, said, verb=data.verb, reason=data.reason)
+    decision = Decision(
+        reads=(ref,), writes=(Write(kind="Order", key=order.key, body=order),), events=(event,)
+    )
+    return decision, Created(key=order.key, sentence=event.summary)
+
+
+@post(_SERVICE + "/gate", opt={"permission": "viewer"}, status_code=200)
+async def ask_gate(request: Asked, project: str, environment: str, service: str, data: AskGate) -> Verdict:
+    """The gate's answer now, the same that a rollout's step would get; nothing is written."""
+    parts = parts_of(request)
+    key = f"{project}/{environment}/{service}"
+    await queries.service_or_raise(parts, key)
+    return await check(parts.store, key, data.change_class, data.digest, parts.clock.now())
+
+
+@post(_SERVICE + "/overrides", opt={"permission": "operator"})
+async def override_gate(
+    request: Asked, project: str, environment: str, service: str, data: MakeOverride
+) -> Created:
+    """A signed, expiring decision against the gate."""
+    parts = parts_of(request)
+    key = f"{project}/{environment}/{service}"
+    await queries.service_or_raise(parts, key)
+
+    async def make() -> tuple[Decision, Created]:
+        now = parts.clock.now()
+        decision = await make_override(
+            parts.store,
+            key,
+            by=request.scope["user"].name,
+            reason=data.reason,
+            expires_at=now + timedelta(seconds=data.expires_s),
+            digest=data.digest,
+            signing_key=parts.signing_key,
+            now=now,
+        )
+        return decision, Created(key=decision.writes[0].key, sentence=decision.events[0].summary)
+
+    return await create_once(request, parts, data, Created, make)
+
+
+@post("/api/v1/projects/{project:str}/plan", opt={"permission": "viewer"}, status_code=200)
+async def plan(request: Asked, project: str, data: ApplySpec) -> Response[Plan]:
+    """What applying this text would change; nothing is written."""
+    parts = parts_of(request)
+    declared = parse_project(data.text, project=project, filename=data.filename)
+    known, ref = await parts.store.get(Project, project)
+    if known is None:
+        raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")
+    differences = [
+        Difference(action=one.action, kind=one.kind, key=one.key, fields=dict(one.fields))
+        for one in await plan_declared(parts.store, declared)
+    ]
+    sentence = f"{len(differences)} changes." if differences else "Nothing to change."
+    made = Plan(etag=f'"{ref.generation}"', differences=tuple(differences), sentence=sentence)
+    return Response(made, headers={"ETag": made.etag})
+
+
+@put("/api/v1/projects/{project:str}/spec", opt={"permission": "developer"})
+async def apply(request: Asked, project: str, data: ApplySpec, if_match: IfMatch = "") -> Created:
+    """Make what is declared be so; ``If-Match`` is the ETag of the plan that was read."""
+    parts = parts_of(request)
+    declared = parse_project(data.text, project=project, filename=data.filename)
+    known, ref = await parts.store.get(Project, project)
+    if known is None:
+        raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")
+    _require_match(if_match, ref.generation, f"/api/v1/projects/{project}/plan")
+    now = parts.clock.now()
+    decision = await apply_declared(parts.store, declared, request.scope["user"].name, now)
+    changed = len(decision.writes)
+    if not decision.is_empty:
+        await parts.store.commit(
+            Transaction(at=now, reads=(*decision.reads, ref), writes=decision.writes, events=decision.events)
+        )
+    return Created(key=project, sentence=f"{changed} things changed." if changed else "Nothing to change.")
+
+
+@put("/api/v1/principals/{name:str}", opt={"permission": "admin"})
+async def set_principal(
+    request: Asked, name: str, data: MakePrincipal, if_match: IfMatch = ""
+) -> Response[Principal]:
+    """A principal and its roles; ``If-Match: "0"`` makes a new one."""
+    parts = parts_of(request)
+    if name != data.name:
+        raise Invalid("POISE-E422", "the name in the path and in the body differ", where=name)
+    _, ref = await parts.store.get(Principal, name)
+    _require_match(if_match, ref.generation, f"/api/v1/principals/{name}")
+    principal = Principal(name=name, roles=data.roles)
+    event = _event(request, "access.principal", f"@principal/{name}", f"set the roles of {name}")
+    await parts.store.commit(
+        Transaction(
+            at=parts.clock.now(),
+            reads=[ref],
+            writes=[Write(kind="Principal", key=name, body=principal)],
+            events=[event],
+        )
+    )
+    return Response(principal, headers={"ETag": f'"{ref.generation + 1}"'})
+
+
+@post("/api/v1/tokens", opt={"permission": "admin"})
+async def make_token(request: Asked, data: MakeToken) -> Secret:
+    """A token for a principal, shown once. A retry makes a new one: a secret is never kept to repeat."""
+    parts = parts_of(request)
+    principal, ref = await parts.store.get(Principal, data.principal)
+    if principal is None:
+        raise NotFound("POISE-E404", f"no principal {data.principal}", mend="PUT /api/v1/principals/NAME")
+    now = parts.clock.now()
+    credential, token = mint(data.principal, now, timedelta(seconds=data.expires_s))
+    event = _event(
+        request, "access.token", f"@principal/{data.principal}", f"made a token for {data.principal}"
+    )
+    await parts.store.commit(
+        Transaction(
+            at=now, reads=[ref], writes=[Write(kind="Token", key=token.key, body=token)], events=[event]
+        )
+    )
+    return Secret(id=token.id, credential=credential, expires_at=token.expires_at)
+
+
+@delete("/api/v1/tokens/{token:str}", opt={"permission": "admin"})
+async def revoke_token(request: Asked, token: str) -> None:
+    """A token that opens nothing any more."""
+    parts = parts_of(request)
+    known, ref = await parts.store.get(Token, token)
+    if known is None:
+        raise NotFound("POISE-E404", f"no token {token}")
+    event = _event(request, "access.token", f"@principal/{known.principal}", f"revoked token {token}")
+    await parts.store.commit(
+        Transaction(
+            at=parts.clock.now(),
+            reads=[ref],
+            writes=[Write(kind="Token", key=token, body=None)],
+            events=[event],
+        )
+    )
+
+
+@post("/api/v1/stop", opt={"permission": "admin"}, status_code=202, sync_to_thread=False)
+def stop(request: Asked) -> dict[str, str]:
+    """End the control process; workloads go on."""
+    parts_of(request).stop()
+    return {"status": "stopping"}
+
+
+def _require_match(given: str, generation: int, where: str) -> None:
+    if not re.fullmatch(r'"?\d+"?', given):
+        raise Invalid(
+            "POISE-E428",
+            "an If-Match is needed",
+            where=where,
+            mend="Read it first; send its ETag as If-Match.",
+        )
+    if int(given.strip('"')) != generation:
+        raise Stale("POISE-E412", "it changed since you read it", where=where, mend="Read it again.")
+
+
+def _event(request: Asked, kind: str, subject: str, said: str, **data: Any) -> Event:
+    name = request.scope["user"].name
+    return Event(type=f"dev.poise.{kind}", subject=subject, summary=f"{name} {said}.", actor=name, data=data)
+
+
+ROUTES = [
+    make_project, give_order, ask_gate, override_gate, plan, apply, set_principal, make_token,
+    revoke_token, stop,
+]  # fmt: skip

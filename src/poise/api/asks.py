@@ -1,0 +1,65 @@
+"""The bodies that people send."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from poise.model.access import Role
+from poise.model.delivery import ChangeClass, Verb
+
+Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+Reason = Annotated[str, Meta(min_length=3, max_length=500)]
+SpecText = Annotated[str, Meta(max_length=262_144)]
+
+
+class MakeProject(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A project is a repository; its name is part of every key."""
+
+    name: Name
+
+
+class GiveOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a room shall do, and why a person wants it."""
+
+    verb: Verb
+    reason: Reason
+    release: int | None = None
+    rollout: int | None = None
+
+
+class AskGate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """May a change of this class go now?"""
+
+    change_class: ChangeClass = ChangeClass.FEATURE
+    digest: str | None = None
+
+
+class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let changes go against the gate for a while."""
+
+    reason: Reason
+    expires_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    digest: str | None = None
+
+
+class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The text of a ``poise.yaml``."""
+
+    text: SpecText
+    filename: Annotated[str, Meta(max_length=200)] = "poise.yaml"
+
+
+class MakePrincipal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person or machine and its roles by project."""
+
+    name: Name
+    roles: Annotated[dict[str, Role], Meta(max_length=100)] = {}
+
+
+class MakeToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token for a principal."""
+
+    principal: Name
+    expires_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 7_776_000.0

@@ -1,0 +1,32 @@
+"""What the front door needs of the house. Filled in ``app.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from poise.adapters.sqlite.store import SqliteStore
+from poise.delivery.source.controller import SourceController
+from poise.engine.loop import Loop
+from poise.ports.artifacts import Repositories
+from poise.ports.clock import Clock
+from poise.ports.runtime import Runtime
+from poise.ports.signals import SignalStore
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Ports and rooms, as the API uses them."""
+
+    data: Path
+    store: SqliteStore
+    signals: SignalStore
+    clock: Clock
+    loop: Loop
+    repositories: Repositories
+    runtime: Runtime
+    source: SourceController
+    signing_key: bytes
+    ingress_port: int
+    stop: Callable[[], None]

@@ -1,0 +1,133 @@
+"""Reading the record: what the status line, the pages and the lists are made from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from poise import __version__
+from poise.api.parts import Parts
+from poise.api.views import ServiceStatus, Status
+from poise.balance.gate.controller import check
+from poise.model.access import Principal, Role
+from poise.model.balance import Budget, Verdict, VerdictKind
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.errors import NotFound
+from poise.model.fleet import Replica, Route
+from poise.model.service import Objective, Service
+
+RECENT = 50
+
+
+async def service_or_raise(parts: Parts, key: str) -> Service:
+    """The declared service, or an error that names the ones there are."""
+    service, _ = await parts.store.get(Service, key)
+    if service is not None:
+        return service
+    known, _ = await parts.store.scan(Service, key.split("/", 1)[0] + "/")
+    names = ", ".join(one.name for one in known) or "none yet"
+    raise NotFound(
+        "POISE-E404",
+        f"no service {key}",
+        why=f"The services there are: {names}.",
+        mend="Run: poise status",
+    )
+
+
+async def recent_rollouts(parts: Parts, key: str, limit: int = RECENT) -> list[Rollout]:
+    """The newest rollouts of a service, ascending by number."""
+    return (await parts.store.scan(Rollout, f"{key}/", limit=limit, last=True))[0]
+
+
+async def service_status(parts: Parts, service: Service, now: datetime) -> ServiceStatus:
+    """One service now."""
+    store, key = parts.store, service.key
+    rollouts = await recent_rollouts(parts, key)
+    live = next((one for one in reversed(rollouts) if one.state is RolloutState.LIVE), None)
+    active = next((one for one in reversed(rollouts) if not one.state.is_final and one is not live), None)
+    replicas, _ = await store.scan(Replica, f"{key}/")
+    objectives, _ = await store.scan(Objective, f"{key}/")
+    budgets, _ = await store.scan(Budget, f"{key}/")
+    verdict = await check(store, key, ChangeClass.FEATURE, None, now)
+    route, _ = await store.get(Route, key)
+    return ServiceStatus(
+        key=key,
+        service=service,
+        live=live,
+        active=active,
+        replicas=tuple(replicas),
+        route=route,
+        objectives=tuple(objectives),
+        budgets=tuple(budgets),
+        verdict=verdict,
+        sentence=_sentence(service, live, active, replicas, verdict),
+        url=f"http://{service.hostname}:{parts.ingress_port}/" if service.hostname and service.port else None,
+    )
+
+
+async def status(parts: Parts, asker: Principal, project: str | None = None) -> Status:
+    """Everything that ``asker`` may see, services that need somebody first."""
+    now = parts.clock.now()
+    services, _ = await parts.store.scan(Service, f"{project}/" if project else "")
+    seen = [
+        await service_status(parts, service, now)
+        for service in services
+        if asker.role_in(service.project) is not None
+    ]
+    seen.sort(key=lambda one: (not needs_somebody(one), one.key))
+    needing = sum(needs_somebody(one) for one in seen)
+    keeper, traffic = await _parts_answer(parts)
+    return Status(
+        at=now,
+        version=__version__,
+        leader=parts.loop.lease is not None,
+        keeper=keeper,
+        traffic=traffic,
+        services=tuple(seen),
+        sentence=_status_sentence(len(seen), needing),
+    )
+
+
+def needs_somebody(one: ServiceStatus) -> bool:
+    """Held by the gate, or fewer replicas ready than declared."""
+    return one.verdict.kind is VerdictKind.HOLD or (
+        one.live is not None and one.replicas_ready < one.service.replicas.min
+    )
+
+
+def may_see(asker: Principal, project: str) -> bool:
+    """Whether a list over all projects shows this one to the asker."""
+    held = asker.role_in(project)
+    return held is not None and held.rank >= Role.VIEWER.rank
+
+
+async def _parts_answer(parts: Parts) -> tuple[bool, bool]:
+    try:
+        processes = await parts.runtime.list()
+    except (OSError, TimeoutError):
+        return False, False
+    return True, any(one.key == "envoy" and one.connects for one in processes)
+
+
+def _status_sentence(total: int, needing: int) -> str:
+    if total == 0:
+        return "No service yet: write a poise.yaml and push it."
+    if needing == 0:
+        return f"All {total} services are well." if total > 1 else "The service is well."
+    return f"{needing} of {total} services need you."
+
+
+def _sentence(
+    service: Service,
+    live: Rollout | None,
+    active: Rollout | None,
+    replicas: list[Replica],
+    verdict: Verdict,
+) -> str:
+    if active is not None and active.state is RolloutState.STEPPING:
+        return f"Release {active.release} takes {active.weight_percent} % as a canary beside the live one."
+    if live is None:
+        return "Not released yet." if active is None else f"Release {active.release} is coming up."
+    ready = sum(replica.ready for replica in replicas if replica.rollout == live.n)
+    if ready < service.replicas.min:
+        return f"{ready} of {service.replicas.min} replicas are ready."
+    return verdict.sentence

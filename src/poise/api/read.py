@@ -1,0 +1,266 @@
+"""Routes that read: status, lists with cursors, one object with its ETag, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get
+from litestar.params import Parameter
+
+from poise.api import queries
+from poise.api.access import PUBLIC
+from poise.api.logs import replica_lines, run_lines
+from poise.api.parts import Parts
+from poise.api.views import LogLine, Page, ServiceStatus, Status
+from poise.engine.journal import ChainReport, verify
+from poise.model.balance import Budget, Override
+from poise.model.delivery import Change, Release, Rollout, Run
+from poise.model.errors import NotFound
+from poise.model.fleet import Replica
+from poise.model.record import Recorded
+from poise.model.service import Objective, Project, Service
+from poise.ports.store import Body
+
+Limit = Annotated[int, Parameter(ge=1, le=500)]
+Cursor = Annotated[str, Parameter(max_length=300)]
+
+
+def parts_of(request: Request[Any, Any, Any]) -> Parts:
+    """The house behind a request."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def page_of(parts: Parts, body: type[Body], prefix: str, cursor: str, limit: int) -> Page[Body]:
+    """One page of a kind under a prefix, ascending by key."""
+    rows = await parts.store.objects(body.__name__, prefix, after=cursor, limit=limit + 1)
+    more = rows[limit - 1].key if len(rows) > limit else None
+    return Page(items=[row.body for row in rows[:limit]], next=more)  # type: ignore[misc]
+
+
+async def one_of(parts: Parts, body: type[Body], key: str) -> Response[Body]:
+    """One object; its generation is the ETag."""
+    found, ref = await parts.store.get(body, key)
+    if found is None:
+        raise NotFound("POISE-E404", f"no {body.__name__.lower()} {key}", mend="Run: poise status")
+    return Response(found, headers={"ETag": f'"{ref.generation}"'})
+
+
+@get("/healthz", opt={"permission": PUBLIC}, sync_to_thread=False)
+def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@get("/readyz", opt={"permission": PUBLIC})
+async def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """The loop leads and the keeper answers."""
+    parts = parts_of(request)
+    leads = parts.loop.lease is not None
+    return Response(
+        {"ready": leads, "problem": "" if leads else "not leading yet"}, status_code=200 if leads else 503
+    )
+
+
+@get("/api/v1/status", opt={"permission": "viewer"})
+async def get_status(request: Request[Any, Any, Any], project: str | None = None) -> Status:
+    """Everything at one instant, what needs somebody first."""
+    return await queries.status(parts_of(request), request.scope["user"], project)
+
+
+@get("/api/v1/projects", opt={"permission": "viewer"})
+async def list_projects(
+    request: Request[Any, Any, Any], cursor: Cursor = "", limit: Limit = 100
+) -> Page[Project]:
+    """Projects that the asker may see."""
+    page = await page_of(parts_of(request), Project, "", cursor, limit)
+    asker = request.scope["user"]
+    return Page(items=[one for one in page.items if queries.may_see(asker, one.name)], next=page.next)
+
+
+@get("/api/v1/projects/{project:str}/services", opt={"permission": "viewer"})
+async def list_services(
+    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+) -> Page[Service]:
+    """Declared services."""
+    return await page_of(parts_of(request), Service, f"{project}/", cursor, limit)
+
+
+@get("/api/v1/projects/{project:str}/changes", opt={"permission": "viewer"})
+async def list_changes(
+    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+) -> Page[Change]:
+    """Pushed commits."""
+    return await page_of(parts_of(request), Change, f"{project}/", cursor, limit)
+
+
+@get("/api/v1/projects/{project:str}/runs", opt={"permission": "viewer"})
+async def list_runs(
+    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+) -> Page[Run]:
+    """Pipeline runs, by number."""
+    return await page_of(parts_of(request), Run, f"{project}/", cursor, limit)
+
+
+@get("/api/v1/projects/{project:str}/runs/{n:int}", opt={"permission": "viewer"})
+async def get_run(request: Request[Any, Any, Any], project: str, n: int) -> Response[Run]:
+    """One run with its jobs, steps and test counts."""
+    return await one_of(parts_of(request), Run, f"{project}/{n:06d}")
+
+
+@get("/api/v1/projects/{project:str}/runs/{n:int}/log", opt={"permission": "viewer"})
+async def get_run_log(
+    request: Request[Any, Any, Any],
+    project: str,
+    n: int,
+    after: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Annotated[int, Parameter(ge=1, le=5000)] = 1000,
+) -> Page[LogLine]:
+    """A run's output, step after step."""
+    parts = parts_of(request)
+    run, _ = await parts.store.get(Run, f"{project}/{n:06d}")
+    if run is None:
+        raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
+    lines = run_lines(parts.data, run, after, limit)
+    return Page(items=lines, next=str(after + len(lines)) if len(lines) == limit else None)
+
+
+@get("/api/v1/projects/{project:str}/releases/{service:str}", opt={"permission": "viewer"})
+async def list_releases(
+    request: Request[Any, Any, Any], project: str, service: str, cursor: Cursor = "", limit: Limit = 100
+) -> Page[Release]:
+    """Immutable releases of a service."""
+    return await page_of(parts_of(request), Release, f"{project}/{service}/", cursor, limit)
+
+
+@get(
+    "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}",
+    opt={"permission": "viewer"},
+)
+async def get_service(
+    request: Request[Any, Any, Any], project: str, environment: str, service: str
+) -> ServiceStatus:
+    """One service now."""
+    parts = parts_of(request)
+    declared = await queries.service_or_raise(parts, f"{project}/{environment}/{service}")
+    return await queries.service_status(parts, declared, parts.clock.now())
+
+
+_SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
+
+
+@get(_SERVICE + "/rollouts", opt={"permission": "viewer"})
+async def list_rollouts(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Page[Rollout]:
+    """Rollouts of a service, by number."""
+    return await page_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/", cursor, limit)
+
+
+@get(_SERVICE + "/rollouts/{n:int}", opt={"permission": "viewer"})
+async def get_rollout(
+    request: Request[Any, Any, Any], project: str, environment: str, service: str, n: int
+) -> Response[Rollout]:
+    """One rollout with its trial."""
+    return await one_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/{n:06d}")
+
+
+@get(_SERVICE + "/replicas", opt={"permission": "viewer"})
+async def list_replicas(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Page[Replica]:
+    """What runs."""
+    return await page_of(parts_of(request), Replica, f"{project}/{environment}/{service}/", cursor, limit)
+
+
+@get(_SERVICE + "/objectives", opt={"permission": "viewer"})
+async def list_objectives(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Page[Objective]:
+    """SLOs in force."""
+    return await page_of(parts_of(request), Objective, f"{project}/{environment}/{service}/", cursor, limit)
+
+
+@get(_SERVICE + "/budgets", opt={"permission": "viewer"})
+async def list_budgets(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Page[Budget]:
+    """Error budgets now."""
+    return await page_of(parts_of(request), Budget, f"{project}/{environment}/{service}/", cursor, limit)
+
+
+@get(_SERVICE + "/overrides", opt={"permission": "viewer"})
+async def list_overrides(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Page[Override]:
+    """Decisions of people against the gate."""
+    return await page_of(parts_of(request), Override, f"{project}/{environment}/{service}/", cursor, limit)
+
+
+@get(_SERVICE + "/log", opt={"permission": "viewer"})
+async def get_service_log(
+    request: Request[Any, Any, Any],
+    project: str,
+    environment: str,
+    service: str,
+    limit: Annotated[int, Parameter(ge=1, le=5000)] = 200,
+) -> Page[LogLine]:
+    """The newest lines of every replica's output."""
+    key = f"{project}/{environment}/{service}"
+    parts = parts_of(request)
+    await queries.service_or_raise(parts, key)
+    return Page(items=replica_lines(parts.data, key, limit))
+
+
+@get("/api/v1/projects/{project:str}/events", opt={"permission": "viewer"})
+async def list_events(
+    request: Request[Any, Any, Any],
+    project: str,
+    after: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = 100,
+    subject: Annotated[str, Parameter(max_length=300)] = "",
+    newest: bool = False,
+) -> Page[Recorded]:
+    """The journal of a project, ascending by sequence."""
+    under = subject if subject.startswith(f"{project}/") else f"{project}/"
+    rows = await parts_of(request).store.journal(after=after, limit=limit, subject=under, last=newest)
+    more = str(rows[-1].sequence) if len(rows) == limit and not newest else None
+    return Page(items=rows, next=more)
+
+
+@get("/api/v1/audit", opt={"permission": "admin"})
+async def audit(request: Request[Any, Any, Any]) -> ChainReport:
+    """Walk the hash chain of the whole journal."""
+    return await verify(parts_of(request).store)
+
+
+ROUTES = [
+    healthz, readyz, get_status, list_projects, list_services, list_changes, list_runs, get_run, get_run_log,
+    list_releases, get_service, list_rollouts, get_rollout, list_replicas, list_objectives, list_budgets,
+    list_overrides, get_service_log, list_events, audit,
+]  # fmt: skip

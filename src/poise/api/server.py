@@ -1,0 +1,68 @@
+"""The Litestar application: every route guarded, every error in four parts, strict headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ControllerRouterHandler
+
+from poise import __version__
+from poise.api import act, read, stream
+from poise.api.access import authorise
+from poise.api.errors import on_fault, on_http_error, on_poise_error
+from poise.api.parts import Parts
+from poise.model.errors import PoiseError
+
+BODY_LIMIT = 1_048_576
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+@get("/api/v1/openapi.json", opt={"permission": "viewer"}, media_type=MediaType.JSON, sync_to_thread=False)
+def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """This API as OpenAPI 3.1."""
+    return request.app.openapi_schema.to_schema()
+
+
+async def _finish(response: Response[Any]) -> Response[Any]:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def make_server(parts: Parts, faces: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+    """The application over ``parts``; ``faces`` are the routes of pages and git."""
+    return Litestar(
+        route_handlers=[*read.ROUTES, *act.ROUTES, *stream.ROUTES, openapi, *faces],
+        guards=[authorise],
+        exception_handlers={
+            PoiseError: on_poise_error,
+            HTTPException: on_http_error,
+            Exception: on_fault,
+        },
+        after_request=_finish,
+        request_max_body_size=BODY_LIMIT,
+        openapi_config=OpenAPIConfig(
+            title="Poise",
+            version=__version__,
+            path="/api/v1/schema",
+            render_plugins=[],
+            create_examples=False,
+        ),
+        state=State({"parts": parts}),
+        debug=False,
+        logging_config=None,
+    )

@@ -1,0 +1,114 @@
+"""Server-sent events: the journal as it is written, and a run's log as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from litestar import Request, get
+from litestar.params import Parameter
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from poise.api.logs import run_lines
+from poise.api.parts import Parts
+from poise.api.read import parts_of
+from poise.model.delivery import Run
+from poise.model.errors import TooLarge
+from poise.model.record import Ref
+
+STREAMS_MAX = 200
+HEARTBEAT_S = 15.0
+BATCH = 200
+LOG_POLL_S = 0.5  # a log file tells nobody that it grew
+
+_open_streams = 0
+
+
+async def journal_rows(parts: Parts, after: int, subject: str) -> AsyncIterator[ServerSentEventMessage]:
+    """Events under ``subject`` after ``after``, then each new one; a comment when all is quiet."""
+    global _open_streams
+    changed = anyio.Event()
+
+    def told(_refs: Sequence[Ref], _last: int) -> None:
+        changed.set()
+
+    unsubscribe = parts.store.subscribe(told)
+    _open_streams += 1
+    try:
+        while True:
+            changed = anyio.Event()
+            for row in await parts.store.journal(after=after, limit=BATCH, subject=subject):
+                after = row.sequence
+                yield ServerSentEventMessage(
+                    data=msgspec.json.encode(row).decode(), id=str(after), event="journal"
+                )
+            with anyio.move_on_after(HEARTBEAT_S) as quiet:
+                await changed.wait()
+            if quiet.cancelled_caught:
+                yield ServerSentEventMessage(comment="quiet")
+    finally:
+        _open_streams -= 1
+        unsubscribe()
+
+
+async def log_rows(parts: Parts, key: str, after: int) -> AsyncIterator[ServerSentEventMessage]:
+    """A run's lines after ``after``, until it has ended."""
+    global _open_streams
+    _open_streams += 1
+    try:
+        while True:
+            run, _ = await parts.store.get(Run, key)
+            if run is None:
+                return
+            lines = run_lines(parts.data, run, after, BATCH)
+            for line in lines:
+                after += 1
+                yield ServerSentEventMessage(
+                    data=msgspec.json.encode(line).decode(), id=str(after), event="line"
+                )
+            if run.state.is_final and not lines:
+                yield ServerSentEventMessage(data=run.state.value, event="end")
+                return
+            if len(lines) < BATCH:
+                await parts.clock.sleep(LOG_POLL_S)
+    finally:
+        _open_streams -= 1
+
+
+def _admit() -> None:
+    if _open_streams >= STREAMS_MAX:
+        raise TooLarge("POISE-E429", f"over {STREAMS_MAX} streams are open", mend="Close some pages.")
+
+
+After = Annotated[int, Parameter(ge=0)]
+
+
+@get("/api/v1/projects/{project:str}/stream", opt={"permission": "viewer"})
+async def stream_journal(
+    request: Request[Any, Any, Any],
+    project: str,
+    after: After = 0,
+    subject: Annotated[str, Parameter(max_length=300)] = "",
+) -> ServerSentEvent:
+    """The project's journal, live; ``Last-Event-ID`` resumes."""
+    _admit()
+    resumed = request.headers.get("last-event-id", "")
+    start = int(resumed) if resumed.isdigit() else after
+    under = subject if subject.startswith(f"{project}/") else f"{project}/"
+    return ServerSentEvent(journal_rows(parts_of(request), start, under))
+
+
+@get("/api/v1/projects/{project:str}/runs/{n:int}/stream", opt={"permission": "viewer"})
+async def stream_log(
+    request: Request[Any, Any, Any], project: str, n: int, after: After = 0
+) -> ServerSentEvent:
+    """A run's log, live, until it has ended."""
+    _admit()
+    resumed = request.headers.get("last-event-id", "")
+    start = int(resumed) if resumed.isdigit() else after
+    return ServerSentEvent(log_rows(parts_of(request), f"{project}/{n:06d}", start))
+
+
+ROUTES = [stream_journal, stream_log]

@@ -1,0 +1,95 @@
+"""What the API answers: records made from the store's, for people and their tools."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from poise.model.balance import Budget, Verdict
+from poise.model.delivery import Rollout
+from poise.model.fleet import Replica, Route
+from poise.model.service import Objective, Service
+
+T = TypeVar("T")
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """A page of a list; ``next`` is the cursor of the page after, None on the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class ServiceStatus(Struct, frozen=True, kw_only=True):
+    """One service now: what is live, how it is, how much budget is left, what the gate says."""
+
+    key: str
+    service: Service
+    live: Rollout | None
+    active: Rollout | None
+    replicas: tuple[Replica, ...]
+    route: Route | None
+    objectives: tuple[Objective, ...]
+    budgets: tuple[Budget, ...]
+    verdict: Verdict
+    sentence: str
+    url: str | None
+
+    @property
+    def replicas_ready(self) -> int:
+        """How many replicas answer their probe."""
+        return sum(replica.ready for replica in self.replicas)
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The whole house at one instant."""
+
+    at: datetime
+    version: str
+    leader: bool
+    keeper: bool
+    traffic: bool
+    services: tuple[ServiceStatus, ...]
+    sentence: str
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One line of a step's or a replica's log."""
+
+    source: str
+    n: int
+    text: str
+
+
+class Created(Struct, frozen=True, kw_only=True):
+    """The key of what was made, and one sentence about it."""
+
+    key: str
+    sentence: str
+
+
+class Secret(Struct, frozen=True, kw_only=True):
+    """A credential, shown this once."""
+
+    id: str
+    credential: str
+    expires_at: datetime
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing that apply would create, change or delete."""
+
+    action: str
+    kind: str
+    key: str
+    fields: dict[str, tuple[str, str]] = {}
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What apply would do; ``etag`` is what apply must be given in ``If-Match``."""
+
+    etag: str
+    differences: tuple[Difference, ...]
+    sentence: str

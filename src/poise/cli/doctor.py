@@ -1,0 +1,173 @@
+"""What ``poise doctor`` looks at. Each check stands alone and never changes anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from poise.cli.place import address_of
+from poise.model.errors import PoiseError
+
+FREE_WARN_BYTES = 1_000_000_000
+FREE_FAIL_BYTES = 100_000_000
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One check: ``result`` is pass, warn or fail."""
+
+    check: str
+    result: str
+    finding: str
+    mend: str = ""
+
+
+def examine(data: Path) -> list[Finding]:
+    """Every check, in order; a check that breaks is a failed check, not a crash."""
+    return [finding for check in CHECKS for finding in _run(check, data)]
+
+
+def _run(check: Callable[[Path], Iterator[Finding]], data: Path) -> list[Finding]:
+    try:
+        return list(check(data))
+    except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
+        return [Finding(check=check.__name__.strip("_"), result="fail", finding=str(error))]
+
+
+def _python(_: Path) -> Iterator[Finding]:
+    good = sys.version_info >= (3, 11)
+    yield Finding(
+        check="python", result="pass" if good else "fail", finding=platform.python_version(),
+        mend="" if good else "Install Python 3.11 or newer",
+    )  # fmt: skip
+    libc, version = platform.libc_ver()
+    old = libc == "glibc" and tuple(map(int, version.split("."))) < (2, 31)
+    yield Finding(
+        check="libc",
+        result="fail" if old else "pass",
+        finding=f"{libc} {version}",
+        mend="Needs glibc 2.31" if old else "",
+    )
+
+
+def _programs(_: Path) -> Iterator[Finding]:
+    for name, package, result in (("git", "git", "fail"), ("bwrap", "bubblewrap", "warn")):
+        path = shutil.which(name)
+        yield Finding(
+            check=name,
+            result="pass" if path else result,
+            finding=path or "not found",
+            mend="" if path else f"sudo apt-get install {package}",
+        )
+    backend = subprocess.run(
+        ["git", "--exec-path"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    has = (Path(backend) / "git-http-backend").exists()
+    yield Finding(
+        check="git http-backend", result="pass" if has else "fail", finding=backend or "no git",
+        mend="" if has else "sudo apt-get install git",
+    )  # fmt: skip
+
+
+def _envoy(_: Path) -> Iterator[Finding]:
+    from poise.adapters.envoy.launch import program
+
+    try:
+        path = str(program())
+        yield Finding(check="envoy", result="pass", finding=path)
+    except PoiseError as error:
+        yield Finding(check="envoy", result="fail", finding=error.what, mend=error.mend)
+
+
+def _sandbox(_: Path) -> Iterator[Finding]:
+    if shutil.which("bwrap") is None:
+        yield Finding(
+            check="sandbox", result="warn", finding="none: steps and workloads run unconfined",
+            mend="sudo apt-get install bubblewrap",
+        )  # fmt: skip
+        return
+    done = subprocess.run(
+        ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    good = done.returncode == 0
+    yield Finding(
+        check="sandbox",
+        result="pass" if good else "warn",
+        finding="bubblewrap works" if good else done.stderr.strip(),
+        mend="" if good else "sudo sysctl kernel.unprivileged_userns_clone=1",
+    )
+
+
+def _folder(data: Path) -> Iterator[Finding]:
+    if not data.exists():
+        yield Finding(check="data folder", result="warn", finding=f"{data} is not there yet", mend="poise up")
+        return
+    mode = data.stat().st_mode & 0o777
+    yield Finding(
+        check="data folder", result="pass" if mode & 0o077 == 0 else "fail", finding=f"{data} {mode:o}",
+        mend="" if mode & 0o077 == 0 else f"chmod 700 {data}",
+    )  # fmt: skip
+    owner = data.stat().st_uid
+    yield Finding(
+        check="owner", result="pass" if owner == os.getuid() else "fail", finding=f"uid {owner}",
+        mend="" if owner == os.getuid() else f"chown -R $(id -u) {data}",
+    )  # fmt: skip
+    for name in ("token", "signing.key", "poise.db"):
+        path = data / name
+        if path.exists():
+            loose = bool(path.stat().st_mode & 0o077)
+            yield Finding(
+                check=f"{name} mode", result="fail" if loose else "pass", finding=f"{path.stat().st_mode & 0o777:o}",
+                mend=f"chmod 600 {path}" if loose else "",
+            )  # fmt: skip
+
+
+def _disk(data: Path) -> Iterator[Finding]:
+    folder = next(path for path in (data, *data.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    result = "fail" if free < FREE_FAIL_BYTES else "warn" if free < FREE_WARN_BYTES else "pass"
+    yield Finding(
+        check="disk",
+        result=result,
+        finding=f"{free / 1e9:.1f} GB free",
+        mend="" if result == "pass" else "Free some space",
+    )
+
+
+def _record(data: Path) -> Iterator[Finding]:
+    if not (data / "poise.db").exists():
+        return
+    for name in ("poise.db", "signals.db"):
+        if (data / name).exists():
+            with sqlite3.connect(f"file:{data / name}?mode=ro", uri=True) as raw:
+                answer = raw.execute("PRAGMA quick_check").fetchone()[0]
+            raw.close()
+            yield Finding(
+                check=name, result="pass" if answer == "ok" else "fail", finding=answer,
+                mend="" if answer == "ok" else "poise restore --verify <backup>",
+            )  # fmt: skip
+
+
+def _server(data: Path) -> Iterator[Finding]:
+    import httpx2
+
+    try:
+        address = address_of(data)
+        ready = httpx2.get(address.url + "/readyz", timeout=2.0, trust_env=False, verify=False)
+        yield Finding(
+            check="server", result="pass" if ready.is_success else "fail", finding=address.url,
+            mend="" if ready.is_success else f"Read {data}/logs/poise.log",
+        )  # fmt: skip
+    except (PoiseError, httpx2.HTTPError) as error:
+        yield Finding(check="server", result="warn", finding=str(error), mend="poise up")
+
+
+CHECKS = (_python, _programs, _envoy, _sandbox, _folder, _disk, _record, _server)

@@ -1,0 +1,74 @@
+"""The commands, by job, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from poise import __version__
+from poise.cli.output import complain
+from poise.model.errors import PoiseError
+
+USAGE = 2
+INTERRUPTED = 130
+_HELP = """From commit to recovery on one record; the error budget decides how fast.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 invalid, 6 the gate says hold,
+7 unreachable, 8 time-out."""
+
+app = App(name="poise", help=_HELP, version=__version__, help_format="plaintext")
+
+# Named by module and function: a command's code is imported when it is run, so every command starts fast.
+_COMMANDS = {
+    "Observe": {
+        "status": ("observe", "Every service: live, replicas, budget left, the gate."),
+        "slo": ("observe", "Objectives of a service: target, now, left, burn."),
+        "budget": ("observe", "Error budgets of a service in events."),
+        "why": ("observe", "In words: what the gate says and why."),
+        "logs": ("observe", "Output of replicas or of a pipeline run."),
+        "explain": ("observe", "Settings in force for service/NAME, declared or default."),
+        "audit": ("observe", "The journal, and whether it is whole."),
+    },
+    "Ship": {
+        "plan": ("ship", "What applying poise.yaml would change."),
+        "apply": ("ship", "Make what poise.yaml declares be so."),
+        "deploy": ("ship", "Roll a release out, through the gate."),
+        "rollback": ("ship", "Back to the release before. Always allowed."),
+        "restart": ("ship", "Restart replicas, one after another."),
+        "gate": ("ship", "May the next change go? (check, override)"),
+    },
+    "Run the house": {
+        "up": ("house", "Start Poise; make this folder's project known."),
+        "down": ("house", "Stop Poise, its workloads and Envoy."),
+        "login": ("house", "A fresh one-time login link."),
+        "doctor": ("house", "Check machine and installation, with mends."),
+        "backup": ("house", "A consistent copy of everything as one file."),
+        "restore": ("house", "Check or put back a backup."),
+        "simulate": ("simulate", "Every controller in a seeded world of faults."),
+        "demo": ("demo", "The whole loop on a small shop, live."),
+    },
+}
+for _group, _commands in _COMMANDS.items():
+    for _name, (_module, _said) in _commands.items():
+        app.command(f"poise.cli.{_module}:{_name}", name=_name, group=_group, help=_said)
+app.command("poise.cli.house:serve", name="serve", show=False)
+app.command("poise.cli.house:git_credential", name="git-credential", show=False)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; its exit code."""
+    as_json = "--json" in arguments
+    try:
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return USAGE
+    except PoiseError as error:
+        complain(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,242 @@
+"""Observe: status, slo, budget, why, logs, explain, audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from poise.api.views import LogLine, Page, ServiceStatus, Status
+from poise.cli import output
+from poise.cli.client import Client
+from poise.cli.place import COMMON, Common, project_of, service_key
+from poise.engine.journal import ChainReport
+from poise.model.balance import Budget
+from poise.model.errors import NotFound, PoiseError
+from poise.model.record import Recorded
+
+
+def service_path(key: str) -> str:
+    """The API's path of a service."""
+    project, environment, service = key.split("/")
+    return f"/api/v1/projects/{project}/environments/{environment}/services/{service}"
+
+
+def status(*, everywhere: bool = False, common: Common = COMMON) -> None:
+    """Every service: what is live, replicas, budget left, what the gate says.
+
+    Parameters
+    ----------
+    everywhere
+        All projects, not only this folder's.
+    """
+    with Client(common) as client:
+        found = client.get("/api/v1/status", Status, project=None if everywhere else project_of(common))
+        if not found.services and not everywhere:
+            found = client.get("/api/v1/status", Status)
+    if common.json:
+        return output.data(found)
+    output.say(found.sentence)
+    output.table(
+        ("service", "gate", "budget left", "live", "canary", "replicas", ""), map(_row, found.services)
+    )
+    return None
+
+
+def _row(one: ServiceStatus) -> tuple[str, ...]:
+    worst = min((budget.left_ratio for budget in one.budgets), default=None)
+    canary = f"r{one.active.release} {one.active.weight_percent} %" if one.active else ""
+    live = f"r{one.live.release}" if one.live else "–"
+    ready = f"{one.replicas_ready}/{one.service.replicas.min}"
+    return one.key, one.verdict.kind.value, output.percent(worst), live, canary, ready, one.sentence
+
+
+def slo(service: str, *, common: Common = COMMON) -> None:
+    """The objectives of a service: target, now, budget left, burn rates, coverage."""
+    _show_budgets(service, common)
+
+
+def budget(service: str, *, common: Common = COMMON) -> None:
+    """The error budgets of a service in events: good, bad, allowed, left."""
+    with Client(common) as client:
+        budgets = _budgets(client, service_key(common, service))
+    if common.json:
+        return output.data(budgets)
+    rows = [
+        (
+            one.objective,
+            f"{one.good:.0f}",
+            f"{one.bad:.0f}",
+            f"{one.allowed:.1f}",
+            output.percent(one.left_ratio),
+        )
+        for one in budgets
+    ]
+    output.table(("objective", "good", "bad", "allowed", "left"), rows)
+    return None
+
+
+def _budgets(client: Client, key: str) -> list[Budget]:
+    return client.get(service_path(key) + "/budgets", Page[Budget]).items
+
+
+def _show_budgets(service: str, common: Common) -> None:
+    key = service_key(common, service)
+    with Client(common) as client:
+        found = client.get(service_path(key), ServiceStatus)
+    if common.json:
+        return output.data({"objectives": found.objectives, "budgets": found.budgets})
+    budgets = {one.objective: one for one in found.budgets}
+    rows = []
+    for objective in found.objectives:
+        one = budgets.get(objective.name)
+        events = one.good + one.bad if one else 0
+        now = one.good / events if one and events else None
+        rows.append(
+            (
+                objective.name,
+                output.percent(objective.target_ratio, 2),
+                output.percent(now, 3),
+                output.percent(one.left_ratio if one else None),
+                *(_burn(one, window_s) for window_s in (3600.0, 21_600.0)),
+                output.percent(one.coverage_ratio if one else None),
+            )
+        )
+    output.table(("objective", "target", "now", "left", "burn 1h", "burn 6h", "measured"), rows)
+    return None
+
+
+def _burn(one: Budget | None, window_s: float) -> str:
+    found = next((burn for burn in one.burns if burn.window_s == window_s), None) if one else None
+    return "–" if found is None or found.rate is None else f"{found.rate:.1f}x"
+
+
+def why(service: str, *, common: Common = COMMON) -> None:
+    """In words: what the gate says of the next feature, its numbers and its rules."""
+    key = service_key(common, service)
+    with Client(common) as client:
+        found = client.get(service_path(key), ServiceStatus)
+        latest = client.get(
+            f"/api/v1/projects/{key.split('/')[0]}/events", Page[Recorded], subject=key, newest=True, limit=5
+        )
+    if common.json:
+        return output.data({"verdict": found.verdict, "sentence": found.sentence, "latest": latest.items})
+    output.say(f"{key}: {found.verdict.sentence}.")
+    for reason in found.verdict.reasons:
+        numbers = ", ".join(f"{name} {value}" for name, value in reason.numbers.items())
+        output.say(f"  {reason.rule}: {reason.text}" + (f" ({numbers})" if numbers else ""))
+    for row in latest.items:
+        output.say(f"  {row.at:%H:%M:%S} {row.event.summary}")
+    output.say(f"  To go all the same: poise gate override {key.split('/')[2]} --reason '...'")
+    return None
+
+
+def logs(
+    service: str | None = None,
+    *,
+    run: Annotated[int | None, Parameter(help="A pipeline run's output.")] = None,
+    follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="")] = False,
+    lines: int = 100,
+    common: Common = COMMON,
+) -> None:
+    """The output of a service's replicas, or of a pipeline run."""
+    project = project_of(common)
+    with Client(common) as client:
+        if run is not None:
+            path = f"/api/v1/projects/{project}/runs/{run}"
+            if follow:
+                return _follow(client, path + "/stream", common)
+            found = client.get(path + "/log", Page[LogLine], limit=min(lines * 50, 5000)).items
+        elif service is not None:
+            key = service_key(common, service)
+            found = client.get(service_path(key) + "/log", Page[LogLine], limit=lines).items
+        else:
+            raise NotFound(
+                "POISE-E203", "name a service or a run", mend="poise logs shop, or poise logs --run 1"
+            )
+    for line in found:
+        output.data(line) if common.json else output.say(f"{line.source} | {line.text}")
+    return None
+
+
+def _follow(client: Client, path: str, common: Common) -> None:
+    import msgspec
+
+    for event, raw in client.lines(path, after=0):
+        if event == "line":
+            line = msgspec.json.decode(raw, type=LogLine)
+            output.data(line) if common.json else output.say(f"{line.source} | {line.text}")
+        elif event == "end":
+            output.talk(common, f"run: {raw}")
+            return
+
+
+def explain(
+    what: str,
+    *,
+    file: Annotated[Path, Parameter(help="The spec to read.")] = Path("poise.yaml"),
+    common: Common = COMMON,
+) -> None:
+    """The settings in force for a service (service/NAME), each declared or a default. Needs no server."""
+    from poise.spec.explain import explain as explain_service
+    from poise.spec.service import parse_project
+
+    if not file.is_file():
+        raise NotFound("POISE-E301", f"no {file}", mend="Run it where poise.yaml is, or give --file")
+    name = what.removeprefix("service/")
+    declared = parse_project(file.read_text(), project=project_of(common, file.parent), filename=str(file))
+    for service in declared.services:
+        if service.name == name:
+            mine = tuple(one for one in declared.objectives if one.service == service.key)
+            rows = explain_service(service, mine, declared.project.policy)
+            if common.json:
+                return output.data([{"field": f, "value": v, "origin": o} for f, v, o in rows])
+            return output.table(("setting", "value", "from"), [(f, str(v), o) for f, v, o in rows])
+    names = ", ".join(one.name for one in declared.services)
+    raise NotFound("POISE-E302", f"no service {name} in {file}", why=f"It declares {names}.")
+
+
+audit = App(name="audit", help="The journal: who did what, when, why; and whether it is whole.")
+
+
+@audit.command
+def verify(*, common: Common = COMMON) -> int:
+    """Walk the hash chain; exit 1 when an event was changed, added or removed."""
+    with Client(common) as client:
+        report = client.get("/api/v1/audit", ChainReport)
+    if common.json:
+        output.data(
+            {
+                "events": report.events,
+                "chain_ok": report.ok,
+                "head": report.head_hash,
+                "problem": report.problem,
+            }
+        )
+    elif report.ok:
+        output.say(f"{report.events} events, the chain is whole; head {report.head_hash[:16]}.")
+    else:
+        raise PoiseError(
+            "POISE-E601",
+            f"the journal is broken: {report.problem}",
+            mend="Run: poise restore --verify <backup>",
+        )
+    return 0 if report.ok else 1
+
+
+@audit.command
+def log(*, subject: str = "", last: int = 50, common: Common = COMMON) -> None:
+    """The newest events, one a line."""
+    project = project_of(common)
+    with Client(common) as client:
+        rows = client.get(
+            f"/api/v1/projects/{project}/events",
+            Page[Recorded],
+            subject=subject,
+            newest=True,
+            limit=min(last, 500),
+        ).items
+    for row in rows:
+        text = f"{row.sequence} {row.at:%Y-%m-%dT%H:%M:%SZ} {row.event.actor} {row.event.subject}: {row.event.summary}"
+        output.data(row) if common.json else output.say(text)

@@ -1,0 +1,70 @@
+"""Data on stdout, talk on stderr; NO_COLOR and pipes get plain text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from poise.cli.place import Common
+from poise.model.errors import PoiseError
+
+STYLES = {"go": "green", "slow": "yellow", "hold": "red", "unknown": "magenta"}
+
+
+def talk(common: Common, *sentences: str) -> None:
+    """Say something to the person, not to the pipe."""
+    if not common.quiet:
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
+
+
+def data(record: Any) -> None:
+    """A record as one line of JSON on stdout."""
+    sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns on stdout, aligned; widths follow the content, not the terminal, when piped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for header in headers:
+        made.add_column(header, overflow="fold", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        made.add_row(*(f"[{STYLES[cell]}]{cell}[/]" if cell in STYLES else _escape(cell) for cell in row))
+    if not sys.stdout.isatty():
+        console.width = 400
+    console.print(made)
+
+
+def say(sentence: str) -> None:
+    """A plain sentence as a command's answer, on stdout."""
+    sys.stdout.write(sentence + "\n")
+
+
+def complain(error: PoiseError, *, as_json: bool) -> None:
+    """An error in its four parts on stderr, the last a thing to paste."""
+    for one in getattr(error, "problems", ()) or (error,):
+        if as_json:
+            parts = {name: getattr(one, name) for name in ("code", "what", "where", "why", "mend")}
+            print(msgspec.json.encode(parts).decode(), file=sys.stderr)
+            continue
+        place = f" ({one.where})" if one.where else ""
+        print(f"{one.code} {one.what}{place}", file=sys.stderr)
+        for part in (one.why, one.mend):
+            if part:
+                print(f"  {part}", file=sys.stderr)
+
+
+def percent(ratio: float | None, digits: int = 1) -> str:
+    """A ratio as a percentage; a dash where nothing was measured."""
+    return "–" if ratio is None else f"{100 * ratio:.{digits}f} %"
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,110 @@
+"""Where things are on this machine: the data folder, the server's address, the token, the project."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from msgspec import Struct
+
+from poise.model.errors import Invalid, Unreachable
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    json: Annotated[bool, Parameter(negative="", help="Print data as JSON on stdout.")] = False
+    quiet: Annotated[bool, Parameter(negative="", help="No talk on stderr.")] = False
+    data: Annotated[Path | None, Parameter(help="Data folder (also POISE_DATA).")] = None
+    project: Annotated[str | None, Parameter(help="Project (also POISE_PROJECT).")] = None
+    environment: Annotated[str, Parameter(help="Environment.")] = "production"
+
+    @property
+    def folder(self) -> Path:
+        """The data folder in force."""
+        return data_folder(self.data)
+
+
+COMMON = Common()
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where the control process listens; kept in ``run/api.json`` while it runs."""
+
+    url: str
+    ingress_port: int
+    pid: int
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """The data folder: as given, else POISE_DATA, else below XDG_DATA_HOME."""
+    if given is not None:
+        return given.absolute()
+    if named := os.environ.get("POISE_DATA"):
+        return Path(named).absolute()
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "poise"
+
+
+def address_of(data: Path) -> Address:
+    """The running server's address; ``Unreachable`` when none was started here."""
+    try:
+        return msgspec.json.decode((data / "run" / "api.json").read_bytes(), type=Address)
+    except (OSError, msgspec.DecodeError):
+        raise Unreachable(
+            "POISE-E701", "Poise is not running", where=str(data), mend="Run: poise up"
+        ) from None
+
+
+def token_of(data: Path) -> str:
+    """This machine's token (POISE_TOKEN, else the 0600 file)."""
+    if named := os.environ.get("POISE_TOKEN"):
+        return named
+    try:
+        return (data / "token").read_text().strip()
+    except OSError:
+        raise Unreachable(
+            "POISE-E702", "there is no token", where=str(data / "token"), mend="Run: poise up"
+        ) from None
+
+
+def project_of(common: Common, folder: Path | None = None) -> str:
+    """The project meant: as given, else of the git remote ``poise``, else the folder's name."""
+    named = common.project or os.environ.get("POISE_PROJECT") or _project_of_remote()
+    return named or project_name((folder or Path.cwd()).resolve().name)
+
+
+def _project_of_remote() -> str | None:
+    done = subprocess.run(["git", "remote", "get-url", "poise"], capture_output=True, text=True, check=False)
+    match = re.search(r"/git/([^/]+?)(\.git)?$", done.stdout.strip())
+    return match.group(1) if match else None
+
+
+def project_name(text: str) -> str:
+    """A folder's name as a project's: lower case, digits and dashes."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
+    if not name:
+        raise Invalid("POISE-E202", "no project name", where=text, mend="Give one: --project NAME")
+    return name
+
+
+def service_key(common: Common, service: str) -> str:
+    """``project/environment/service`` of what a person typed: any part before the service may be left out."""
+    parts = service.split("/")
+    if len(parts) == 3:
+        return service
+    if len(parts) == 2 and parts[0] == "service":  # as in `poise explain service/shop`
+        parts = parts[1:]
+    if len(parts) != 1:
+        raise Invalid(
+            "POISE-E201", f"'{service}' names no service", mend="Use NAME or PROJECT/ENVIRONMENT/NAME"
+        )
+    return f"{project_of(common)}/{common.environment}/{parts[0]}"

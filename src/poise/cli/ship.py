@@ -1,0 +1,155 @@
+"""Ship: plan, apply, deploy, rollback, restart, gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from poise.api.asks import AskGate, GiveOrder, MakeOverride
+from poise.api.views import Created, Plan
+from poise.cli import output
+from poise.cli.client import Client
+from poise.cli.observe import service_path
+from poise.cli.place import COMMON, Common, project_of, service_key
+from poise.model.balance import Verdict, VerdictKind
+from poise.model.delivery import ChangeClass, Verb
+from poise.model.errors import Held, Invalid, NotFound
+
+SPEC = Path("poise.yaml")
+HOLD_EXIT = 6
+
+
+def plan(file: Path = SPEC, *, common: Common = COMMON) -> None:
+    """What applying poise.yaml would create, change or delete. Changes nothing."""
+    made = _plan(file, common)
+    if common.json:
+        return output.data(made)
+    _show(made)
+    return None
+
+
+def apply(file: Path = SPEC, *, common: Common = COMMON) -> None:
+    """Make what poise.yaml declares be so (services, objectives, policy)."""
+    made = _plan(file, common)
+    if not common.json:
+        _show(made)
+    path = f"/api/v1/projects/{project_of(common, file.parent)}/spec"
+    with Client(common) as client:
+        done = client.put(path, _body(file), Created, if_match=made.etag)
+    output.data(done) if common.json else output.say(done.sentence)
+
+
+def _plan(file: Path, common: Common) -> Plan:
+    with Client(common) as client:
+        path = f"/api/v1/projects/{project_of(common, file.parent)}/plan"
+        return client.post(path, _body(file), Plan)
+
+
+def _body(file: Path) -> dict[str, str]:
+    try:
+        return {"text": file.read_text(), "filename": str(file)}
+    except FileNotFoundError:
+        raise NotFound("POISE-E301", f"no {file}", mend="Run it where poise.yaml is") from None
+    except UnicodeDecodeError as error:
+        raise Invalid("POISE-E303", f"{file} is not UTF-8 text", why=str(error)) from None
+
+
+def _show(made: Plan) -> None:
+    for one in made.differences:
+        sign = {"create": "+", "delete": "-"}.get(one.action, "~")
+        output.say(f"{sign} {one.kind} {one.key}")
+        for field, (before, after) in one.fields.items():
+            output.say(f"    {field}: {before} -> {after}")
+    output.say(made.sentence)
+
+
+Reason = Annotated[str, Parameter(help="Why; kept in the journal.")]
+
+
+def deploy(
+    service: str,
+    *,
+    release: Annotated[int | None, Parameter(help="Which release; the newest by default.")] = None,
+    reason: Reason = "deployed by hand",
+    common: Common = COMMON,
+) -> None:
+    """Roll a release out; it passes the gate like any other."""
+    _order(service, Verb.DEPLOY, reason, common, release=release)
+
+
+def rollback(
+    service: str,
+    *,
+    release: Annotated[int | None, Parameter(help="To which release; the one before by default.")] = None,
+    reason: Reason = "rolled back by hand",
+    common: Common = COMMON,
+) -> None:
+    """Back to the release that was live before. Always allowed."""
+    _order(service, Verb.ROLLBACK, reason, common, release=release)
+
+
+def restart(service: str, *, reason: Reason = "restarted by hand", common: Common = COMMON) -> None:
+    """Restart the replicas of a service, one after another."""
+    _order(service, Verb.RESTART, reason, common)
+
+
+def _order(service: str, verb: Verb, reason: str, common: Common, release: int | None = None) -> None:
+    key = service_key(common, service)
+    with Client(common) as client:
+        path = service_path(key) + "/orders"
+        done = client.post(path, GiveOrder(verb=verb, reason=reason, release=release), Created)
+    output.data(done) if common.json else output.say(done.sentence)
+
+
+gate = App(name="gate", help="May the next change go? Go, slowly, or hold.")
+
+
+@gate.command
+def check(
+    service: Annotated[str, Parameter(name=("--service", "-s"), help="Which service.")],
+    *,
+    change: Annotated[
+        ChangeClass, Parameter(name="--class", help="What the change is for.")
+    ] = ChangeClass.FEATURE,
+    digest: str | None = None,
+    common: Common = COMMON,
+) -> int:
+    """Ask the gate: go and slow exit 0, hold exits 6. The same answer that a rollout's step gets."""
+    key = service_key(common, service)
+    with Client(common) as client:
+        verdict = client.post(
+            service_path(key) + "/gate", AskGate(change_class=change, digest=digest), Verdict
+        )
+    held = verdict.kind is VerdictKind.HOLD
+    if common.json:
+        output.data(verdict)
+        return HOLD_EXIT if held else 0
+    if held:
+        raise Held(
+            "POISE-G600",
+            f"hold: {verdict.reasons[0].text}" if verdict.reasons else "hold",
+            where=key,
+            why="; ".join(reason.text for reason in verdict.reasons[1:]),
+            mend=f"Ship a fix (--class fix), or: poise gate override {key.split('/')[2]} --reason '...'",
+        )
+    output.say(verdict.sentence)
+    return 0
+
+
+@gate.command
+def override(
+    service: str,
+    *,
+    reason: Annotated[str, Parameter(help="Why; kept, signed and counted.")],
+    hours: Annotated[float, Parameter(help="For how long, at most 24.")] = 1.0,
+    digest: str | None = None,
+    common: Common = COMMON,
+) -> None:
+    """Let changes go against the gate for a while: signed, expiring, counted."""
+    key = service_key(common, service)
+    body = MakeOverride(reason=reason, expires_s=hours * 3600, digest=digest)
+    with Client(common) as client:
+        done = client.post(service_path(key) + "/overrides", body, Created)
+    output.data(done) if common.json else output.say(done.sentence)
