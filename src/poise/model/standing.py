@@ -1,0 +1,155 @@
+"""What a budget means under a policy: its state, with the threshold and the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from poise.model.balance import Budget, Burn
+from poise.model.service import BudgetPolicy, BurnTier, OnUnknown
+
+MIN_FAILURES: Final = 4.0  # fewer bad events are no fast burn, whatever their ratio
+FUTURE_TOLERANCE_S: Final = 5.0
+
+
+class BudgetState(StrEnum):
+    """Ordered from best to worst; an unknown budget is worse than a spent one: nobody knows it."""
+
+    HEALTHY = "healthy"
+    SLOW = "slow"
+    SPENT = "spent"
+    UNKNOWN = "unknown"
+
+    @property
+    def rank(self) -> int:
+        """Position from best (0) to worst."""
+        return list(BudgetState).index(self)
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How one objective stands: its state by which rule, in a sentence with its numbers."""
+
+    objective: str
+    state: BudgetState
+    rule: str
+    text: str
+    numbers: dict[str, Any] = {}
+    fast_burn: bool = False
+    left_ratio: float | None = None
+
+
+def classify(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing:
+    """The state of one budget. The first rule that applies names it."""
+    fault = _unknown(budget, policy, now)
+    if fault is not None:
+        return fault
+    left = _left(budget, policy)
+    tier = next((tier for tier in policy.fast_burn if fires(tier, budget.burns)), None)
+    rule, state, text = _rule(budget, policy, left)
+    numbers: dict[str, Any] = {
+        "left_ratio": left,
+        "slow_below_ratio": policy.slow_below_ratio,
+        "hold_below_ratio": policy.hold_below_ratio,
+        "coverage_ratio": budget.coverage_ratio,
+    }
+    if tier is not None:
+        numbers |= {"burn_factor": tier.factor, "long_s": tier.long_s, "short_s": tier.short_s}
+        if state is not BudgetState.SPENT:
+            rule, state = "fast-burn", BudgetState.SLOW
+            text = f"{_name(budget)} burns its budget over {tier.factor:g} times too fast"
+    return Standing(
+        objective=budget.key, state=state, rule=rule, text=text, numbers=numbers,
+        fast_burn=tier is not None, left_ratio=left,
+    )  # fmt: skip
+
+
+def missing(objective: str) -> Standing:
+    """An objective is declared but no budget was ever computed for it."""
+    return Standing(
+        objective=objective,
+        state=BudgetState.UNKNOWN,
+        rule="no-budget",
+        text=f"{objective.rsplit('/', 1)[-1]} has no budget yet",
+    )
+
+
+def severity(standing: Standing) -> tuple[int, bool, float, str]:
+    """Sort key, the worst highest: by state, then fast burn, then what is left. Never an average."""
+    return (standing.state.rank, standing.fast_burn, -(standing.left_ratio or 0.0), standing.objective)
+
+
+def fires(tier: BurnTier, burns: Iterable[Burn]) -> bool:
+    """Whether both windows burn over the factor and enough failed to mean anything.
+
+    Source: SRE workbook, chapter 5 (multiwindow, multi-burn-rate); minimum failures after Grafana SLO.
+    """
+    by_window = {burn.window_s: burn for burn in burns}
+    long, short = by_window.get(tier.long_s), by_window.get(tier.short_s)
+    if long is None or short is None or long.rate is None or short.rate is None:
+        return False
+    return long.bad >= MIN_FAILURES and long.rate > tier.factor and short.rate > tier.factor
+
+
+def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | None:
+    """Why the budget cannot be relied on, if so."""
+    name = _name(budget)
+    if budget.measured_at is None:
+        rule, text, numbers = "not-measured", f"{name} was never measured", {}
+    elif (age_s := (now - budget.measured_at).total_seconds()) > policy.stale_after_s:
+        rule, text = "stale", f"{name} was last measured {age_s:.0f} s ago"
+        numbers = {"age_s": age_s, "stale_after_s": policy.stale_after_s}
+    elif age_s < -FUTURE_TOLERANCE_S:
+        rule, text, numbers = "future", f"{name} was measured in the future", {"age_s": age_s}
+    elif not all(map(math.isfinite, (budget.left_ratio, budget.coverage_ratio, budget.allowed))):
+        rule, text, numbers = "no-number", f"{name} has no usable number", {}
+    elif _partial(budget, policy) and policy.on_unknown is OnUnknown.HOLD:
+        rule = "partial"
+        text = f"only {_percent(budget.coverage_ratio)} of {name}'s time was measured"
+        numbers = {
+            "coverage_ratio": budget.coverage_ratio,
+            "coverage_min_ratio": policy.coverage_min_ratio,
+        }
+    else:
+        return None
+    return Standing(
+        objective=budget.key, state=BudgetState.UNKNOWN, rule=rule, text=text, numbers=dict(numbers)
+    )
+
+
+def _partial(budget: Budget, policy: BudgetPolicy) -> bool:
+    return not budget.bootstrap and budget.coverage_ratio < policy.coverage_min_ratio
+
+
+def _left(budget: Budget, policy: BudgetPolicy) -> float:
+    """What is left; where unknown time counts as bad, the unmeasured share is charged in full."""
+    if policy.on_unknown is not OnUnknown.BAD or not _partial(budget, policy):
+        return budget.left_ratio
+    return budget.left_ratio - (1.0 - budget.coverage_ratio) / max(1e-9, 1.0 - budget.target_ratio)
+
+
+def _rule(budget: Budget, policy: BudgetPolicy, left: float) -> tuple[str, BudgetState, str]:
+    name = _name(budget)
+    if left <= policy.hold_below_ratio:
+        return "spent", BudgetState.SPENT, f"{name}'s budget is spent ({_percent(left)} is left)"
+    if budget.bootstrap:
+        events = f"{budget.good + budget.bad:,.0f} events"
+        return "bootstrap", BudgetState.SLOW, f"{name} is young (bootstrap, {events} so far)"
+    if _partial(budget, policy):
+        return "unknown-time", BudgetState.SLOW, f"part of {name}'s time is unknown"
+    if left < policy.slow_below_ratio:
+        limit = _percent(policy.slow_below_ratio)
+        return "low", BudgetState.SLOW, f"{_percent(left)} of {name}'s budget is left, below {limit}"
+    return "healthy", BudgetState.HEALTHY, f"{_percent(left)} of {name}'s budget is left"
+
+
+def _name(budget: Budget) -> str:
+    return budget.objective
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio * 100:.4g} %"
