@@ -32,6 +32,10 @@ class Commit(Struct, frozen=True, kw_only=True):
 class Repositories(Protocol):
     """Bare git repositories, one per project."""
 
+    def projects(self) -> list[str]:
+        """Every project that has a repository, ascending."""
+        ...
+
     def ensure(self, project: str) -> Path:
         """The bare repository, made if absent (fast-forward only, main as HEAD)."""
         ...

@@ -1,0 +1,103 @@
+"""The pre-receive hook: a push whose declarations or workflows cannot be accepted is refused whole.
+
+git runs it in the bare repository with ``<old> <new> <ref>`` lines on standard input and the new objects
+in quarantine; what it prints reaches the person who pushes. It reads only the branch that HEAD names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from poise.model.errors import PoiseError
+
+READ_BYTES: Final = 4 * 2**20
+PROBLEMS: Final = 20
+GIT_S: Final = 60.0
+_WORKFLOWS: Final = ".github/workflows/"
+
+
+def main() -> int:
+    """0 lets the push in."""
+    try:
+        problems = [problem for commit in _pushed(sys.stdin) for problem in judge(commit)]
+    except PoiseError as error:
+        problems = [error]
+    for problem in problems[:PROBLEMS]:
+        sys.stderr.write(f"\n{problem.code} {problem.what}\n")
+        for label, part in (("where", problem.where), ("why", problem.why), ("mend", problem.mend)):
+            if part:
+                sys.stderr.write(f"  {label}: {part}\n")
+    if problems:
+        sys.stderr.write("\nNothing was applied. Mend it, commit, and push again.\n")
+    return 1 if problems else 0
+
+
+def judge(commit: str) -> Iterable[PoiseError]:
+    """Every problem of a commit's ``poise.yaml`` and workflow files."""
+    for path in _files(commit):
+        error = _refusal(path, _read(commit, path))
+        if error is not None:
+            yield error
+
+
+def _refusal(path: str, text: str) -> PoiseError | None:
+    """The error that ``spec`` raises for a file, if any. Imported here: most pushes need only one."""
+    try:
+        if path.startswith(_WORKFLOWS):
+            from poise.spec.workflow import parse_workflow
+
+            parse_workflow(text, filename=path)
+        else:
+            from poise.spec.service import parse_project
+
+            parse_project(text, project=_project(), filename=path)
+    except PoiseError as error:
+        return error
+    return None
+
+
+def _pushed(lines: Iterable[str]) -> Iterable[str]:
+    """New commits of the branch that HEAD names; a deletion has none."""
+    branch = _git("symbolic-ref", "HEAD").decode().strip()
+    for line in lines:
+        _, new, ref = line.rstrip("\n").split(" ", 2)
+        if ref == branch and set(new) != {"0"}:
+            yield new
+
+
+def _files(commit: str) -> list[str]:
+    said = _git("ls-tree", "-z", "--full-tree", commit, "poise.yaml", _WORKFLOWS).decode(errors="replace")
+    rows = [row.split("\t", 1) for row in said.split("\0") if row]
+    return [path for facts, path in rows if facts.startswith("100") and path.endswith((".yml", ".yaml"))]
+
+
+def _read(commit: str, path: str) -> str:
+    data = _git("cat-file", "blob", f"{commit}:{path}")
+    if len(data) > READ_BYTES:
+        raise PoiseError("POISE-G105", f"{path} has {len(data)} bytes", where=path,
+                         why=f"The limit is {READ_BYTES} bytes.", mend="Make it smaller.")  # fmt: skip
+    return data.decode(errors="replace")
+
+
+def _project() -> str:
+    """The repository's name is the project's."""
+    folder = os.environ.get("GIT_DIR", ".")
+    return os.path.basename(os.path.abspath(folder)).removesuffix(".git")  # noqa: PTH100, PTH119
+
+
+def _git(*args: str) -> bytes:
+    """git with the hook's own environment: the quarantine is in it."""
+    done = subprocess.run(["git", *args], capture_output=True, timeout=GIT_S, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        what = f"git {args[0]} failed in the pre-receive hook"
+        raise PoiseError("POISE-G101", what, why=said, mend="Run `poise doctor`.")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

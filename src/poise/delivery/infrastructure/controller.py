@@ -1,0 +1,109 @@
+"""The shell of infrastructure: reads declarations at the head of the project's branch. Keys are projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import anyio
+
+from poise.delivery.infrastructure.decide import Declaration, Seen, change, decide
+from poise.model.delivery import Change
+from poise.model.errors import PoiseError
+from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
+from poise.model.record import Decision, Read, Ref
+from poise.model.service import Objective, Project, Service
+from poise.ports.artifacts import Repositories
+from poise.ports.store import Store
+from poise.spec.service import Declared, parse_project
+
+FILE = "poise.yaml"
+
+
+class InfrastructureController:
+    """What the newest change on the project's branch declares becomes the record."""
+
+    name = "infrastructure"
+
+    def __init__(self, store: Store, repositories: Repositories) -> None:
+        self._store = store
+        self._repositories = repositories
+
+    async def keys(self) -> Iterable[str]:
+        """Every hosted repository."""
+        return await anyio.to_thread.run_sync(self._repositories.projects)
+
+    def wakes(self, ref: Ref) -> str | None:
+        """A change of the project."""
+        return ref.key.split("/", 1)[0] if ref.kind == "Change" else None
+
+    async def look(self, key: str, now: datetime) -> Decision:
+        """Read the head's ``poise.yaml`` and what is on record; decide."""
+        project, _ = await self._store.get(Project, key)
+        branch = project.branch if project else "main"
+        head = await anyio.to_thread.run_sync(self._repositories.head, key, branch)
+        pushed, ref = await self._store.get(Change, f"{key}/{head}")
+        if head is None or pushed is None:  # source has not recorded it yet; its write wakes this room
+            return Decision()
+        settled = await self._settled(key)
+        if settled == head:
+            return Decision()
+        text = await anyio.to_thread.run_sync(self._repositories.read, key, head, FILE)
+        if text is None:  # a repository without declarations withdraws nothing
+            return Decision()
+        current, reads = await on_record(self._store, key)
+        seen = Seen(
+            project=key,
+            commit=head,
+            settled=settled,
+            by=pushed.pushed_by,
+            current=current,
+            reads=(ref, *reads),
+        )
+        try:
+            declared = parse_project(text.decode(errors="replace"), project=key, filename=FILE)
+        except PoiseError as error:
+            return decide(_with(seen, refused=str(error)))
+        return decide(_with(seen, declared=declarations(declared)))
+
+    async def _settled(self, project: str) -> str:
+        types = (SPEC_APPLIED, SPEC_REFUSED)
+        last = await self._store.journal(subject=project, types=types, last=True, limit=20)
+        commits = [entry.event.data["commit"] for entry in last if entry.event.subject == project]
+        return str(commits[-1]) if commits else ""
+
+
+async def apply(store: Store, declared: Declared, by: str, now: datetime) -> Decision:
+    """The decision for ``poise apply``: closes every difference, whatever commit is at the head.
+
+    The caller commits it (``Stale`` means: call again). The next push of another commit applies anew.
+    """
+    current, reads = await on_record(store, declared.project.name)
+    return change(current, declarations(declared), by, reads)
+
+
+async def on_record(store: Store, project: str) -> tuple[tuple[Declaration, ...], tuple[Read, ...]]:
+    """Every declaration on record of ``project``, and what was read for it."""
+    known, ref = await store.get(Project, project)
+    services, services_ref = await store.scan(Service, f"{project}/")
+    objectives, objectives_ref = await store.scan(Objective, f"{project}/")
+    bodies: tuple[Declaration, ...] = (*([known] if known else []), *services, *objectives)
+    return bodies, (ref, services_ref, objectives_ref)
+
+
+def declarations(declared: Declared) -> tuple[Declaration, ...]:
+    """What a parsed ``poise.yaml`` declares, as one list."""
+    return (declared.project, *declared.services, *declared.objectives)
+
+
+def _with(seen: Seen, *, declared: tuple[Declaration, ...] = (), refused: str = "") -> Seen:
+    return Seen(
+        project=seen.project,
+        commit=seen.commit,
+        settled=seen.settled,
+        by=seen.by,
+        current=seen.current,
+        declared=declared,
+        refused=refused,
+        reads=seen.reads,
+    )

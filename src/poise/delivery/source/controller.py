@@ -1,0 +1,81 @@
+"""The shell of source: looks at branches, leaves the recording to the loop. Keys are projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import anyio
+
+from poise.delivery.source.decide import Head, Push, Seen, decide
+from poise.model.delivery import Change
+from poise.model.record import Decision, Ref
+from poise.model.service import Project
+from poise.ports.artifacts import Repositories
+from poise.ports.store import Store
+from poise.spec.commits import change_class
+
+SUMMARY_CHARS = 200
+
+
+class SourceController:
+    """A push becomes a Change; told late, twice or never, since it looks at every head each time."""
+
+    name = "source"
+
+    def __init__(self, store: Store, repositories: Repositories) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._pushes: dict[str, dict[str, Push]] = {}
+
+    def pushed(self, project: str, user: str, *, trusted: bool = True, branch: str = "") -> None:
+        """Say who pushed, before waking ``project``; with no ``branch`` it holds for all its new heads."""
+        self._pushes.setdefault(project, {})[branch] = Push(by=user, trusted=trusted)
+
+    async def keys(self) -> Iterable[str]:
+        """Every hosted repository: a push may have landed before its record."""
+        return await anyio.to_thread.run_sync(self._repositories.projects)
+
+    def wakes(self, ref: Ref) -> str | None:
+        """A project: its repository may hold commits already."""
+        return ref.key if ref.kind == "Project" else None
+
+    async def look(self, key: str, now: datetime) -> Decision:
+        """Read the heads of project ``key`` and decide which are new."""
+        project, _ = await self._store.get(Project, key)
+        branches = await anyio.to_thread.run_sync(self._repositories.branches, key)
+        heads = [await self._head(key, branch, commit) for branch, commit in branches.items()]
+        told = self._pushes.get(key, {})
+        last = told.get("", Push())
+        seen = Seen(
+            project=key,
+            branch=project.branch if project else "main",
+            heads=tuple(heads),
+            pushes={head.branch: told.get(head.branch, last) for head in heads},
+        )
+        return decide(seen, now)
+
+    async def _head(self, project: str, branch: str, sha: str) -> Head:
+        known, ref = await self._store.get(Change, f"{project}/{sha}")
+        if known is not None:  # git need not be asked again for what is on record
+            return Head(
+                branch=branch,
+                commit=sha,
+                summary=known.summary,
+                author=known.author,
+                committed_at=known.committed_at,
+                change_class=known.change_class,
+                known=known,
+                ref=ref,
+            )
+        commit = await anyio.to_thread.run_sync(self._repositories.commit, project, sha)
+        return Head(
+            branch=branch,
+            commit=sha,
+            summary=(commit.message.splitlines() or [""])[0][:SUMMARY_CHARS],
+            author=commit.author,
+            committed_at=datetime.fromtimestamp(commit.committed_at, UTC),
+            change_class=change_class(commit.message),
+            known=None,
+            ref=ref,
+        )

@@ -1,0 +1,96 @@
+"""Which heads become changes: every branch's head that is not on record, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from poise.model.delivery import Change, ChangeClass
+from poise.model.event_types import CHANGE_CREATED, CHANGE_MERGED
+from poise.model.record import Decision, Event, Ref, Write
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """A branch's head, what git says of its commit, and the change on record for it."""
+
+    branch: str
+    commit: str
+    summary: str
+    author: str
+    committed_at: datetime
+    change_class: ChangeClass
+    known: Change | None
+    ref: Ref
+
+
+class Push(Struct, frozen=True, kw_only=True):
+    """Who pushed last, and whether they may use the network in their builds."""
+
+    by: str = "git"
+    trusted: bool = True
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What the room looks at for one project. ``pushes`` is by branch."""
+
+    project: str
+    branch: str
+    heads: tuple[Head, ...]
+    pushes: Mapping[str, Push] = {}
+
+
+def decide(seen: Seen, now: datetime) -> Decision:
+    """Record every head that is not on record, the project's branch first.
+
+    A commit that is the head of two branches is one change. One that is on record for another branch and
+    has now reached the project's branch is recorded anew, since only that branch releases.
+    """
+    heads = sorted(seen.heads, key=lambda head: (head.branch != seen.branch, head.branch))
+    first = {head.commit: head for head in reversed(heads)}
+    new = [head for head in heads if first[head.commit] is head and _is_new(head, seen.branch)]
+    changes = [_change(seen, head, now) for head in new]
+    return Decision(
+        reads=tuple(head.ref for head in new),
+        writes=tuple(Write(kind="Change", key=change.key, body=change) for change in changes),
+        events=tuple(_event(change, seen.branch) for change in changes),
+    )
+
+
+def _is_new(head: Head, project_branch: str) -> bool:
+    if head.known is None:
+        return True
+    return head.branch == project_branch and head.known.branch != project_branch
+
+
+def _change(seen: Seen, head: Head, now: datetime) -> Change:
+    push = seen.pushes.get(head.branch, Push())
+    return Change(
+        project=seen.project,
+        commit=head.commit,
+        branch=head.branch,
+        summary=head.summary,
+        author=head.author,
+        committed_at=head.committed_at,
+        pushed_by=push.by,
+        pushed_at=now,
+        change_class=head.change_class,
+        trusted=push.trusted,
+    )
+
+
+def _event(change: Change, project_branch: str) -> Event:
+    return Event(
+        type=CHANGE_MERGED if change.branch == project_branch else CHANGE_CREATED,
+        subject=change.key,
+        summary=f"{change.pushed_by} pushed {change.commit[:8]} to {change.branch}: {change.summary}",
+        actor=change.pushed_by,
+        data={
+            "commit": change.commit,
+            "branch": change.branch,
+            "author": change.author,
+            "class": change.change_class.value,
+            "trusted": change.trusted,
+        },
+    )
