@@ -25,3 +25,26 @@ SPEC_REFUSED: Final = "dev.poise.spec.refused"
 DECLARED: Final = "dev.poise.object.declared"  # a project, service or objective is new
 REDECLARED: Final = "dev.poise.object.changed"
 UNDECLARED: Final = "dev.poise.object.removed"
+
+ROLLOUT_CREATED: Final = "dev.poise.rollout.created"
+ROLLOUT_STARTED: Final = "dev.poise.rollout.started"  # its replicas may come up
+ROLLOUT_STEPPED: Final = "dev.poise.rollout.stepped"  # it may take more traffic
+ROLLOUT_HELD: Final = "dev.poise.rollout.held"  # the gate said hold; told once until it goes again
+ROLLOUT_ROLLING_BACK: Final = "dev.poise.rollout.rollingback"
+ROLLOUT_FAILED: Final = "dev.poise.rollout.failed"  # it never became ready; users never met it
+ROLLOUT_SUPERSEDED: Final = "dev.poise.rollout.superseded"
+RELEASE_REJECTED: Final = "dev.poise.release.rejected"  # its digest was rolled back before
+RELEASE_UNCHANGED: Final = "dev.poise.release.unchanged"  # it equals what is live
+ORDER_TAKEN: Final = "dev.poise.order.taken"
+ORDER_REFUSED: Final = "dev.poise.order.refused"
+
+REPLICA_ASKED: Final = "dev.poise.replica.asked"
+REPLICA_READY: Final = "dev.poise.replica.ready"
+REPLICA_UNREADY: Final = "dev.poise.replica.unready"
+REPLICA_REPLACED: Final = "dev.poise.replica.replaced"  # another process under the same key
+REPLICA_STOPPED: Final = "dev.poise.replica.stopped"
+TRAFFIC_ASKED: Final = "dev.poise.traffic.asked"
+TRAFFIC_ACKNOWLEDGED: Final = "dev.poise.traffic.acknowledged"
+HEAL_ORDERED: Final = "dev.poise.heal.ordered"
+HEAL_WITHHELD: Final = "dev.poise.heal.withheld"  # a mass failure: nothing is killed
+HEAL_SPENT: Final = "dev.poise.heal.spent"

@@ -1,0 +1,131 @@
+"""The rollout room's shell: it reads the store and the canary's counters, and lets ``decide`` decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from poise.delivery.rollout.decide import decide
+from poise.delivery.rollout.facts import Seen, focus
+from poise.delivery.rollout.moves import verdict_key
+from poise.delivery.rollout.sequential import Total
+from poise.model.balance import Override, Verdict
+from poise.model.delivery import Order, Release, Rollout
+from poise.model.fleet import Replica, Route
+from poise.model.record import Decision, Read, Ref
+from poise.model.service import Service
+from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL
+from poise.ports.signals import SignalStore
+from poise.ports.store import LIST_LIMIT, Store
+
+ROLLOUTS_SEEN: Final = 200  # newest rollouts of a service: how far back a rejected digest is remembered
+RELEASES_SEEN: Final = 50
+ORDERS_SEEN: Final = 50
+ENVIRONMENT: Final = "production"  # releases name no environment; the only one there is so far
+OWN_KINDS: Final = frozenset({"Service", "Rollout", "Order", "Verdict", "Route", "Replica", "Override"})
+
+
+class RolloutController:
+    """Moves the rollouts of one service per key ``project/environment/service``."""
+
+    name = "rollout"
+
+    def __init__(self, store: Store, signals: SignalStore) -> None:
+        self._store = store
+        self._signals = signals
+
+    async def keys(self) -> Iterable[str]:
+        """Every declared service, and those that have rollouts though no longer declared."""
+        services = await self._keys_of(Service)
+        rollouts = await self._keys_of(Rollout)
+        return sorted({"/".join(key.split("/")[:3]) for key in (*services, *rollouts)})
+
+    def wakes(self, ref: Ref) -> str | None:
+        """The service that an object belongs to, by its key's first parts."""
+        parts = ref.key.split("/")
+        if ref.kind == "Release" and len(parts) == 3:
+            return f"{parts[0]}/{ENVIRONMENT}/{parts[1]}"
+        if ref.kind in OWN_KINDS and len(parts) >= 3:
+            return "/".join(parts[:3])
+        return None
+
+    async def look(self, key: str, now: datetime) -> Decision:
+        """Decide the next move of one service's rollouts."""
+        return decide(await self.see(key), now)
+
+    async def see(self, key: str) -> Seen:
+        """Everything that the next move depends on, with references to it."""
+        project, _, name = key.split("/")
+        store, under = self._store, f"{key}/"
+        service, service_ref = await store.get(Service, key)
+        rollouts, rollouts_ref = await store.scan(Rollout, under, limit=ROLLOUTS_SEEN, last=True)
+        releases, releases_ref = await store.scan(
+            Release, f"{project}/{name}/", limit=RELEASES_SEEN, last=True
+        )
+        orders, orders_ref = await store.scan(Order, under, limit=ORDERS_SEEN, last=True)
+        overrides, overrides_ref = await store.scan(Override, under, limit=1, last=True)
+        route, route_ref = await store.get(Route, key)
+        reads: list[Read] = [service_ref, rollouts_ref, releases_ref, orders_ref, overrides_ref, route_ref]
+        moving = focus(rollouts)
+        verdict, replicas = await self._answers(moving, reads)
+        totals, measured_at = await self._totals(moving)
+        return Seen(
+            key=key,
+            service=service,
+            rollouts=tuple(rollouts),
+            releases=tuple(releases),
+            orders=tuple(orders),
+            verdict=verdict,
+            route=route,
+            replicas=tuple(replicas),
+            totals=tuple(totals),
+            measured_at=measured_at,
+            override_at=overrides[-1].at if overrides else None,
+            reads=tuple(reads),
+        )
+
+    async def _answers(
+        self, moving: Rollout | None, reads: list[Read]
+    ) -> tuple[Verdict | None, list[Replica]]:
+        if moving is None:
+            return None, []
+        replicas, replicas_ref = await self._store.scan(Replica, f"{moving.key}/")
+        reads.append(replicas_ref)
+        answer = verdict_key(moving)
+        if answer is None:
+            return None, replicas
+        verdict, verdict_ref = await self._store.get(Verdict, answer)
+        reads.append(verdict_ref)
+        return verdict, replicas
+
+    async def _totals(self, moving: Rollout | None) -> tuple[list[Total], datetime | None]:
+        """Totals of the canary and its baseline, and when the newest of them was read."""
+        if moving is None or not moving.state.is_active:
+            return [], None
+        totals: list[Total] = []
+        newest_s = 0.0
+        for number in (moving.n, moving.baseline):
+            if number is None:
+                continue
+            labels = {"service": moving.service_key, "rollout": str(number)}
+            failures = {
+                found.epoch: found.points[-1][1]
+                for found in await self._signals.latest(FAILURES_TOTAL, labels)
+                if found.points
+            }
+            for found in await self._signals.latest(TRIALS_TOTAL, labels):
+                if found.points:
+                    at_s, trials = found.points[-1]
+                    newest_s = max(newest_s, at_s)
+                    failed = failures.get(found.epoch, 0.0)
+                    totals.append(Total(rollout=number, epoch=found.epoch, trials=trials, failures=failed))
+        return totals, datetime.fromtimestamp(newest_s, UTC) if newest_s else None
+
+    async def _keys_of(self, body: type[Service] | type[Rollout]) -> list[str]:
+        keys: list[str] = []
+        while True:
+            page, _ = await self._store.scan(body, after=keys[-1] if keys else "", limit=LIST_LIMIT)
+            keys += [found.key for found in page]
+            if len(page) < LIST_LIMIT:
+                return keys

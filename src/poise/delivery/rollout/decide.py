@@ -1,0 +1,371 @@
+"""The rollout's next move, from what is.
+
+Orders first, then new releases, then the one rollout under way: it starts, takes more traffic step by
+step while the sequential test finds no harm, and ends as exactly old or new.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from poise.delivery.rollout import sequential
+from poise.delivery.rollout.facts import Seen, focus
+from poise.delivery.rollout.intake import take_order, take_release
+from poise.delivery.rollout.moves import (
+    ask,
+    decision,
+    evidence,
+    fail,
+    hold,
+    roll_back,
+    superseded,
+    told,
+    verdict_key,
+)
+from poise.model import event_types
+from poise.model.balance import Verdict, VerdictKind
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.record import Decision, Event
+
+VERDICT_FRESH_S: Final = 25.0  # under the performer's 30 s, so that what is granted can still be done
+ANSWER_WAIT_S: Final = 30.0  # an ask that nobody answered is asked again
+HELD_AGAIN_S: Final = 10.0  # a hold is asked again after this, or at once after an override
+HELD_LONG_AFTER_S: Final = 600.0  # a release that has waited so long asks more rarely
+HELD_LONG_AGAIN_S: Final = 60.0
+DATA_FRESH_S: Final = 30.0  # no step forward on older counters
+UNREADY_S: Final = 10.0  # no replica ready for so long ends a canary
+CRASHES: Final = 3  # restarts before it was ever ready
+FULL_FROM_PERCENT: Final = 50  # from this weight on it needs all its replicas
+IDLE_WAKE_S: Final = 60.0
+
+
+def decide(seen: Seen, now: datetime) -> Decision:
+    """The next move of one service's rollouts; at most one rollout is active at any time."""
+    return take_order(seen, now) or take_release(seen, now) or _proceed(seen, now)
+
+
+def _proceed(seen: Seen, now: datetime) -> Decision:
+    rollout = focus(seen.rollouts)
+    if rollout is None:
+        return decision(seen, now, wake_s=IDLE_WAKE_S)
+    match rollout.state:
+        case RolloutState.WAITING:
+            return _wait(seen, rollout, now)
+        case RolloutState.STARTING:
+            return _start(seen, rollout, now)
+        case RolloutState.ROLLING_BACK:
+            return _end_rollback(seen, rollout, now)
+        case _:
+            return _judge(seen, rollout, now)
+
+
+# -- before traffic -----------------------------------------------------------------------------------
+
+
+def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """Ask until the gate lets it start."""
+    stale = _outlived(seen, rollout)
+    if stale:
+        after, event = superseded(rollout, now, stale)
+        return decision(seen, now, after, events=(event,))
+    if rollout.paused:
+        return decision(seen, now, wake_s=HELD_AGAIN_S)
+    straight = rollout.straight or seen.live is None
+    weight = _next_weight(replace(rollout, straight=straight))
+    answer = _answer(seen, rollout, now, 1, weight)
+    if not isinstance(answer, Verdict):
+        return answer
+    live = seen.live
+    started = replace(
+        rollout,
+        state=RolloutState.STARTING,
+        straight=straight,
+        baseline=live.n if live else None,
+        replicas=_replicas_needed(replace(rollout, straight=straight), weight),
+        reason="",
+        started_at=now,
+    )
+    summary = f"{rollout.service} release {rollout.release} starts: {answer.sentence}"
+    event = told(
+        event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=verdict_key(rollout),
+        verdict_kind=answer.kind.value, baseline=started.baseline, replicas=started.replicas,
+    )  # fmt: skip
+    return decision(seen, now, started, events=(event,))
+
+
+def _outlived(seen: Seen, rollout: Rollout) -> str:
+    """Why a waiting rollout has nothing to do any more; empty when it has."""
+    live = seen.live
+    if live is not None and live.revision == rollout.revision:
+        return f"the same revision is live as rollout {live.n}"
+    rejecting = seen.rejected_by(rollout.digest)
+    if rejecting is not None and rollout.order is None:
+        return f"its digest was rejected by rollout {rejecting.n}"
+    return ""
+
+
+def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """Wait for its replicas; they take no traffic yet."""
+    started_at = rollout.started_at
+    assert started_at is not None, "a starting rollout has a start"
+    wanted = max(rollout.replicas, _replicas_needed(rollout, _next_weight(rollout)))
+    rollout = replace(rollout, replicas=wanted)
+    if seen.ready >= rollout.replicas:
+        return decision(seen, now, replace(rollout, state=RolloutState.STEPPING))
+    crashes = max((replica.restarts for replica in seen.replicas if not replica.ready), default=0)
+    if crashes >= CRASHES:
+        return fail(seen, rollout, now, "crash_loop", f"a replica ended {crashes} times before it was ready")
+    timeout_s = rollout.spec.strategy.start_timeout_s
+    if now - started_at >= timedelta(seconds=timeout_s):
+        reason = f"{seen.ready} of {rollout.replicas} replicas were ready after {timeout_s:g} s"
+        return fail(seen, rollout, now, "start_timeout", reason)
+    return decision(seen, now, rollout)
+
+
+# -- with traffic -------------------------------------------------------------------------------------
+
+
+def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """Take in what was measured; back at once when it harms; forward when everything says so."""
+    rollout = _observe(seen, rollout, now)
+    strategy = rollout.spec.strategy
+    if rollout.baseline is not None and sequential.is_harmful(rollout.trial, strategy):
+        trial = rollout.trial
+        reason = f"{trial.canary_errors} of {trial.canary_requests} canary requests failed, e-value " + (
+            f"{trial.e_value_harm:.3g} >= {1 / strategy.alpha:g}"
+        )
+        return roll_back(seen, rollout, now, "harm", reason)
+    unready_since = rollout.unready_since
+    if unready_since is not None and now - unready_since >= timedelta(seconds=_patience_s(rollout)):
+        return roll_back(
+            seen, rollout, now, "unready", f"no replica was ready for {_patience_s(rollout):g} s"
+        )
+    if seen.acked_percent(rollout) != rollout.weight_percent:
+        return _await_ack(seen, rollout, now)
+    if rollout.step_started_at is None:
+        requests = rollout.trial.canary_requests
+        rollout = replace(rollout, step_started_at=now, step_requests_from=requests)
+    if rollout.state is RolloutState.PROMOTING:
+        return _promote(seen, rollout, now)
+    return _step(seen, rollout, now)
+
+
+def _observe(seen: Seen, rollout: Rollout, now: datetime) -> Rollout:
+    trial = sequential.consume(
+        rollout.trial,
+        seen.totals,
+        rollout.n,
+        rollout.baseline,
+        rollout.spec.strategy,
+        seen.measured_at or now,
+    )
+    unready_since = None if seen.ready else rollout.unready_since or now
+    return replace(rollout, trial=trial, unready_since=unready_since)
+
+
+def _patience_s(rollout: Rollout) -> float:
+    """How long no replica may be ready; the only release has nothing to give way to, so healing gets time."""
+    return UNREADY_S if rollout.baseline is not None else rollout.spec.strategy.start_timeout_s
+
+
+def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """Keep the permission for the wanted weight fresh until Envoy has confirmed the weight."""
+    answer = _answer(seen, rollout, now, rollout.step, rollout.weight_percent)
+    if not isinstance(answer, Verdict):
+        return answer
+    weight = max(seen.acked_percent(rollout), min(rollout.weight_percent, answer.max_weight_percent))
+    state = RolloutState.PROMOTING if weight == 100 else RolloutState.STEPPING
+    after = replace(rollout, weight_percent=weight, state=state, verdict=verdict_key(rollout), reason="")
+    return decision(seen, now, after)
+
+
+def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """More traffic, when time, data, readiness and the gate allow it."""
+    weight = _next_weight(rollout)
+    blocker = _blocker(seen, rollout, weight, now)
+    if blocker:
+        return decision(seen, now, replace(rollout, reason=blocker))
+    needed = _replicas_needed(rollout, weight)
+    if rollout.replicas < needed:
+        return decision(seen, now, replace(rollout, replicas=needed))
+    if seen.ready < rollout.replicas:
+        reason = f"waits for {rollout.replicas} ready replicas"
+        return decision(seen, now, replace(rollout, reason=reason))
+    answer = _answer(seen, rollout, now, rollout.step + 1, weight)
+    if not isinstance(answer, Verdict):
+        return answer
+    granted = _granted_percent(rollout, answer, weight)
+    if granted <= rollout.weight_percent:
+        sentence = f"hold: the gate allows {answer.max_weight_percent} % at most"
+        return _hold_on(seen, rollout, now, sentence)
+    return _raise(seen, rollout, now, answer, granted)
+
+
+def _blocker(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
+    """Why it may not even ask for the next step; empty when it may."""
+    if rollout.paused:
+        return "paused"
+    if rollout.straight or rollout.step == 0:
+        return ""
+    strategy, trial = rollout.spec.strategy, rollout.trial
+    assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
+    bake_s = strategy.step_s * rollout.bake_factor
+    if now - rollout.step_started_at < timedelta(seconds=bake_s):
+        return f"watches {rollout.weight_percent} % for {bake_s:g} s"
+    if trial.canary_requests - rollout.step_requests_from < strategy.min_canary_requests:
+        return f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
+    if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
+        return f"no counters in the last {DATA_FRESH_S:g} s"
+    if weight == 100 and not sequential.is_proven(trial, strategy) and not _baked(rollout, now):
+        return f"not yet proven safe; goes on unproven after {strategy.max_bake_s * rollout.bake_factor:g} s"
+    return ""
+
+
+def _baked(rollout: Rollout, now: datetime) -> bool:
+    """Whether it has taken requests for so long that it is promoted without proof."""
+    first = rollout.trial.first_request_at
+    bake_s = rollout.spec.strategy.max_bake_s * rollout.bake_factor
+    return first is not None and now - first >= timedelta(seconds=bake_s)
+
+
+def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:
+    judged = rollout.baseline is not None and rollout.change_class is not ChangeClass.ROLLBACK
+    proven = sequential.is_proven(rollout.trial, rollout.spec.strategy) if judged else None
+    after = replace(
+        rollout,
+        state=RolloutState.PROMOTING if weight == 100 else RolloutState.STEPPING,
+        step=rollout.step + 1,
+        weight_percent=weight,
+        step_started_at=None,
+        bake_factor=verdict.bake_factor,
+        steps_percent=verdict.steps_percent,
+        verdict=verdict_key(rollout),
+        proven=proven if weight == 100 else rollout.proven,
+        reason="",
+    )
+    summary = (
+        f"{rollout.service} release {rollout.release} goes from {rollout.weight_percent} % to {weight} %"
+    )
+    numbers = evidence(rollout, now) | {"weight_percent": weight, "step": after.step}
+    event = told(
+        event_types.ROLLOUT_STEPPED, rollout, f"{summary}: {verdict.sentence}", "gate",
+        from_percent=rollout.weight_percent, verdict=after.verdict, verdict_kind=verdict.kind.value,
+        override=verdict.override, bake_factor=verdict.bake_factor, proven=after.proven, **numbers,
+    )  # fmt: skip
+    return decision(seen, now, after, events=(event,))
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """All users are on it: it becomes the live one and the old one retires, in one transaction."""
+    if seen.ready < rollout.replicas:
+        return decision(seen, now, rollout)
+    old = seen.live
+    promoted = replace(rollout, state=RolloutState.LIVE, finished_at=now, reason="")
+    rolls_back = rollout.change_class is ChangeClass.ROLLBACK
+    writes = [promoted]
+    if old is not None:
+        # What a person rolls back from is rejected, so that its digest does not come back by itself.
+        ended = RolloutState.ROLLED_BACK if rolls_back else RolloutState.RETIRED
+        reason = f"rollout {rollout.n} took its place"
+        writes.append(replace(old, state=ended, weight_percent=0, reason=reason))
+    return decision(seen, now, *writes, events=(_promoted(rollout, old, now),), wake_s=IDLE_WAKE_S)
+
+
+def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
+    if old is None:
+        kind, word = event_types.SERVICE_DEPLOYED, "is live"
+    elif rollout.change_class is ChangeClass.ROLLBACK:
+        kind, word = event_types.SERVICE_ROLLED_BACK, f"is live again instead of release {old.release}"
+    else:
+        kind, word = event_types.SERVICE_UPGRADED, f"is live instead of release {old.release}"
+    shown = {True: ", proven safe", False: ", unproven", None: ""}[rollout.proven]
+    summary = f"{rollout.service} release {rollout.release} {word}{shown}"
+    return told(
+        kind, rollout, summary, "promoted", proven=rollout.proven, replaced=old.n if old else None,
+        took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
+    )  # fmt: skip
+
+
+def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    if not seen.is_drained(rollout):
+        return decision(seen, now)
+    after = replace(rollout, state=RolloutState.ROLLED_BACK, finished_at=now)
+    summary = f"{rollout.service} release {rollout.release} is rolled back and its digest is rejected"
+    event = told(
+        event_types.SERVICE_ROLLED_BACK, rollout, summary, "rolled_back", reason=rollout.reason,
+        kept=rollout.baseline, **evidence(rollout, now),
+    )  # fmt: skip
+    return decision(seen, now, after, events=(event,))
+
+
+# -- the gate -----------------------------------------------------------------------------------------
+
+
+def _answer(seen: Seen, rollout: Rollout, now: datetime, step: int, weight: int) -> Verdict | Decision:
+    """The fresh go or slow for this step, digest and at least this weight; else what to do meanwhile."""
+    question, verdict = rollout.ask, seen.verdict
+    if question is None or question.step != step or question.weight_percent < weight:
+        return ask(seen, rollout, now, step, weight)
+    if verdict is None:
+        if now - question.at > timedelta(seconds=ANSWER_WAIT_S):
+            return ask(seen, rollout, now, step, weight)
+        return decision(seen, now, rollout)
+    fits = (verdict.digest, verdict.step) == (rollout.digest, step)
+    if verdict.kind is VerdictKind.HOLD or verdict.max_weight_percent < 1 or not fits:
+        sentence = (
+            verdict.sentence if verdict.kind is VerdictKind.HOLD else "hold: the gate allows no traffic"
+        )
+        return _hold_on(seen, rollout, now, sentence)
+    age_s = (now - verdict.at).total_seconds()
+    if not 0 <= age_s <= VERDICT_FRESH_S:
+        return ask(seen, rollout, now, step, weight)
+    return verdict
+
+
+def _hold_on(seen: Seen, rollout: Rollout, now: datetime, sentence: str) -> Decision:
+    """Stay; ask again after a while, or at once when an override was given since."""
+    question = rollout.ask
+    assert question is not None, "only an answered ask can be held"
+    waited_s = (now - rollout.created_at).total_seconds()
+    is_long = rollout.state is RolloutState.WAITING and waited_s > HELD_LONG_AFTER_S
+    again_s = HELD_LONG_AGAIN_S if is_long else HELD_AGAIN_S
+    overridden = seen.override_at is not None and seen.override_at > question.at
+    left_s = again_s - (now - question.at).total_seconds()
+    if overridden or left_s <= 0:
+        return ask(seen, rollout, now, question.step, question.weight_percent)
+    wake_s = left_s if rollout.state is RolloutState.WAITING else min(1.0, left_s)
+    return hold(seen, rollout, now, sentence, wake_s)
+
+
+def _next_weight(rollout: Rollout) -> int:
+    """The next weight in percent; 100 promotes."""
+    if rollout.straight:
+        return 100
+    steps = rollout.steps_percent or rollout.spec.strategy.steps_percent
+    return _above(steps, rollout.weight_percent)
+
+
+def _above(steps: tuple[int, ...], weight: int) -> int:
+    return min((step for step in steps if weight < step <= 100), default=100)
+
+
+def _granted_percent(rollout: Rollout, verdict: Verdict, asked: int) -> int:
+    """What the verdict gives of what was asked: its cap, and its own (smaller) steps."""
+    weight = min(asked, verdict.max_weight_percent)
+    if rollout.straight or not verdict.steps_percent:
+        return weight
+    return min(weight, _above(verdict.steps_percent, rollout.weight_percent))
+
+
+def _replicas_needed(rollout: Rollout, weight: int) -> int:
+    full = rollout.spec.replicas.min
+    if rollout.straight or weight >= FULL_FROM_PERCENT:
+        return max(1, full)
+    return max(1, math.ceil(full * weight / 100))
