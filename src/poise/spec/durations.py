@@ -9,8 +9,8 @@ UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, 
 UNITS_BYTES: Final = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 UNITS_BYTES_BINARY: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
-DURATION_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
-_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
+DURATION_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
+_DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
 _SIZE: Final = re.compile(r"([0-9]{1,12})(B|kB|MB|GB|KiB|MiB|GiB)")
 
 
