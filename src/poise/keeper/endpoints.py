@@ -1,4 +1,4 @@
-"""Envoy's endpoint (EDS) files: fleet's template, filled with the ports that serve; the keeper alone writes them."""
+"""Envoy's endpoint (EDS) files: fleet's template with the ports that serve; the keeper alone writes them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Starts a process that runs only once its record is durable.
 
 The child waits at a gate, a pipe whose other end is the keeper's. The keeper writes and fsyncs the record
-with the child's pid and start time, then opens the gate. If the keeper dies before, the gate closes, and the child
-leaves a mark that it never ran and ends. So a kill -9 at any instant can neither lose a running workload nor
-let the next keeper start it twice.
+with the child's pid and start time, then opens the gate. If the keeper dies before, the gate closes, and the
+child leaves a mark that it never ran, and ends. So a kill -9 at any instant can neither lose a running
+workload nor let the next keeper start it twice.
 """
 
 from __future__ import annotations

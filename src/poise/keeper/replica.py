@@ -14,22 +14,38 @@ from .probe import Probe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    from .loop import Timer
+    from .folders import Folders
+    from .loop import Loop, Timer
     from .state import Entry
-    from .supervise import Supervisor
     from .workload import Spec
 
     Json = dict[str, Any]
+
+    class Owner(Protocol):
+        """What a replica needs of the table it stands in."""
+
+        loop: Loop
+        folders: Folders
+        bwrap: str | None
+        gates: list[int]
+        closing: bool
+
+        def record(self, kind: str, **fields: Any) -> Json: ...
+        def refresh(self, cluster: str | None) -> None: ...
+        def ports(self) -> set[int]: ...
+        def drop(self, entry: Entry) -> None: ...
+        def limit_exited(self) -> None: ...
+
 
 _NO_EXIT: Json = {"unknown": True}
 
 
 class Replica:
-    """Runs one entry of the state: `outer` is the keeper's child, `init` ends the tree, `app` gets SIGTERM."""
+    """Runs one entry: `outer` is the keeper's child, `init` ends the tree, `app` gets SIGTERM."""
 
-    def __init__(self, owner: Supervisor, entry: Entry, spec: Spec | None) -> None:
+    def __init__(self, owner: Owner, entry: Entry, spec: Spec | None) -> None:
         self.owner, self.entry, self.spec = owner, entry, spec
         self._outer: int | None = None
         self._init: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 from . import limits, proc, wire
 from .wire import Refusal
@@ -12,11 +13,29 @@ from .workload import take_bool, take_int, take_key, take_number, take_str
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    from .serve import Client, Server
+    from .folders import Folders
+    from .loop import Loop
+    from .supervise import Supervisor
 
     Json = dict[str, Any]
+
+    class Client(Protocol):
+        """The connection a request came by."""
+
+        watching: object
+
+        def put(self, line: bytes) -> None: ...
+
+    class Server(Protocol):
+        """What requests act on."""
+
+        loop: Loop
+        folders: Folders
+        supervisor: Supervisor
+        upgrade_to: list[str] | None
+
 
 MUTATIONS = ("spawn", "stop", "restart", "template", "hold", "shutdown", "upgrade", "detach")
 """These carry the leader's fencing token; one lower than the highest seen is refused."""
@@ -135,9 +154,7 @@ def _detach(server: Server, client: Client, request: Json) -> Json:
 
 
 def _upgrade(server: Server, client: Client, request: Json) -> Json:
-    from .serve import entry
-
-    argv = entry()
+    argv = _entry()
     if request.get("entry") is not None:
         argv[3] = take_str(request, "entry", 4_096)
     if request.get("python") is not None:
@@ -151,6 +168,11 @@ def _upgrade(server: Server, client: Client, request: Json) -> Json:
         )
     server.upgrade_to = [*argv, "--data", server.folders.data]
     return {"entry": argv[3], "pid": os.getpid()}
+
+
+def _entry() -> list[str]:
+    """Return the argv that starts a keeper from this very package."""
+    return [sys.executable, "-I", "-S", os.path.dirname(os.path.abspath(__file__)) + "/__main__.py"]
 
 
 def _answers(argv: list[str]) -> bool:

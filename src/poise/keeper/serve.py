@@ -171,11 +171,6 @@ class Server:
             say(f"upgrade failed, going on as before: {error}")
 
 
-def entry() -> list[str]:
-    """Return the argv that starts a keeper from this very package."""
-    return [sys.executable, "-I", "-S", os.path.dirname(os.path.abspath(__file__)) + "/__main__.py"]
-
-
 def main(args: list[str]) -> int:
     """Run the keeper; return its exit code (2: usage, 1: cannot serve)."""
     options = dict(zip(args[::2], args[1::2], strict=False))
