@@ -93,3 +93,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     etag: str
     differences: tuple[Difference, ...]
     sentence: str
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where the control process listens; kept in ``run/api.json`` while it runs."""
+
+    url: str
+    ingress_port: int
+    pid: int

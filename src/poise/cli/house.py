@@ -11,10 +11,10 @@ from typing import Annotated
 import httpx2
 from cyclopts import Parameter
 
-from poise.api.views import Created, Page
+from poise.api.views import Address, Created, Page
 from poise.cli import output
 from poise.cli.client import Client
-from poise.cli.place import COMMON, Address, Common, address_of, project_name, token_of
+from poise.cli.place import COMMON, Common, address_of, project_name, token_of
 from poise.model.errors import Conflict, Invalid, NotFound, PoiseError, TimedOut, Unreachable
 from poise.model.service import Project
 
@@ -211,7 +211,7 @@ def doctor(*, common: Common = COMMON) -> int:
 
 def backup(target: Path, *, common: Common = COMMON) -> None:
     """A consistent copy of the record, repositories and releases as one file, while it runs."""
-    from poise.app import back_up
+    from poise.adapters.backup import back_up
 
     if target.exists():
         raise Conflict("POISE-E411", f"{target} is already there", mend="Choose another name")
@@ -230,7 +230,7 @@ def restore(
     common: Common = COMMON,
 ) -> None:
     """Put a backup in place of an empty data folder, after checking its chain."""
-    from poise.app import put_back
+    from poise.adapters.backup import put_back
 
     if not source.is_file():
         raise NotFound("POISE-E304", f"no backup {source}")

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from msgspec import Struct
 
+from poise.api.views import Address
 from poise.model.errors import Invalid, Unreachable
 
 
@@ -34,14 +34,6 @@ class Common:
 
 
 COMMON = Common()
-
-
-class Address(Struct, frozen=True, kw_only=True):
-    """Where the control process listens; kept in ``run/api.json`` while it runs."""
-
-    url: str
-    ingress_port: int
-    pid: int
 
 
 def data_folder(given: Path | None = None) -> Path:

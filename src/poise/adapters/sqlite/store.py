@@ -214,17 +214,6 @@ class SqliteStore:
         self._engine.dispose()
         self._reader.dispose()
 
-    async def backup(self, target: Path) -> None:
-        """A consistent copy at ``target`` while the store is in use."""
-
-        def copy() -> None:
-            engine = create_engine(f"sqlite:///{self._path}", isolation_level="AUTOCOMMIT")
-            with self._translated(), engine.connect() as connection:
-                connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
-            engine.dispose()
-
-        await anyio.to_thread.run_sync(copy)
-
     # -- inside ---------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Connection], T]) -> T:
