@@ -29,6 +29,13 @@ class JobResult(Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class Packed(Struct, frozen=True, kw_only=True):
+    """What packing a run's releases came to: digests by service, or why it cannot be done."""
+
+    digests: dict[str, str] = {}
+    problem: str = ""
+
+
 class StepFiles(Struct, frozen=True, kw_only=True):
     """What a step needs: ``given`` is bound read-only (``run.sh`` in it), ``out`` is written by the step."""
 
@@ -64,14 +71,14 @@ class Workspaces(Protocol):
         """Record how the job ended and count its JUnit files."""
         ...
 
-    def packed(self, run: str) -> dict[str, str] | None:
-        """Digests by service once the run's releases are packed."""
+    def packed(self, run: str) -> Packed | None:
+        """What packing came to; None until it was done."""
         ...
 
-    def record_packed(self, run: str, digests: dict[str, str]) -> None:
-        """Record the digests by service."""
+    def record_packed(self, run: str, packed: Packed) -> None:
+        """Record what packing came to."""
         ...
 
     def prune(self, run: str) -> None:
-        """Remove the work trees of runs long before ``run``; results and logs stay."""
+        """Remove the work trees of a run that is over; results and logs stay."""
         ...

@@ -41,7 +41,7 @@ def judge(commit: str) -> Iterable[PoiseError]:
     for path in _files(commit):
         error = _refusal(path, _read(commit, path))
         if error is not None:
-            yield error
+            yield from getattr(error, "problems", (error,))  # a file tells all its problems at once
 
 
 def _refusal(path: str, text: str) -> PoiseError | None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -24,6 +24,9 @@ HEADER_BYTES: Final = 64 * 1024
 SAID_BYTES: Final = 4096
 
 _SERVICES: Final = ("git-upload-pack", "git-receive-pack")
+
+
+Result = TypeVar("Result")
 
 
 class GitResponse(Struct, frozen=True, kw_only=True):
@@ -120,15 +123,19 @@ class _Served:
     async def stream(self) -> AsyncIterator[bytes]:
         """The body, as git makes it."""
         try:
-            async with asyncio.timeout_at(self._deadline_s):
-                while chunk := await self._out.read(CHUNK_BYTES):
-                    yield chunk
-                await self._feeder
-                await self._backend.wait()
+            while chunk := await self._within(self._out.read(CHUNK_BYTES)):
+                yield chunk
+            await self._within(self._feeder)
+            await self._within(self._backend.wait())
         except TimeoutError as error:
             raise self._late() from error
         finally:
             await asyncio.shield(self.close())
+
+    async def _within(self, doing: Awaitable[Result]) -> Result:
+        """Each wait ends at the one deadline. (A scope around a ``yield`` would cancel the reader.)"""
+        async with asyncio.timeout_at(self._deadline_s):
+            return await doing
 
     async def close(self) -> None:
         """End the command if it runs still; git undoes a push that was cut off."""

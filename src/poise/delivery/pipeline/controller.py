@@ -17,7 +17,7 @@ from poise.model.delivery import Change, Release, Run, RunState
 from poise.model.record import Decision, PrefixRef, Ref
 from poise.model.service import Project
 from poise.ports.artifacts import Repositories
-from poise.ports.steps import JobResult, Workspaces
+from poise.ports.steps import JobResult, Packed, Workspaces
 from poise.ports.store import LIST_LIMIT, Body, IntentState, Store
 
 
@@ -75,35 +75,36 @@ class PipelineController:
             return Decision()
         change, _ = await self._store.get(Change, f"{run.project}/{run.commit}")
         results = {job.id: await self._result(run, job.id) for job in run.jobs}
-        pack = await self._store.intent(f"run/{run.key}/pack")
-        targets = await self._targets(run)
+        packed = await anyio.to_thread.run_sync(self._workspaces.packed, run.key)
+        targets = await self._targets(run, packed)
         seen = Seen(
             run=run,
             change=change,
             results=results,
             releases=run.branch == await self._branch(run.project),
             targets=targets,
-            pack_problem=pack.outcome if pack and pack.state is IntentState.FAILED else "",
+            pack_problem=packed.problem if packed else await self._given_up(f"run/{run.key}/pack"),
             reads=(ref,),
         )
         return decide(seen, now)
 
     async def _result(self, run: Run, job: str) -> Job:
         left = await anyio.to_thread.run_sync(self._workspaces.read, run.key, job)
-        intent = await self._store.intent(f"run/{run.key}/{job}")
-        if left.ended is None and intent is not None and intent.state is IntentState.FAILED:
-            return _job(left, given_up=intent.outcome)
-        return _job(left)
+        return _job(left, "" if left.ended else await self._given_up(f"run/{run.key}/{job}"))
 
-    async def _targets(self, run: Run) -> tuple[Target, ...] | None:
+    async def _given_up(self, intent: str) -> str:
+        """Why an intent's attempts are spent; empty when they are not."""
+        stored = await self._store.intent(intent)
+        return stored.outcome if stored is not None and stored.state is IntentState.FAILED else ""
+
+    async def _targets(self, run: Run, packed: Packed | None) -> tuple[Target, ...] | None:
         """The packed releases with the numbers that they get; None until they are packed."""
-        digests = await anyio.to_thread.run_sync(self._workspaces.packed, run.key)
-        if digests is None:
+        if packed is None or packed.problem:
             return None
         sources = await anyio.to_thread.run_sync(load, self._repositories, run.project, run.commit)
         found = artifacts(sources, run.project, run.branch, run.jobs)
         return tuple([
-            await self._target(run, artifact, digests[artifact.service])
+            await self._target(run, artifact, packed.digests[artifact.service])
             for artifact in found
         ])  # fmt: skip
 
