@@ -11,6 +11,7 @@ from msgspec import Struct
 from poise.balance.budget.ledger import Ledger
 from poise.model.balance import Budget, Burn
 from poise.model.counting import Span
+from poise.model.event_types import BUDGET_CHANGED
 from poise.model.record import Decision, Event, Ref, Write
 from poise.model.service import DAY_S, BudgetPolicy, Objective
 from poise.model.standing import classify
@@ -187,7 +188,7 @@ def _transition(before: Budget | None, after: Budget, policy: BudgetPolicy, now:
     if old is not None and old.state is new.state:
         return None
     return Event(
-        type="dev.poise.budget.changed",
+        type=BUDGET_CHANGED,
         subject=after.key,
         summary=f"{new.text}: {new.state.value}",
         data={
