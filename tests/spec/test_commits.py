@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poise.model.delivery import ChangeClass
@@ -41,6 +41,7 @@ def test_a_message_claims_a_class(message: str, expected: ChangeClass) -> None:
     assert change_class(message) is expected
 
 
+@settings(deadline=None)
 @given(st.text() | st.text().map(lambda text: f"x\n\nPoise-Class: {text}"))
 def test_no_message_makes_a_rollback(message: str) -> None:
     """A rollback passes every gate; a commit message must not be a way round it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poise.spec.durations import format_duration, format_size, parse_duration, parse_size
@@ -24,6 +24,7 @@ def test_a_number_without_a_unit_is_no_duration(text: str) -> None:
     assert parse_duration(text) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**11))
 def test_a_formatted_duration_reads_the_same(millis: int) -> None:
     """``explain`` prints what may be pasted into the file."""
@@ -31,6 +32,7 @@ def test_a_formatted_duration_reads_the_same(millis: int) -> None:
     assert parse_duration(text) == pytest.approx(millis / 1000, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**11))
 def test_a_formatted_size_reads_the_same(size_bytes: int) -> None:
     """Sizes in messages may be pasted too."""

@@ -203,7 +203,14 @@ def test_a_worker_has_no_objectives() -> None:
 
 @pytest.mark.parametrize(
     ("written", "low", "high"),
-    [("{min: 3}", 3, 4), ("{min: 6}", 6, 6), ("{max: 1}", 1, 1), ("{max: 9}", 2, 9), ("5", 5, 5), ("{}", 2, 4)],
+    [
+        ("{min: 3}", 3, 4),
+        ("{min: 6}", 6, 6),
+        ("{max: 1}", 1, 1),
+        ("{max: 9}", 2, 9),
+        ("5", 5, 5),
+        ("{}", 2, 4),
+    ],
 )
 def test_one_bound_moves_the_other_no_further_than_it_must(written: str, low: int, high: int) -> None:
     """``max: 1`` means one replica, not a contradiction with the default minimum."""
@@ -250,7 +257,7 @@ BAD = [
     (SIX_LINES.replace("name: hello", "name: hello, labels: {}"), "POISE-S114", "3:25"),
     (SIX_LINES.replace("  command: python3 server.py\n", ""), "POISE-S111", "5:3"),
     (SIX_LINES.replace("python3 server.py", "' '"), "POISE-S113", "5:12"),
-    (SIX_LINES.replace("python3 server.py", ""), "POISE-S112", "5:11"),
+    (SIX_LINES.replace("python3 server.py", ""), "POISE-S112", "5:3"),
     (SIX_LINES.replace("python3 server.py", "[a]"), "POISE-S112", "5:12"),
     (SIX_LINES.replace("8080", "808080"), "POISE-S113", "6:9"),
     (SIX_LINES.replace("8080", "http"), "POISE-S112", "6:9"),
@@ -269,8 +276,9 @@ BAD = [
     (service("health: healthz"), "POISE-S113", "7:11"),
     (service("health: {interval: 30}"), "POISE-S112", "7:22"),
     (service("health: {interval: 1ms}"), "POISE-S113", "7:22"),
-    (service("health:"), "POISE-S112", "7:10"),
+    (service("health:"), "POISE-S112", "7:3"),
     (service("hostname: no spaces"), "POISE-S113", "7:13"),
+    (service("dependsOn:", "  -", "branch: main"), "POISE-S112", "8:5"),
     (service("env: [A]"), "POISE-S112", "7:8"),
     (service("env:", "  1A: x"), "POISE-S113", "8:5"),
     (service("env:", "  PORT: 1"), "POISE-S118", "8:5"),
@@ -303,7 +311,7 @@ BAD = [
     (
         service("dependsOn: [other]") + SECOND + "spec: {command: x, port: 1, dependsOn: [hello]}",
         "POISE-S116",
-        "12:42",
+        "12:41",
     ),
     (SIX_LINES + SECOND + "spec: {command: x, health: /}", "POISE-S118", "11:20"),
     (SIX_LINES + SECOND + "spec: {command: x, hostname: a}", "POISE-S118", "11:20"),
@@ -317,7 +325,7 @@ BAD = [
     (
         SIX_LINES + SECOND + "spec: {command: x, environments: [{name: b}]}",
         "POISE-S114",
-        "11:41",
+        "11:42",
     ),
     (policy("slowBelow: 140%"), "POISE-S113", "11:19"),
     (policy("slowBelow: lots"), "POISE-S112", "11:19"),
@@ -360,9 +368,9 @@ def test_every_problem_of_a_file_is_told_at_once_and_in_order() -> None:
     text = FULL.replace("port: 8080", "prt: 8080").replace("holdBelow: 0.1", "holdBelow: much")
     text = text.replace("cooldown: 5s", "cooldown: 5")
     assert refused(text)[:3] == [
-        ("POISE-S112", "poise.yaml:6:52"),
+        ("POISE-S112", "poise.yaml:6:50"),
         ("POISE-S112", "poise.yaml:13:14"),
-        ("POISE-S110", "poise.yaml:29:3"),
+        ("POISE-S110", "poise.yaml:30:3"),
     ]
 
 

@@ -151,7 +151,7 @@ def _check_dependencies(found: Sequence[ServiceDocument], report: Report) -> Non
     for document in found:
         node = document.at("dependsOn")
         for item in items_of(node) if node is not document.place else ():
-            if not isinstance(item, Scalar):
+            if not isinstance(item, Scalar) or item.text not in _names(document.values.get("depends_on")):
                 continue
             places[document.name, item.text] = item
             if item.text not in known:

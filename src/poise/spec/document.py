@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any, Final, Literal, NoReturn
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
@@ -142,6 +142,10 @@ def scalars(node: Node) -> Iterator[Scalar]:
                 yield from scalars(value)
 
 
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.kind == "null" and not node.text
+
+
 class _Composer:
     """Builds nodes from the parser's events, counting as it goes."""
 
@@ -209,7 +213,12 @@ class _Composer:
         before = self._size
         items: list[Node] = []
         while not isinstance(event := self._next(), SequenceEndEvent):
-            items.append(self._node(event, depth + 1))
+            item = self._node(event, depth + 1)
+            if _is_empty(item):
+                before_item = len(self._text[: event.start_mark.index].rstrip()) - 1
+                place = self._place_at(before_item)
+                item = structs.replace(item, line=place.line, column=place.column)
+            items.append(item)
         line, column = start.start_mark.line + 1, start.start_mark.column + 1
         return Items(items=tuple(items), line=line, column=column, size=self._size - before + 1)
 
@@ -219,6 +228,8 @@ class _Composer:
         while not isinstance(event := self._next(), MappingEndEvent):
             key = self._node(event, depth + 1)
             value = self._node(self._next(), depth + 1)
+            if _is_empty(value):  # the parser places it where the next thing starts, often a line below
+                value = structs.replace(value, line=key.line, column=key.column)
             if not isinstance(key, Scalar):
                 self._stop(WRONG_TYPE, event, "a key must be a word", "Write 'key: value'.")
             elif (first := entries.get(key.text)) is not None:

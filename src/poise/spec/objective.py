@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 
 from poise.model.service import DAY_S, IndicatorKind, Objective
 from poise.spec import limits
@@ -117,9 +117,13 @@ def objectives_of(
     """
     shared = {document.name: _shared_indicator(document, report) for document in slis}
     declared: dict[str, list[Objective]] = {name: [] for name in services}
+    origins: dict[str, str] = {}
     for document in slos:
         for objective in _declared(document, shared, services, workers, report):
-            _add(objective, declared[objective.service.rpartition("/")[2]], document, report)
+            if origins.setdefault(objective.key, document.name) != document.name:
+                what = f"the objective {shown(objective.name)} is declared twice"
+                report.add(DECLARED_TWICE, document.place, what, mend="Rename one of the two.")
+            declared[objective.service.rpartition("/")[2]].append(objective)
     if sum(map(len, declared.values())) > limits.OBJECTIVES:
         what = f"more than {limits.OBJECTIVES} objectives"
         report.add(TOO_LARGE, slos[-1].place, what, mend="Remove some.")
@@ -131,13 +135,6 @@ def objectives_of(
     return tuple(result)
 
 
-def _add(objective: Objective, own: list[Objective], document: Document, report: Report) -> None:
-    if any(other.name == objective.name for other in own):
-        what = f"the objective {shown(objective.name)} is declared twice"
-        report.add(DECLARED_TWICE, document.place, what, mend="Rename one of the two.")
-    own.append(objective)
-
-
 def _declared(
     document: Document,
     shared: Map[str, Indicator | None],
@@ -147,6 +144,8 @@ def _declared(
 ) -> list[Objective]:
     """The objectives of one SLO document; several targets are numbered from 1."""
     spec = document.spec
+    if not document.clean:
+        return []
     name = spec.text("service")
     if name is not None and name not in services:
         mend = nearest(name, services)
@@ -156,10 +155,7 @@ def _declared(
         report.add(BAD_VALUE, spec.at("service"), what, mend="Give it a port, or remove this objective.")
     indicator = _indicator_of(document, shared, report)
     ratios = [_target(target, report) for target in _records(spec.values.get("objectives"))]
-    try:
-        slo = convert(plain(spec), _Slo)
-    except ValidationError:  # a key is missing or was refused: the report has it
-        return []
+    slo = convert(plain(spec), _Slo)
     if slo.service not in services or indicator is None or None in ratios:
         return []
     return [
@@ -209,18 +205,14 @@ def _indicator_of(document: Document, shared: Map[str, Indicator | None], report
             what = f"no SLI {shown(ref)} in this file"
             report.add(UNKNOWN_NAME, spec.at("indicatorRef"), what, mend=nearest(ref, shared))
         return shared.get(ref)
-    try:
-        inline = convert(plain(spec.values.get("indicator")), _Inline)
-    except ValidationError:
-        return None
+    inline = convert(plain(spec.values.get("indicator")), _Inline)
     return _counted(inline.spec.ratio, spec, "indicator.spec.ratioMetric", report)
 
 
 def _shared_indicator(document: Document, report: Report) -> Indicator | None:
-    try:
-        ratio = convert(plain(document.spec), _IndicatorSpec).ratio
-    except ValidationError:
+    if not document.clean:
         return None
+    ratio = convert(plain(document.spec), _IndicatorSpec).ratio
     return _counted(ratio, document.spec, "ratioMetric", report)
 
 

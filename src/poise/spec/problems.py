@@ -67,8 +67,8 @@ class Report:
         problem = Invalid(code, what, where=where, why=why, mend=f"{mend} {edit}".strip())
         self._found.setdefault((place.line, place.column, code, what), problem)
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found)
 
     def raise_if_any(self) -> None:
         """Raise ``Problems`` with all that was noted, by line, or do nothing."""
@@ -79,11 +79,16 @@ class Report:
 def nearest(word: str, known: Iterable[str]) -> str:
     """``Did you mean 'replicas'?`` for the nearest known word, or the list of known words."""
     words = list(known)
-    folded = {candidate.lower(): candidate for candidate in words}
-    close = get_close_matches(word.lower()[:100], folded, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean '{folded[close[0]]}'?"
+    if (close := guess(word, words)) is not None:
+        return f"Did you mean '{close}'?"
     return f"Known here: {', '.join(words)}." if words else ""
+
+
+def guess(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, upper and lower case aside."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(word.lower()[:100], folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
 
 
 def shown(text: str) -> str:

@@ -20,6 +20,7 @@ from poise.spec.problems import (
     UNSUPPORTED,
     WRONG_TYPE,
     Report,
+    guess,
     nearest,
     shown,
 )
@@ -69,12 +70,16 @@ class Found(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """One document as read: its kind, its name and where that stands, and its ``spec``."""
+    """One document as read: its kind, its name and where that stands, and its ``spec``.
+
+    ``clean`` means that every key could be read, so that what is absent is not in the text.
+    """
 
     kind: str
     name: str
     place: Node
     spec: Found
+    clean: bool
 
 
 class ServiceDocument(Struct, frozen=True):
@@ -130,14 +135,16 @@ def read_record(shape: Record, node: Node, what: str, report: Report) -> Found |
         return None
     found = Found({}, {}, node)
     fields = {field.key: field for field in shape.fields}
+    meant: set[str | None] = set()
     for key, value in node.entries:
         field = fields.get(key.text)
         if field is None:
             _refuse_key(shape, key, report)
+            meant.add(guess(key.text, fields))
             continue
         _take(field, key, value, found, report)
     for field in shape.fields:
-        if field.required and node.get(field.key) is None:
+        if field.required and field.key not in meant and node.get(field.key) is None:
             mend = f"Add '{field.key}: ...'. {field.about}"
             report.add(MISSING_KEY, node, f"{what} has no '{field.key}'", mend=mend)
     return found

@@ -87,6 +87,7 @@ def _document(node: Node, report: Report) -> Document | None:
             Field("spec", Anything(), "", "What it declares.", required=True),
         )
     )
+    before = len(report)
     read_record(header, node, "the document", report)
     metadata, body = node.get("metadata"), node.get("spec")
     if metadata is None or body is None:
@@ -96,7 +97,8 @@ def _document(node: Node, report: Report) -> Document | None:
     name = named.text("name") if named is not None else None
     if named is None or name is None or spec is None:
         return None
-    return Document(kind=table.kind, name=name, place=named.at("name"), spec=spec)
+    clean = len(report) == before
+    return Document(kind=table.kind, name=name, place=named.at("name"), spec=spec, clean=clean)
 
 
 def _table(node: Mapping, report: Report) -> KindTable | None:
@@ -181,9 +183,8 @@ def _check_one_environment(found: list[ServiceDocument], report: Report) -> None
 
 def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
     for document in _of_kind(documents, "BudgetPolicy"):
-        before = bool(report)
         check_policy(document.spec, report)
-        if not before and not report:
+        if not report:
             return convert({**_plain(document.spec), "name": document.name}, BudgetPolicy)
     return BudgetPolicy()
 

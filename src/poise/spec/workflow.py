@@ -129,7 +129,7 @@ def _checked_jobs(root: Mapping, found: Found, report: Report) -> dict[str, Foun
     for job in jobs.values():
         _check_runner(job, report)
         for item in items_of(job.node.get("needs")):
-            if isinstance(item, Scalar) and item.text not in ids:
+            if isinstance(item, Scalar) and item.text in _needs(job) and item.text not in ids:
                 what = f"no job {shown(item.text)} in this file"
                 report.add(UNKNOWN_NAME, item, what, mend=nearest(item.text, ids))
         for step in _steps(job):
