@@ -1,0 +1,248 @@
+"""The service chart: budget, errors and latency on one time axis, drawn on the server as SVG.
+
+Gaps in the data are gaps in the lines. Policy thresholds are lines on the budget. The same numbers
+stand in a table below, which is also what the crosshair reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import htpy as h
+
+from poise.web import flags
+from poise.web.parts import link, scroll, table
+from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint, Marker, PolicyView
+from poise.web.wording import milliseconds, moment, percent, utc
+
+LEFT = 64.0
+WIDTH = 826.0
+BUDGET_HEIGHT = 120.0
+STRIP_HEIGHT = 64.0
+STRIP_GAP = 24.0
+FLAG_HEIGHT = 16.0
+FLAG_ROW = 20.0
+MARKERS_MAX = 60
+TICKS = 7
+
+Dots = Sequence[tuple[float, float | None]]
+
+
+def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
+    """The chart and its table twin; shows the newest CHART_POINTS_MAX points and MARKERS_MAX markers."""
+    points = chart.points[-CHART_POINTS_MAX:]
+    drawing = _drawing(chart, points, policy, name)
+    return h.fragment[
+        scroll(f"Chart of {name} over {chart.window}", h.div(".chart")[drawing]),
+        h.p(".readout", data_keep=True)[
+            "Point at the chart, or focus it and use the arrow keys, to read a moment."
+        ],
+        h.details("#chart-table")[h.summary["The same as a table"], _twin(chart, points, name)],
+    ]
+
+
+def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
+    x = _time_scale(chart.since, chart.until)
+    rows = [
+        (
+            moment(p.at),
+            percent(p.budget_left_ratio),
+            percent(p.error_ratio),
+            milliseconds(p.latency_ms_p95),
+        )
+        for p in points
+    ]
+    label = f"Budget, errors and latency of {name}"
+    return table(label, ("time", "budget left", "errors", "p95"), rows, "lrrr", [_n(x(p.at)) for p in points])
+
+
+def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, name: str) -> h.Element:
+    x = _time_scale(chart.since, chart.until)
+    markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
+    visible = [m for m in markers if chart.since <= m.at <= chart.until]
+    placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
+    budget_top = FLAG_ROW * max((flag.row + 1 for flag in placed), default=0) + 18
+    errors_top = budget_top + BUDGET_HEIGHT + STRIP_GAP
+    latency_top = errors_top + STRIP_HEIGHT + STRIP_GAP
+    bottom = latency_top + STRIP_HEIGHT
+    errors = [(x(p.at), p.error_ratio) for p in points]
+    latencies = [(x(p.at), p.latency_ms_p95) for p in points]
+    return h.svg(
+        {"viewBox": f"0 0 900 {bottom + 22:g}"}, role="img", aria_labelledby="chart-title", data_chart=True
+    )[
+        h.title("#chart-title")[_summary(points, name, chart.window)],
+        h.g(transform=f"translate({LEFT:g},0)")[
+            [_band(x, band.since, band.until, band.label, budget_top, bottom) for band in chart.bands],
+            [_flag(flag, visible, bottom) for flag in placed],
+            _group(budget_top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
+            _group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+            _group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
+            _group(bottom + 16, _axis(chart.since, chart.until)),
+            h.line(
+                ".cross",
+                data_keep=True,
+                x1="0",
+                x2="0",
+                y1=f"{budget_top:g}",
+                y2=f"{bottom:g}",
+                visibility="hidden",
+            ),
+        ],
+    ]
+
+
+def _summary(points: Sequence[ChartPoint], name: str, window: str) -> str:
+    """The chart in one sentence, for those who hear it."""
+    lefts = [p.budget_left_ratio for p in points if p.budget_left_ratio is not None]
+    errors = [p.error_ratio for p in points if p.error_ratio is not None]
+    if not lefts:
+        return f"Budget of {name} over {window}: nothing measured yet"
+    worst = f"; errors peaked at {percent(max(errors))}" if errors else ""
+    return f"Budget left of {name} over {window}: {percent(lefts[0])} to {percent(lefts[-1])}{worst}"
+
+
+def _budget(dots: Dots, policy: PolicyView) -> h.Node:
+    lowest = min((y for _, y in dots if y is not None), default=0.0)
+    floor = min(0.0, max(-1.0, lowest))  # beyond twice the budget the depth no longer matters
+    y = _scale(floor, 1.0, BUDGET_HEIGHT)
+    ticks = [1.0, 0.5, 0.0] + ([floor] if floor <= -0.25 else [])
+    return h.fragment[
+        _text(-56, -8, "budget left"),
+        [_rule("grid", y(value)) for value in ticks],
+        [_text(-8, y(value) + 4, percent(value, 0), "end") for value in ticks],
+        [h.path(".area", d=_area(run, y, y(0.0))) for run in _runs(dots)],
+        [h.path(".bline", d=_line(run, y)) for run in _runs(dots)],
+        _threshold("slow", policy.slow_below_ratio, y),
+        _threshold("hold", policy.hold_below_ratio, y),
+    ]
+
+
+def _threshold(word: str, ratio: float, y: Callable[[float], float]) -> h.Node:
+    at = y(ratio)
+    return h.fragment[
+        _rule(f"policy {word}", at),
+        _text(WIDTH - 4, at - 4, f"{word} below {percent(ratio, 0)}", "end", "halo"),
+    ]
+
+
+def _strip(
+    name: str, dots: Dots, goal: float | None, class_: str, show: Callable[[float | None], str]
+) -> h.Node:
+    top = _nice_ceiling(max((value for _, value in dots if value is not None), default=0.0), goal or 0.0)
+    y = _scale(0.0, top, STRIP_HEIGHT)
+    return h.fragment[
+        _text(-56, -6, name),
+        _rule("grid", STRIP_HEIGHT),
+        _text(-8, 8, show(top), "end"),
+        _text(-8, STRIP_HEIGHT + 4, "0", "end"),
+        goal is not None
+        and h.fragment[
+            _rule("goal", y(goal)),
+            _text(WIDTH - 4, y(goal) - 4, f"objective {show(goal)}", "end", "halo"),
+        ],
+        [h.path(class_=class_, d=_line(run, y)) for run in _runs(dots)],
+    ]
+
+
+def _flag(flag: flags.Flag, markers: Sequence[Marker], bottom: float) -> h.Element:
+    members = [markers[index] for index in flag.group.members]
+    kinds = {marker.kind for marker in members}
+    tone = "bad" if "rollback" in kinds else "heal" if kinds == {"heal"} else ""
+    top = flag.row * FLAG_ROW + 2
+    told = "; ".join(f"{marker.label}, {utc(marker.at)} UTC" for marker in members)
+    box = h.g[
+        h.title[told],
+        h.rect(x=_n(flag.left), y=_n(top), width=_n(flag.width), height=_n(FLAG_HEIGHT), rx="3"),
+        _text(flag.left + 5, top + 12, flag.group.label),
+    ]
+    href = members[0].href if len(members) == 1 else "#latest-changes"
+    return h.g(class_=f"flag {tone}".strip())[
+        h.line(x1=_n(flag.group.x), x2=_n(flag.group.x), y1=_n(top + FLAG_HEIGHT), y2=_n(bottom)),
+        link(box, href) if href else box,
+    ]
+
+
+def _band(
+    x: Callable[[datetime], float], since: datetime, until: datetime, label: str, top: float, bottom: float
+) -> h.Node:
+    left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
+    width = max(right - left, 2.0)
+    ends_late = left + width + len(label) * flags.CHARACTER_WIDTH > WIDTH
+    at, anchor = (left - 5, "end") if ends_late else (left + width + 5, "start")
+    return h.fragment[
+        h.rect(".band", x=_n(left), y=_n(top), width=_n(width), height=_n(bottom - top)),
+        _text(at, top + 13, label, anchor, "bandt"),
+    ]
+
+
+def _axis(since: datetime, until: datetime) -> h.Node:
+    step = (until - since) / TICKS
+    shown = "day" if until - since > timedelta(days=3) else "minute"
+    if until - since < timedelta(minutes=20):
+        shown = "second"
+    ticks = [
+        _text(WIDTH * (k + 0.5) / TICKS, 0, utc(since + step * (k + 0.5), shown), "middle")
+        for k in range(TICKS)
+    ]
+    return h.fragment[ticks, _text(-56, 0, "UTC")]
+
+
+def _group(top: float, content: h.Node) -> h.Element:
+    return h.g(transform=f"translate(0,{_n(top)})")[content]
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", class_: str | None = None) -> h.Element:
+    return h.text(x=_n(x), y=_n(y), text_anchor=None if anchor == "start" else anchor, class_=class_)[text]
+
+
+def _rule(class_: str, y: float) -> h.Element:
+    return h.line(class_=class_, x1="0", x2=_n(WIDTH), y1=_n(y), y2=_n(y))
+
+
+def _time_scale(since: datetime, until: datetime) -> Callable[[datetime], float]:
+    span_s = max((until - since).total_seconds(), 1e-9)
+    return lambda at: (at - since).total_seconds() / span_s * WIDTH
+
+
+def _scale(low: float, high: float, height: float) -> Callable[[float], float]:
+    """A value as pixels from the top, kept inside the panel."""
+    span = (high - low) or 1.0
+    return lambda value: height * (1 - (min(max(value, low), high) - low) / span)
+
+
+def _runs(dots: Dots) -> Iterator[list[tuple[float, float]]]:
+    """Stretches without a gap."""
+    run: list[tuple[float, float]] = []
+    for x, value in dots:
+        if value is not None:
+            run.append((x, value))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _line(run: Sequence[tuple[float, float]], y: Callable[[float], float]) -> str:
+    if len(run) == 1:  # a lone reading between two gaps would have no length: a short dash shows it
+        return f"M{_n(run[0][0] - 1)},{_n(y(run[0][1]))}h2"
+    return "M" + "L".join(f"{_n(x)},{_n(y(value))}" for x, value in run)
+
+
+def _area(run: Sequence[tuple[float, float]], y: Callable[[float], float], base: float) -> str:
+    return f"{_line(run, y)}L{_n(run[-1][0])},{_n(base)}L{_n(run[0][0])},{_n(base)}Z"
+
+
+def _nice_ceiling(highest: float, goal: float) -> float:
+    """The next 1, 1.5, 2, 3, 5 x 10^n above what must be seen."""
+    wanted = max(highest, goal * 1.25)
+    if wanted <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(step * power for step in (1, 1.5, 2, 3, 5, 10) if step * power >= wanted * 0.9999)
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

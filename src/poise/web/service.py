@@ -1,0 +1,223 @@
+"""The service page: may the next change go, and what did the budget go to."""
+
+from __future__ import annotations
+
+import htpy as h
+
+from poise.model.balance import VerdictKind
+from poise.model.delivery import Verb
+from poise.web import links
+from poise.web.chart import service_chart
+from poise.web.parts import (
+    act_form,
+    budget_bar,
+    card,
+    command,
+    document,
+    headline,
+    link,
+    pill,
+    table,
+    verdict_pill,
+)
+from poise.web.views import ServiceView
+from poise.web.wording import duration, milliseconds, moment, percent, place, plural, short_name, times
+
+
+def service(view: ServiceView) -> str:
+    """The service page as a document."""
+    name = short_name(view.key)
+    word = "unknown" if view.verdict is None else view.verdict.value
+    why = [" ", link("Why?", "#gate")]
+    main = h.fragment[
+        headline(name, _context(view), verdict_pill(view.verdict), [view.sentence, why]),
+        h.div(".cols")[
+            h.aside(aria_label="Gate, revisions and changes")[_gate(view), _running(view), _changes(view)],
+            h.div[_charted(view, name), _spent(view), _objectives(view), _overrides(view)],
+        ],
+    ]
+    return document(
+        view.chrome, f"{name}: {word}", main, current="Overview", live=view.key, scripts=("chart.js",)
+    )
+
+
+def _context(view: ServiceView) -> h.Node:
+    parts: list[h.Node] = ["· ", place(view.key)]
+    if view.running:
+        first = view.running[0]
+        ready = plural(first.replicas_ready, "replica")
+        parts += [" · ", h.span(".mono")[first.release], f" on {ready}"]
+    if view.depends_on:
+        home = view.key.rsplit("/", 1)[0]
+        parts.append(" · depends on ")
+        for index, other in enumerate(view.depends_on):
+            parts += [index > 0 and ", ", h.a(href=links.service(f"{home}/{other}"))[other]]
+    return parts
+
+
+def _gate(view: ServiceView) -> h.Element:
+    tone = "unknown" if view.verdict is None else view.verdict.value
+    policy = view.policy
+    thresholds = (
+        f"Policy {policy.name}: slow below {percent(policy.slow_below_ratio, 0)}, "
+        f"hold below {percent(policy.hold_below_ratio, 0)}."
+    )
+    return card(
+        "The gate for the next change",
+        h.p[verdict_pill(view.verdict), ["since ", moment(view.verdict_at)] if view.verdict_at else None],
+        budget_bar(view.budget_left_ratio, tone),
+        h.ul[(h.li[reason] for reason in view.reasons)] if view.reasons else None,
+        h.p(".mute")[thresholds],
+        view.rollout is not None and _under_way(view, view.rollout),
+        _acts(view) if view.chrome.may_act else None,
+        id="gate",
+    )
+
+
+def _under_way(view: ServiceView, n: int) -> h.Element:
+    return h.p[h.a(href=links.rollout(view.key, n))[f"Rollout {n}"], " ", view.rollout_sentence]
+
+
+def _acts(view: ServiceView) -> h.Element:
+    held = view.verdict is VerdictKind.HOLD
+    return h.div(".acts")[
+        view.can_roll_back
+        and act_form(
+            view.chrome,
+            Verb.ROLLBACK,
+            view.key,
+            label="Roll back",
+            accesskey="b",
+            explain="to the release that was live before. A rollback needs no verdict.",
+        ),
+        act_form(
+            view.chrome,
+            Verb.RESTART,
+            view.key,
+            label="Restart",
+            accesskey="r",
+            explain="every replica, one after another, drained first.",
+        ),
+        act_form(
+            view.chrome,
+            "override",
+            view.key,
+            label="Override",
+            accesskey="v",
+            explain="the gate: signed with your name, counted, and gone when it expires.",
+            primary=held,
+            fields=_expiry(),
+        ),
+    ]
+
+
+def _expiry() -> h.Node:
+    choices = (("1800", "30 minutes"), ("3600", "1 hour"), ("14400", "4 hours"), ("86400", "1 day"))
+    return h.fragment[
+        h.label(for_="act-override-expiry")["It holds for"],
+        h.select("#act-override-expiry", name="expires_s")[
+            (h.option(value=value)[text] for value, text in choices)
+        ],
+    ]
+
+
+def _running(view: ServiceView) -> h.Element:
+    rows = [
+        (
+            h.span(".mono")[row.release],
+            f"{row.weight_percent} %",
+            f"{row.replicas_ready} of {row.replicas_wanted}",
+            "–" if row.requests_per_s is None else f"{row.requests_per_s:,.0f}/s",
+            milliseconds(row.latency_ms_p95),
+        )
+        for row in view.running
+    ]
+    head = ("revision", "traffic", "replicas", "requests", "p95")
+    return card(
+        "Running now",
+        table("Running revisions", head, rows, "lrrrr") if rows else h.p(".mute")["Nothing runs yet."],
+        h.ul(".mute.notes")[(h.li[note] for note in view.notes)] if view.notes else None,
+    )
+
+
+def _changes(view: ServiceView) -> h.Element:
+    rows = [
+        (
+            link(row.label, row.href, "mono"),
+            [row.summary, " ", row.outcome and h.span(class_="bad" if row.bad else "mute")[row.outcome]],
+            moment(row.at, "day"),
+        )
+        for row in view.changes
+    ]
+    content = table("Latest changes", ("change", "what", "when"), rows, "llr") if rows else _teach_push()
+    return card("Latest changes", content, id="latest-changes")
+
+
+def _teach_push() -> h.Node:
+    return h.fragment[h.p(".mute")["No change yet. Push one:"], command("git push poise main")]
+
+
+def _charted(view: ServiceView, name: str) -> h.Element:
+    if view.chart is None or not view.chart.points:
+        return card(
+            "Budget, errors and latency",
+            h.p(".mute")["Nothing measured yet: the chart begins with the first request."],
+            command(f"poise status {name}"),
+        )
+    title = f"{view.chart.window}: budget, errors and latency, with every change"
+    return card(title, service_chart(view.chart, view.policy, name))
+
+
+def _spent(view: ServiceView) -> h.Element | None:
+    if not view.spends:
+        return None
+    rows = [
+        (
+            percent(row.spent_ratio, 1),
+            [link(row.label, row.href, "mono"), " ", h.span(".mute")[row.summary]],
+            [moment(row.at), row.duration_s is not None and f", {duration(row.duration_s)}"]
+            if row.at
+            else "all the time",
+            f"{row.requests:,}",
+            row.followed,
+        )
+        for row in view.spends
+    ]
+    head = ("spent", "by", "when", "failed requests", "what followed")
+    return card("What the budget was spent on", table("Budget spent", head, rows, "rllrl"))
+
+
+def _objectives(view: ServiceView) -> h.Element:
+    rows = [
+        (
+            row.name,
+            percent(row.target_ratio),
+            percent(row.now_ratio),
+            percent(row.left_ratio, 0),
+            times(row.burn_1h),
+            times(row.burn_6h),
+            times(row.burn_3d),
+            percent(row.coverage_ratio),
+        )
+        for row in view.objectives
+    ]
+    head = ("objective", "target", "now", "left", "burn 1 h", "6 h", "3 d", "measured")
+    if not rows:
+        return card("Objectives", h.p(".mute")["No objective is in force."], command("poise slo list"))
+    return card("Objectives", table("Objectives", head, rows, "lrrrrrrr"))
+
+
+def _overrides(view: ServiceView) -> h.Element | None:
+    if not view.overrides:
+        return None
+    rows = [
+        (
+            [pill("in force", "slow") if row.active else None, " ", f"#{row.n}"],
+            row.by,
+            row.reason,
+            moment(row.at),
+            moment(row.expires_at),
+        )
+        for row in view.overrides
+    ]
+    return card("Overrides", table("Overrides", ("override", "by", "reason", "from", "until"), rows))

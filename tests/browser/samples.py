@@ -1,0 +1,345 @@
+"""Realistic views of one month of a shop, for the render tests, the browser tests and the README."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from poise.model.balance import VerdictKind
+from poise.model.delivery import RolloutState, RunState, TestCount, Verb
+from poise.web import links
+from poise.web import views as v
+
+NOW = datetime(2026, 11, 28, 9, 40, tzinfo=UTC)
+SINCE = NOW - timedelta(days=28)
+KEY = "acme/production/storefront"
+
+
+def chrome(sequence: int = 4_812) -> v.Chrome:
+    return v.Chrome(
+        at=NOW, principal="ana", csrf="c5rf-t0ken", sequence=sequence, may_act=True, where="acme / production"
+    )
+
+
+def _at(day: int, hour: int, minute: int) -> datetime:
+    return datetime(2026, 11, day, hour, minute, tzinfo=UTC)
+
+
+def chart() -> v.Chart:
+    random = Random(7)
+    points, left = [], 1.0
+    step = timedelta(days=28) / 239
+    for k in range(240):
+        at = SINCE + k * step
+        bad = _at(19, 14, 0) <= at < _at(20, 22, 0)
+        canary = _at(24, 9, 0) <= at < _at(24, 18, 0)
+        error = (0.011 if bad else 0.004 if canary else 0.0004) * random.uniform(0.8, 1.2)
+        left -= (0.31 / 11.4 if bad else 0.064 / 3.2 if canary else 0.246 / 240)
+        latency = 70 + 9 * math.sin(k / 17) + random.uniform(-2, 2) + (110 if bad else 0)
+        gap = 150 <= k < 153
+        points.append(
+            v.ChartPoint(
+                at=at,
+                budget_left_ratio=round(left, 4),
+                error_ratio=None if gap else round(error, 6),
+                latency_ms_p95=None if gap else round(latency, 1),
+            )
+        )
+    rollouts = [(39, 3, "deploy"), (40, 9, "deploy"), (41, 14, "deploy"), (42, 19, "deploy"), (43, 24, "deploy")]
+    markers = [
+        v.Marker(at=_at(day, 14, 2), label=f"v{n}", kind=kind, href=links.rollout(KEY, n))
+        for n, day, kind in rollouts
+    ]
+    markers.append(
+        v.Marker(at=_at(20, 22, 0), label="v42 rolled back", kind="rollback", href=links.rollout(KEY, 42))
+    )
+    markers.append(v.Marker(at=_at(26, 3, 12), label="healed", kind="heal"))
+    return v.Chart(
+        since=SINCE,
+        until=NOW,
+        window="28 days",
+        points=tuple(points),
+        markers=tuple(markers),
+        bands=(v.Band(since=_at(19, 14, 2), until=_at(20, 22, 0), label="v42 in front of users"),),
+        error_goal_ratio=0.001,
+    )
+
+
+def service() -> v.ServiceView:
+    return v.ServiceView(
+        chrome=chrome(),
+        key=KEY,
+        sentence="38 % of the budget is left; at this pace it lasts until 9 December. "
+        "Features roll out in 5 steps of 4 min.",
+        verdict=VerdictKind.SLOW,
+        verdict_at=_at(24, 9, 35),
+        reasons=(
+            "availability has 38 % left; policy default slows below 40 %",
+            "no step may risk more than a tenth of what is left",
+            "fixes and rollbacks go at once",
+        ),
+        budget_left_ratio=0.38,
+        objectives=(
+            v.ObjectiveRow(
+                name="availability",
+                target_ratio=0.999,
+                now_ratio=0.99938,
+                left_ratio=0.38,
+                burn_1h=0.42,
+                burn_6h=0.6,
+                burn_3d=1.1,
+                coverage_ratio=1.0,
+            ),
+            v.ObjectiveRow(
+                name="latency under 250 ms",
+                target_ratio=0.99,
+                now_ratio=0.9952,
+                left_ratio=0.52,
+                burn_1h=0.31,
+                burn_6h=0.4,
+                burn_3d=None,
+                coverage_ratio=0.998,
+            ),
+        ),
+        chart=chart(),
+        running=(
+            v.RunningRow(
+                release="v43", replicas_ready=4, replicas_wanted=4, requests_per_s=410, latency_ms_p95=78
+            ),
+        ),
+        notes=("Healed once in 7 days: replica 2 hung and served again after 3.1 s.",),
+        changes=(
+            v.ChangeRow(label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)),
+            v.ChangeRow(
+                label="v42",
+                summary="cart: new pricing",
+                at=_at(19, 14, 2),
+                outcome="rolled back",
+                bad=True,
+                href=links.rollout(KEY, 42),
+            ),
+            v.ChangeRow(label="v41", summary="search: smaller images", at=_at(14, 14, 2)),
+        ),
+        spends=(
+            v.SpendRow(
+                spent_ratio=0.31,
+                label="v42",
+                summary="cart: new pricing",
+                requests=18_240,
+                at=_at(19, 14, 2),
+                duration_s=115_200,
+                followed="rolled back, its digest is remembered",
+                href=links.rollout(KEY, 42),
+            ),
+            v.SpendRow(
+                spent_ratio=0.064,
+                label="v43",
+                summary="canary at 10 %",
+                requests=3_760,
+                at=_at(24, 14, 2),
+                duration_s=240,
+                followed="recovered by itself",
+                href=links.rollout(KEY, 43),
+            ),
+            v.SpendRow(
+                spent_ratio=0.246,
+                label="background",
+                summary="0.04 % of requests",
+                requests=14_470,
+                followed="no change explains it",
+            ),
+        ),
+        overrides=(
+            v.OverrideRow(
+                n=3,
+                by="ben",
+                reason="legal text must be live by noon",
+                at=_at(20, 22, 30),
+                expires_at=_at(20, 23, 30),
+            ),
+        ),
+        depends_on=("catalog", "payments"),
+        can_roll_back=True,
+    )
+
+
+def overview(count: int = 14) -> v.OverviewView:
+    kinds = [VerdictKind.HOLD, VerdictKind.SLOW, VerdictKind.GO, VerdictKind.GO, VerdictKind.GO, None]
+    told = {
+        VerdictKind.HOLD: "the budget is spent; only fixes go until 3 December.",
+        VerdictKind.SLOW: "38 % of the budget is left; features go in small steps.",
+        VerdictKind.GO: "all objectives are kept.",
+        None: "nothing measured for 4 min: the gate holds.",
+    }
+    names = ("storefront", "catalog", "payments", "search", "accounts", "mail", "images")
+    rows = []
+    for k in range(count):
+        kind = kinds[min(k, 5)] if k < 2 else (None if k == 5 else VerdictKind.GO)
+        rows.append(
+            v.ServiceRow(
+                key=f"acme/production/{names[k] if k < len(names) else f'worker-{k:03d}'}",
+                sentence=told[kind],
+                verdict=kind,
+                budget_left_ratio={VerdictKind.HOLD: -0.07, VerdictKind.SLOW: 0.38, None: None}.get(
+                    kind, 0.6 + 0.39 * ((k * 7) % 10) / 10
+                ),
+                release=f"v{40 + k % 9}",
+                deployed_at=NOW - timedelta(hours=7 * k + 1),
+                replicas_ready=1 if k == 3 else 2,
+                replicas_wanted=2,
+                rollout=44 if k == 1 else None,
+            )
+        )
+    runs = tuple(
+        v.RunRow(project="acme", n=61 - k, state=state, summary=what, branch="main", created_at=_at(28, 9 - k, 5))
+        for k, (state, what) in enumerate(
+            [
+                (RunState.RUNNING, "cart: say what the discount was"),
+                (RunState.FAILURE, "cart: new pricing, second try"),
+                (RunState.SUCCESS, "cart: fix rounding"),
+            ]
+        )
+    )
+    return v.OverviewView(chrome=chrome(), services=tuple(rows), runs=runs)
+
+
+def run(live: bool = False) -> v.RunView:
+    state = RunState.RUNNING if live else RunState.FAILURE
+    text = [
+        "$ python -m pip install -r requirements.txt",
+        "Successfully installed flask-3.1.0 pytest-8.4.1",
+        "$ python -m pytest --junitxml=report.xml",
+        "\x1b[1mcollected 42 items\x1b[0m",
+        "tests/test_cart.py \x1b[32m.......\x1b[0m\x1b[31mF\x1b[0m......  [ 33 %]",
+        "=========== \x1b[31mFAILURES\x1b[0m ===========",
+        "    def test_two_discounts_are_not_added():",
+        ">       assert price(basket, codes) == Decimal('18.00')",
+        "\x1b[31mE       AssertionError: assert Decimal('16.20') == Decimal('18.00')\x1b[0m",
+        "tests/test_cart.py:61: AssertionError",
+        "===== \x1b[31m1 failed\x1b[0m, 41 passed in 3.91s =====",
+    ]
+    lines = text[:4] if live else text
+    done = RunState.SUCCESS
+    return v.RunView(
+        chrome=chrome(),
+        project="acme",
+        n=61 if live else 60,
+        sentence="runs step test of job build for 4 s; 1 job waits."
+        if live
+        else "failed in step test of job build after 41 s; nothing was released.",
+        state=state,
+        commit="9f31c07ad4e2b6c1",
+        branch="main",
+        summary="cart: new pricing, second try",
+        author="Ben",
+        created_at=_at(28, 8, 5),
+        jobs=(
+            v.JobView(
+                id="lint",
+                state=done,
+                took_s=3.2,
+                steps=(v.StepView(name="ruff", state=done, took_s=3.1, exit_code=0, line=1),),
+            ),
+            v.JobView(
+                id="build",
+                state=state,
+                took_s=41,
+                steps=(
+                    v.StepView(name="actions/checkout", state=done, took_s=0.3, exit_code=0),
+                    v.StepView(name="install", state=done, took_s=36, exit_code=0, line=1),
+                    v.StepView(name="test", state=state, took_s=4.4, exit_code=None if live else 1, line=3),
+                ),
+            ),
+            v.JobView(
+                id="package",
+                state=RunState.QUEUED if live else RunState.SKIPPED,
+                needs=("lint", "build"),
+                steps=(v.StepView(name="collect", state=RunState.QUEUED if live else RunState.SKIPPED),),
+            ),
+        ),
+        tests=TestCount() if live else TestCount(passed=41, failed=1),
+        lines=tuple(v.LogLine(n=n, text=line) for n, line in enumerate(lines, 1)),
+    )
+
+
+def rollout() -> v.RolloutView:
+    told = (
+        (9, 31, "Rollout 44 of storefront began: v44 beside v43", "dev.poise.rollout.started"),
+        (9, 32, "Gate: slow, at most 2 % for the first step", "dev.poise.gate.answered"),
+        (9, 32, "Canary takes 2 %", "dev.poise.rollout.stepped"),
+        (9, 36, "Canary takes 5 %", "dev.poise.rollout.stepped"),
+    )
+    return v.RolloutView(
+        chrome=chrome(),
+        key=KEY,
+        n=44,
+        sentence="canary at 5 %, step 2 of 5; no worse so far (n = 812). The next step is at 09:44.",
+        state=RolloutState.STEPPING,
+        release="v44",
+        summary="cart: say what the discount was",
+        commit="51fd2a90c3",
+        change_class="feature",
+        created_at=_at(28, 9, 31),
+        weight_percent=5,
+        verdict=VerdictKind.SLOW,
+        verdict_at=_at(28, 9, 36),
+        reasons=("availability has 38 % left; policy default slows below 40 %",),
+        steps=(
+            v.RolloutStep(weight_percent=2, phase="done", at=_at(28, 9, 32)),
+            v.RolloutStep(weight_percent=5, phase="now", at=_at(28, 9, 36)),
+            v.RolloutStep(weight_percent=10, phase="ahead"),
+            v.RolloutStep(weight_percent=25, phase="ahead"),
+            v.RolloutStep(weight_percent=50, phase="ahead"),
+        ),
+        baseline=v.Arm(release="v43", requests=15_428, errors=6, latency_ms_p95=77),
+        canary=v.Arm(release="v44", requests=812, errors=1, latency_ms_p95=81),
+        relative_risk=v.Interval(low=0.2, high=7.9, estimate=3.2),
+        e_value_harm=1.42,
+        e_value_safe=0.81,
+        orders=(Verb.PROMOTE, Verb.PAUSE, Verb.ABORT),
+        history=tuple(
+            v.EventRow(sequence=4_800 + k, at=_at(28, hour, minute), type=kind, subject=f"{KEY}/000044", summary=text)
+            for k, (hour, minute, text, kind) in enumerate(told)
+        ),
+    )
+
+
+def audit() -> v.AuditView:
+    return v.AuditView(
+        chrome=chrome(),
+        events=rollout().history[::-1],
+        total=4_812,
+        chain_ok=True,
+        chain_checked_at=_at(28, 9, 0),
+        next_href="/audit?before=4800",
+    )
+
+
+def login() -> v.LoginView:
+    return v.LoginView(chrome=v.Chrome(at=NOW, csrf="c5rf-t0ken"), next="/audit")
+
+
+def error() -> v.ErrorView:
+    return v.ErrorView(
+        chrome=chrome(),
+        status=404,
+        code="POISE-A404",
+        what="There is no service shopfront in acme / production.",
+        where="/services/acme/production/shopfront",
+        why="The nearest name is storefront.",
+        mend="poise status",
+    )
+
+
+def empty() -> v.EmptyView:
+    return v.EmptyView(
+        chrome=chrome(),
+        title="Welcome",
+        sentence="Nothing is deployed yet. Three commands put your app in front of users.",
+        commands=(
+            "poise plan",
+            "git remote add poise http://127.0.0.1:8400/git/acme.git",
+            "git push poise main",
+        ),
+    )
