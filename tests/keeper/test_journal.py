@@ -51,7 +51,9 @@ def test_a_torn_end_costs_only_the_torn_record(tmp_path_factory: pytest.TempPath
     assert [json.loads(line)["seq"] for line in path.read_bytes().splitlines()] == list(range(1, kept + 2))
 
 
-def test_a_compacted_journal_replays_to_the_same_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compacted_journal_replays_to_the_same_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Compaction must lose neither state nor the newest events nor the numbering."""
     monkeypatch.setattr(limits, "JOURNAL_EVENTS_KEPT", 4)
     path = tmp_path / "journal"

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap (apt-get install bubblewrap)")
+pytestmark = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="needs bubblewrap (apt-get install bubblewrap)"
+)
 
 PYTHON = "/usr/bin/python3"
 BOX = {"network": True}
@@ -19,16 +21,22 @@ BOX = {"network": True}
 def spawn(house: Any, key: str, argv: list[str], box: dict[str, Any] | None = None, **spec: Any) -> None:
     log = f"{house.data}/logs/{key}.log"
     sandbox = BOX if box is None else box
-    house.call("spawn", spec={"key": key, "spec_hash": "h", "argv": argv, "log": log, "sandbox": sandbox, **spec})
+    house.call(
+        "spawn", spec={"key": key, "spec_hash": "h", "argv": argv, "log": log, "sandbox": sandbox, **spec}
+    )
 
 
-def test_a_hostile_app_cannot_read_the_data_folder_the_token_or_the_secrets(house: Any, tmp_path: Path) -> None:
+def test_a_hostile_app_cannot_read_the_data_folder_the_token_or_the_secrets(
+    house: Any, tmp_path: Path
+) -> None:
     """User code never sees Poise's data, nor another workload's secrets."""
     (house.data / "token").write_text("the-token")
     house.spawn("other", "import time; time.sleep(100)", env={"SECRET": "the-secret"})
     outside = Path("/var/tmp") / f"poise-test-{os.getpid()}"
     outside.write_text("the-masked-file")
-    look = f"cat {house.data}/token {house.data}/run/* /dev/shm/*/* {outside} {Path.home()}/.* /proc/*/environ"
+    look = (
+        f"cat {house.data}/token {house.data}/run/* /dev/shm/*/* {outside} {Path.home()}/.* /proc/*/environ"
+    )
     script = f"{look} 2>&1; ls -A {house.data}; echo looked; touch /etc/x 2>&1"
     try:
         spawn(house, "a", ["sh", "-c", script], box={"masks": [str(outside)]}, restart="never")
@@ -48,7 +56,13 @@ def test_binds_come_on_top_of_masks_and_at_new_paths(house: Any) -> None:
     release.mkdir(parents=True)
     (release / "hello").write_text("from the release")
     script = "cat hello; touch here 2>&1; pwd"
-    spawn(house, "a", ["sh", "-c", script], {"binds": [[str(release), "/app", "ro"]], "chdir": "/app"}, restart="never")
+    spawn(
+        house,
+        "a",
+        ["sh", "-c", script],
+        {"binds": [[str(release), "/app", "ro"]], "chdir": "/app"},
+        restart="never",
+    )
     assert house.ended("a")["code"] == 0
     assert "from the release" in house.log("a")
     assert "Read-only" in house.log("a")
@@ -76,13 +90,21 @@ def test_a_stop_at_its_deadline_ends_the_whole_tree(house: Any, alive: Any) -> N
     assert "asked" in house.log("a")
 
 
-@pytest.mark.parametrize(("script", "how"), [("exit 7", {"code": 7}), ("kill -9 $$", {"signal": signal.SIGKILL})])
+@pytest.mark.parametrize(
+    ("script", "how"), [("exit 7", {"code": 7}), ("kill -9 $$", {"signal": signal.SIGKILL})]
+)
 def test_an_exit_code_survives_the_keepers_death(house: Any, script: str, how: dict[str, int]) -> None:
     """A finished build must not be built again because nobody saw it end."""
     go = house.data / "go"
     go.mkdir()
     box = {"binds": [[str(go), "/go", "ro"]]}
-    spawn(house, "a", ["sh", "-c", f"while [ ! -e /go/now ]; do sleep 0.01; done; {script}"], box, restart="never")
+    spawn(
+        house,
+        "a",
+        ["sh", "-c", f"while [ ! -e /go/now ]; do sleep 0.01; done; {script}"],
+        box,
+        restart="never",
+    )
     app = house.until(lambda: house.process("a")["pid"])
     house.kill()
     (go / "now").touch()
@@ -93,8 +115,10 @@ def test_an_exit_code_survives_the_keepers_death(house: Any, script: str, how: d
 
 def test_a_killed_app_is_replaced_and_its_pid_is_the_apps_own(house: Any, kill: Any) -> None:
     """The pid that is reported is the one that can be killed and traced."""
-    script = "import http.server, os, socketserver as s\n" \
+    script = (
+        "import http.server, os, socketserver as s\n"
         "s.TCPServer(('127.0.0.1', int(os.environ['PORT'])), http.server.BaseHTTPRequestHandler).serve_forever()"
+    )
     spawn(house, "a", [PYTHON, "-c", script], port="fresh")
     first = house.serving("a")
     kill(first["pid"])
@@ -113,11 +137,11 @@ def test_a_secret_is_in_no_argv(house: Any) -> None:
 
 def inside(pid: int) -> set[int]:
     """Return the pids of a process' pid namespace, as seen from outside."""
-    wanted = os.readlink(f"/proc/{pid}/ns/pid")
+    wanted = Path(f"/proc/{pid}/ns/pid").readlink()
     found = set()
     for path in Path("/proc").glob("[0-9]*/ns/pid"):
         try:
-            if os.readlink(path) == wanted:
+            if path.readlink() == wanted:
                 found.add(int(path.parts[2]))
         except OSError:
             continue

@@ -116,7 +116,11 @@ def test_a_keeper_killed_between_fork_and_answer_never_leads_to_two(cold_house: 
     house.spawn("a", COUNTS, env={"OUT": str(out)})
     house.until(lambda: out.exists() and out.read_text())
     mark = b"POISE_KEY=a"
-    found = [p for p in Path("/proc").glob("[0-9]*/environ") if mark in _environ(p) and str(out) in str(_environ(p))]
+    found = [
+        p
+        for p in Path("/proc").glob("[0-9]*/environ")
+        if mark in _environ(p) and str(out) in str(_environ(p))
+    ]
     assert len(found) == 1
     assert out.read_text() == "ran\n"
 
@@ -147,7 +151,9 @@ def test_restart_replaces_only_the_named_victim(house: Any) -> None:
     house.spawn("a", port="fresh")
     first = house.serving("a")
     os.kill(first["pid"], signal.SIGSTOP)
-    stale = house.call("restart", key="a", pid=first["pid"], start_time=first["start_time"] - 1, kill_now=True)
+    stale = house.call(
+        "restart", key="a", pid=first["pid"], start_time=first["start_time"] - 1, kill_now=True
+    )
     assert stale["done"] is False
     order = {"key": "a", "pid": first["pid"], "start_time": first["start_time"], "kill_now": True}
     assert house.call("restart", **order)["done"] is True
@@ -185,13 +191,17 @@ def test_an_upgrade_keeps_pids_and_children_stay_children(house: Any, kill: Any)
 
 def test_an_upgrade_to_something_broken_is_refused(house: Any) -> None:
     """A machine without a keeper is worse than an old keeper."""
-    assert house.ask("upgrade", token=1, entry="/nonexistent/__main__.py")["error"]["code"] == "upgrade_failed"
+    assert (
+        house.ask("upgrade", token=1, entry="/nonexistent/__main__.py")["error"]["code"] == "upgrade_failed"
+    )
     assert house.answers()
 
 
 def test_a_program_that_does_not_exist_backs_off_and_says_so(house: Any) -> None:
     """Never gives up, never spins."""
-    house.call("spawn", spec={"key": "a", "spec_hash": "h", "argv": ["/no/such"], "log": f"{house.data}/logs/a.log"})
+    house.call(
+        "spawn", spec={"key": "a", "spec_hash": "h", "argv": ["/no/such"], "log": f"{house.data}/logs/a.log"}
+    )
     house.until(lambda: house.process("a")["state"] == "backoff")
     assert "cannot start /no/such" in house.log("a")
     assert house.process("a")["last_exit"]["code"] == 127

@@ -74,7 +74,8 @@ def test_random_bytes_never_end_the_keeper(house: Any, chunks: list[bytes]) -> N
 @given(
     st.sampled_from(["list", "stop", "restart", "template", "hold", "watch", "nothing", "hello"]),
     st.dictionaries(
-        st.sampled_from(["token", "key", "pid", "start_time", "timeout_s", "clusters", "after", "version"]), JSON
+        st.sampled_from(["token", "key", "pid", "start_time", "timeout_s", "clusters", "after", "version"]),
+        JSON,
     ),
 )
 def test_odd_requests_are_answered_in_four_parts(house: Any, op: str, fields: dict[str, Any]) -> None:
