@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from poise.spec import limits
 from poise.spec.problems import Problems
 from poise.spec.workflow import Workflow, parse_workflow
 
@@ -139,6 +140,8 @@ BAD = [
     (on("schedule"), "POISE-S114", "1:5"),
     (on("pusch"), "POISE-S110", "1:5"),
     (on("[]"), "POISE-S111", "1:5"),
+    (on("{}"), "POISE-S111", "1:5"),
+    (job("needs: ['c d']"), "POISE-S113", "5:13"),
     (on("{push: {tags: [v1]}}"), "POISE-S114", "1:13"),
     (on("{push: {branches: ['!main']}}"), "POISE-S113", "1:24"),
     (on("{push: {branches: []}}"), "POISE-S113", "1:23"),
@@ -187,6 +190,12 @@ BAD = [
 def test_what_cannot_be_honoured_is_refused_with_its_line(text: str, code: str, place: str) -> None:
     """A key that is silently ignored makes a green run that means less than it says."""
     assert refused(text) == [(code, f"ci.yml:{place}")]
+
+
+def test_problems_over_their_limit_are_left_out() -> None:
+    """A file of nothing but mistakes costs a bounded answer."""
+    script = "\n".join("          echo ${{ x }}" for _ in range(2 * limits.PROBLEMS))
+    assert len(refused(step(f"run: |\n{script}"))) == limits.PROBLEMS
 
 
 def test_every_problem_of_a_file_is_told_at_once() -> None:

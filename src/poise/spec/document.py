@@ -25,7 +25,6 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from poise.model.errors import Invalid
 from poise.spec import limits
 from poise.spec.problems import (
     DUPLICATE_KEY,
@@ -34,7 +33,6 @@ from poise.spec.problems import (
     TOO_LARGE,
     WRONG_TYPE,
     YAML_FEATURE,
-    Problems,
     Report,
     shown,
 )
@@ -276,6 +274,3 @@ class _Composer:
         self._report.add(code, place, what, mend=mend)
         self._report.raise_if_any()
         raise AssertionError("a report with a problem raises")
-
-
-__all__ = ["Invalid", "Items", "Mapping", "Node", "Place", "Problems", "Scalar", "compose", "scalars"]

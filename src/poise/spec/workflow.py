@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from poise.model.delivery import JobRun, StepRun
+from poise.spec import limits
 from poise.spec.checks import circle, items_of
 from poise.spec.document import Items, Mapping, Node, Place, Scalar, compose, scalars
 from poise.spec.keys_workflow import ON, SHELLS, TRIGGERS, TRIGGERS_REFUSED, WORKFLOW
@@ -81,10 +82,10 @@ def _refuse_expressions(root: Node, text: str, report: Report) -> None:
     """Every ``${{ }}``, at its own place even inside a script."""
     mend = "Write the value in full, or use an environment variable in the script."
     for scalar in scalars(root):
-        if "${{" not in scalar.text:
+        if "${{" not in scalar.text or len(report) >= limits.PROBLEMS:
             continue
         offsets = [found.start() for found in re.finditer(r"\$\{\{", text[scalar.start : scalar.end])]
-        for offset in offsets or [0]:
+        for offset in offsets[: limits.PROBLEMS] or [0]:
             before = text[: scalar.start + offset]
             place = Place(
                 scalar.line + text.count("\n", scalar.start, scalar.start + offset),
@@ -96,6 +97,8 @@ def _refuse_expressions(root: Node, text: str, report: Report) -> None:
 def _triggers(on: Node | None, report: Report) -> tuple[bool, tuple[str, ...] | None]:
     """Whether a push starts it, and the branch filters (None: every branch)."""
     if isinstance(on, Mapping):
+        if not on.entries:
+            report.add(MISSING_KEY, on, "'on' names no trigger", mend="Write 'on: push'.")
         push = on.get("push")
         empty = isinstance(push, Scalar) and push.kind == "null"
         entries = tuple(entry for entry in on.entries if not (empty and entry[0].text == "push"))
