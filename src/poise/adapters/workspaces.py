@@ -143,8 +143,12 @@ def _result(folder: Path) -> StepResult | None:
     said = _load(folder / "out" / "result.json")
     if said is not None:
         return _judged(said, _number(_bounded(folder / "limit")))
-    started = _number(_bounded(folder / "out" / "started"))
-    return None if started is None else StepResult(state=RunState.RUNNING, started_at=started)
+    try:
+        prepared_at = (folder / "limit").stat().st_mtime
+    except FileNotFoundError:
+        return None
+    started_at = _number(_bounded(folder / "out" / "started")) or prepared_at
+    return StepResult(state=RunState.RUNNING, started_at=started_at)
 
 
 def _judged(said: dict[str, Any], limit_s: float | None) -> StepResult:

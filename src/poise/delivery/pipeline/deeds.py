@@ -108,7 +108,8 @@ class JobRunner:
         """Start the step's process unless it runs, wait for its end, and see to it that a result stands."""
         left_s = await self._left_s(run, job, step)
         if left_s <= 0:
-            return await self._record(run, job, i, StepResult(state=RunState.TIMEOUT))
+            await self._record(run, job, i, StepResult(state=RunState.TIMEOUT))
+            return
         if await self._process(key) is None:
             await self._runtime.spawn(fence, await self._workload(run, job, i, step, key, left_s))
         self._wake(run.key)

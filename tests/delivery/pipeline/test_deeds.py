@@ -1,0 +1,255 @@
+"""Runs on real parts: git, bubblewrap, the keeper; only the store is in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.clock import SystemClock
+from poise.adapters.git import GitRepositories
+from poise.adapters.keeper.client import KeeperClient
+from poise.adapters.keeper.start import ensure_keeper
+from poise.adapters.memory import MemoryStore
+from poise.adapters.workspaces import FolderWorkspaces
+from poise.delivery.infrastructure.controller import InfrastructureController
+from poise.delivery.pipeline.controller import PipelineController
+from poise.delivery.pipeline.deeds import JobRunner, Packer
+from poise.delivery.source.controller import SourceController
+from poise.engine.loop import Loop
+from poise.model.acts import PackRelease, RunJob
+from poise.model.delivery import Release, Run, RunState
+from poise.model.event_types import SPEC_REFUSED
+from poise.model.service import Service
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="steps run in bubblewrap")
+
+DEADLINE_S = 40.0
+
+HELLO = """
+apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: hello}
+spec:
+  command: python3 server.py
+  port: 8080
+"""
+
+WORKFLOW = """
+name: ci
+on: push
+env: {COLOUR: blue}
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - name: test
+        run: |
+%s
+"""
+
+JUNIT = '<testsuite><testcase name="a"/><testcase name="b"><skipped/></testcase></testsuite>'
+
+
+def workflow(*lines: str) -> str:
+    return WORKFLOW % "\n".join(f"          {line}" for line in lines)
+
+
+class World:
+    """One project, its working copy, and a control process that can be killed and come back."""
+
+    def __init__(self, data: Path, runtime: KeeperClient) -> None:
+        self.data = data
+        self.runtime = runtime
+        self.store = MemoryStore()
+        self.repositories = GitRepositories(data / "repos", hook=False)
+        self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
+        self.artifacts = FolderArtifacts(data / "releases")
+        self.copy = data / "copy"
+        self.origin = self.repositories.ensure("shop")
+        self._git("init", "-q", "-b", "main", str(self.copy), cwd=data)
+        self.lives = 0
+
+    def push(self, files: dict[str, str], message: str = "feat: more", branch: str = "main") -> str:
+        for name, text in files.items():
+            path = self.copy / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self._git("add", ".")
+        self._git("commit", "-q", "--allow-empty", "-m", message)
+        self._git("push", "-q", str(self.origin), f"HEAD:{branch}")
+        return self._git("rev-parse", "HEAD").strip()
+
+    def _git(self, *args: str, cwd: Path | None = None) -> str:
+        who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+        return subprocess.run(
+            ["git", *who, *args], cwd=cwd or self.copy, check=True, capture_output=True, text=True
+        ).stdout
+
+    @contextlib.asynccontextmanager
+    async def alive(self) -> AsyncIterator[Loop]:
+        """A control process; leaving kills it wherever it is."""
+        self.lives += 1
+        store, clock = self.store, SystemClock()
+        loop: Loop
+
+        def wake(run: str) -> None:
+            loop.wake("pipeline", f"run/{run}")
+
+        loop = Loop(
+            store,
+            clock,
+            [
+                SourceController(store, self.repositories),
+                PipelineController(store, self.repositories, self.workspaces),
+                InfrastructureController(store, self.repositories),
+            ],
+            {
+                RunJob: JobRunner(store, clock, self.repositories, self.workspaces, self.runtime, wake),
+                PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+            },
+            holder="test",
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(loop.run)
+            yield loop
+            group.cancel_scope.cancel()
+
+    async def run(self, n: int = 1) -> Run:
+        """The run once it is over."""
+        with anyio.fail_after(DEADLINE_S):
+            while True:
+                run, _ = await self.store.get(Run, f"shop/{n:06d}")
+                if run is not None and run.state.is_final:
+                    return run
+                await anyio.sleep(0.02)
+
+    def log(self, n: int, step: int, job: str = "build") -> str:
+        return self.workspaces.log(f"shop/{n:06d}", job, step).read_text()
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="poise-run-"))  # short: a socket's path has 108 bytes
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def world(data: Path) -> AsyncIterator[World]:
+    ensure_keeper(data)
+    async with KeeperClient(data) as runtime:
+        yield World(data, runtime)
+        await runtime.shutdown(1_000_000, 0)
+
+
+@pytest.mark.anyio
+async def test_a_push_becomes_a_release(world: World) -> None:
+    """The whole delivery up to a release, with tests that really run and are counted."""
+    lines = (f"echo '{JUNIT}' > report.xml", 'echo "$COLOUR $CI $GITHUB_SHA"', "pwd", "echo made > made.txt")
+    commit = world.push({"poise.yaml": HELLO, ".github/workflows/ci.yml": workflow(*lines)})
+    async with world.alive():
+        run = await world.run()
+        (release,), _ = await world.store.scan(Release, "shop/hello/")
+        (service,), _ = await world.store.scan(Service, "shop/")
+    assert run.state is RunState.SUCCESS, run.problem
+    assert (run.tests.passed, run.tests.failed, run.tests.skipped) == (1, 0, 1)
+    assert run.releases == (release.key,)
+    assert [step.state for step in run.jobs[0].steps] == [RunState.SUCCESS, RunState.SUCCESS]
+    assert (release.commit, release.n, release.specs) == (commit, 1, (service,))
+    assert (world.artifacts.open(release.digest) / "made.txt").read_text() == "made\n"
+    assert world.log(1, 1).splitlines() == [f"blue true {commit}", "/app"]
+
+
+@pytest.mark.anyio
+async def test_a_failed_step_fails_the_run_and_releases_nothing(world: World) -> None:
+    """Later steps are skipped, the exit code is kept."""
+    world.push({"poise.yaml": HELLO, ".github/workflows/ci.yml": workflow("false", "echo never")})
+    async with world.alive():
+        run = await world.run()
+        releases, _ = await world.store.scan(Release, "shop/")
+    assert run.state is RunState.FAILURE
+    assert run.jobs[0].steps[1].exit_code == 1
+    assert releases == []
+
+
+@pytest.mark.anyio
+async def test_a_refused_workflow_is_an_error_with_its_line(world: World) -> None:
+    """What is not supported is never silently ignored."""
+    text = workflow("true").replace("    runs-on: ubuntu-latest\n", "    container: alpine\n")
+    world.push({"poise.yaml": HELLO, ".github/workflows/ci.yml": text})
+    async with world.alive():
+        run = await world.run()
+    assert run.state is RunState.ERROR
+    assert ".github/workflows/ci.yml:7:5" in run.problem
+
+
+@pytest.mark.anyio
+async def test_a_refused_declaration_is_said_once_and_changes_nothing(world: World) -> None:
+    """The services that were declared before still hold."""
+    world.push({"poise.yaml": HELLO})
+    async with world.alive():
+        await world.run(1)
+        world.push({"poise.yaml": HELLO.replace("port:", "prot:")})
+    async with world.alive():
+        run = await world.run(2)
+    async with world.alive():
+        await anyio.wait_all_tasks_blocked()
+    services, _ = await world.store.scan(Service, "shop/")
+    refused = await world.store.journal(types=(SPEC_REFUSED,))
+    assert [service.port for service in services] == [8080]
+    assert len(refused) == 1
+    assert run.state is RunState.ERROR and "prot" in run.problem
+
+
+@pytest.mark.anyio
+async def test_a_killed_server_resumes_without_repeating_a_step(world: World) -> None:
+    """The step that runs is awaited under the keeper; the finished one is not run again."""
+    lines = ("echo one >> count.txt", "for i in $(seq 300); do [ -e go ] && break; sleep 0.1; done")
+    second = "\n      - name: last\n        run: cat count.txt\n"
+    world.push({"poise.yaml": HELLO, ".github/workflows/ci.yml": workflow(*lines) + second})
+    tree = world.data / "workspaces/shop/000001/build/tree"
+    async with world.alive():
+        with anyio.fail_after(DEADLINE_S):
+            while not (tree / "count.txt").exists():
+                await anyio.sleep(0.02)
+    async with world.alive():
+        (tree / "go").touch()
+        run = await world.run()
+    assert run.state is RunState.SUCCESS, run
+    assert world.log(1, 2) == "one\n"
+
+
+@pytest.mark.anyio
+async def test_a_step_over_its_time_is_a_time_out(world: World) -> None:
+    """It ends by its own wrapper, so also while the server is dead."""
+    limited = "      - name: test\n        timeout-minutes: 0.01\n"
+    text = workflow("sleep 600").replace("      - name: test\n", limited)
+    world.push({".github/workflows/ci.yml": text})
+    async with world.alive():
+        run = await world.run()
+    assert run.state is RunState.TIMEOUT, run
+
+
+@pytest.mark.anyio
+async def test_a_step_cannot_read_the_data_folder(world: World) -> None:
+    """User code never sees the record, other projects' workspaces or tokens."""
+    hidden = f"if [ -e {world.data}/repos ]; then echo seen; else echo hidden; fi"
+    world.push({".github/workflows/ci.yml": workflow(hidden, "touch /usr/x 2>/dev/null || echo read-only")})
+    async with world.alive():
+        run = await world.run()
+    assert run.state is RunState.SUCCESS, world.log(1, 1)
+    assert world.log(1, 1).splitlines() == ["hidden", "read-only"]
