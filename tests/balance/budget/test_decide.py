@@ -1,0 +1,253 @@
+"""Budgets: always a number, event-exact, and never better for being worse."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poise.balance.budget.decide import Seen, coverage, decide, left_ratio, measure
+from poise.balance.budget.ledger import Ledger
+from poise.model.balance import Budget
+from poise.model.counting import Span, Steps
+from poise.model.record import Ref
+from poise.model.service import DAY_S, BudgetPolicy, IndicatorKind, Objective, OnUnknown
+from poise.model.standing import BudgetState, classify
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+T = NOW.timestamp()
+POLICY = BudgetPolicy()
+OBJECTIVE = Objective(
+    service="acme/production/shop",
+    name="availability",
+    indicator=IndicatorKind.AVAILABILITY,
+    target_ratio=0.999,
+)
+
+
+def seen(
+    steps: list[tuple[float, float, float]],
+    *,
+    days: float = 3,
+    spans: tuple[Span, ...] | None = None,
+    policy: BudgetPolicy = POLICY,
+    before: Budget | None = None,
+    objective: Objective = OBJECTIVE,
+) -> Seen:
+    """``steps``: (seconds before now, total, bad)."""
+    ledger = Ledger(objective.window_s)
+    ordered = sorted((T - age, total, bad) for age, total, bad in steps)
+    ledger.add(
+        Steps(
+            at=tuple(at for at, _, _ in ordered),
+            total=tuple(total for _, total, _ in ordered),
+            good=tuple(total - bad for _, total, bad in ordered),
+        )
+    )
+    return Seen(
+        objective=objective,
+        policy=policy,
+        ledger=ledger,
+        spans=((T - 40 * DAY_S, T),) if spans is None else spans,
+        since=NOW - timedelta(days=days),
+        before=before,
+        ref=Ref("Budget", objective.key, 0),
+    )
+
+
+def minutes(days: float, per_minute: float, bad: float = 0.0) -> list[tuple[float, float, float]]:
+    return [(minute * 60.0, per_minute, bad) for minute in range(int(days * 1440))]
+
+
+def diurnal(fault_hour: int) -> tuple[list[tuple[float, float, float]], float]:
+    """Three days with traffic 20:1 between peak and night, one hour of 50 % errors."""
+    steps, total, bad = [], 0.0, 0.0
+    for minute in range(3 * 1440):
+        hour = (minute / 60) % 24
+        rate = 60 * (1.05 + 0.95 * math.cos(2 * math.pi * (hour - 12) / 24)) / 2
+        failed = rate / 2 if 24 + fault_hour <= minute / 60 < 25 + fault_hour else 0.0
+        steps.append((3 * DAY_S - minute * 60.0 - 1, rate, failed))
+        total, bad = total + rate, bad + failed
+    return steps, 1 - bad / (0.001 * total)
+
+
+def test_case_a_a_quiet_period_burns_nothing_and_is_a_number() -> None:
+    """A mean of ratios answers NaN here until the quiet minutes leave the window."""
+    steps = [(age, 0.0, 0.0) if 600 <= age < 1500 else (age, 60.0, 0.02) for age, _, _ in minutes(1, 60)]
+    budget = measure(seen(steps, days=1), NOW)
+    assert budget.left_ratio == pytest.approx(1 - 0.02 / 60 / 0.001, abs=0.001)
+    assert budget.coverage_ratio == 1
+    assert all(burn.rate is not None and math.isfinite(burn.rate) for burn in budget.burns)
+
+
+def test_case_b_no_error_series_is_a_whole_budget() -> None:
+    budget = measure(seen(minutes(2, 60)), NOW)
+    assert (budget.left_ratio, budget.bad) == (1.0, 0.0)
+
+
+def test_case_c_the_first_fifty_errors_count() -> None:
+    steps = [*minutes(1, 60), (30.0, 0.0, 50.0)]
+    budget = measure(seen(steps, days=1), NOW)
+    assert 1 - budget.left_ratio == pytest.approx(50 / 86.4, abs=0.001)
+
+
+@pytest.mark.parametrize("fault_hour", [12, 0], ids=["d-peak", "e-night"])
+def test_cases_d_and_e_the_same_fault_costs_what_it_cost_users(fault_hour: int) -> None:
+    steps, truth = diurnal(fault_hour)
+    budget = measure(seen(steps), NOW)
+    assert budget.left_ratio == pytest.approx(truth, abs=0.001)
+    assert (truth > 0) == (fault_hour == 0), "only the fault at night leaves a budget"
+
+
+def test_case_f_one_failure_at_ten_requests_an_hour_is_no_fast_burn() -> None:
+    """It is 14 % of the month, and no reason to wake anybody."""
+    steps = [(hour * 3600.0 + 1, 10.0, 1.0 if hour == 0 else 0.0) for hour in range(28 * 24)]
+    policy = BudgetPolicy(bootstrap_events=1000)
+    budget = measure(seen(steps, days=28, policy=policy), NOW)
+    assert 1 - budget.left_ratio == pytest.approx(1 / (0.001 * 6720), abs=0.001)
+    standing = classify(budget, policy, NOW)
+    assert (standing.state, standing.fast_burn) == (BudgetState.HEALTHY, False)
+
+
+def test_case_g_a_target_that_disappears_is_unknown() -> None:
+    steps = [step for step in minutes(2, 60) if step[0] > 7200]
+    budget = measure(seen(steps, days=2, spans=((T - 3 * DAY_S, T - 7200),)), NOW)
+    assert math.isfinite(budget.left_ratio)
+    assert budget.coverage_ratio == pytest.approx(1 - 2 / 48)
+    assert budget.burns[0].rate is None and budget.burns[0].coverage_ratio == 0
+    assert classify(budget, POLICY, NOW).state is BudgetState.UNKNOWN
+
+
+def test_partial_time_is_unknown_under_hold_bad_under_bad_and_slow_under_ignore() -> None:
+    spans: tuple[Span, ...] = ((T - 3 * DAY_S, T - 2 * DAY_S), (T - DAY_S, T))
+    states = {}
+    for choice in OnUnknown:
+        policy = BudgetPolicy(on_unknown=choice)
+        budget = measure(seen(minutes(3, 60), spans=spans, policy=policy), NOW)
+        states[choice] = classify(budget, policy, NOW).state
+    assert states == {
+        "hold": BudgetState.UNKNOWN,
+        "bad": BudgetState.SPENT,
+        "ignore": BudgetState.SLOW,
+    }
+
+
+def test_a_young_objective_has_the_observed_rate_times_the_period() -> None:
+    budget = measure(seen(minutes(1 / 24, 60, 0.6), days=1 / 24), NOW)
+    assert budget.bootstrap
+    assert budget.allowed == pytest.approx(0.001 * 3600 * 28 * 24)
+    assert budget.left_ratio == pytest.approx(1 - 36 / budget.allowed)
+    grown = measure(seen(minutes(2, 60), days=2), NOW)
+    assert not grown.bootstrap and grown.allowed == pytest.approx(0.001 * 2 * 86_400)
+
+
+def test_a_spent_budget_says_when_it_is_back() -> None:
+    objective = Objective(
+        service="acme/production/shop",
+        name="availability",
+        indicator=IndicatorKind.AVAILABILITY,
+        target_ratio=0.9,
+        window_s=1000,
+    )
+    steps = [(float(age), 10.0, 8.0 if 400 < age <= 600 else 0.0) for age in range(10, 1000, 10)]
+    budget = measure(seen(steps, days=2, objective=objective), NOW)
+    assert budget.left_ratio < 0
+    assert budget.recovers_at is not None
+    still_bad = [age for age, _, bad in steps if bad and age <= (budget.recovers_at - NOW).total_seconds()]
+    assert NOW + timedelta(seconds=400) < budget.recovers_at < NOW + timedelta(seconds=600)
+    assert still_bad == [] or max(still_bad) <= 1000
+
+
+def test_nothing_measured_is_a_number_with_no_coverage() -> None:
+    budget = measure(seen([], spans=()), NOW)
+    assert (budget.left_ratio, budget.coverage_ratio, budget.measured_at) == (1.0, 0.0, None)
+    assert classify(budget, POLICY, NOW).state is BudgetState.UNKNOWN
+
+
+def test_a_budget_is_written_only_when_something_material_changed() -> None:
+    facts = seen(minutes(2, 60))
+    first = decide(facts, NOW)
+    budget = first.writes[0].body
+    assert isinstance(budget, Budget) and len(first.events) == 1
+    again = seen([*minutes(2, 60), (-4.0, 5.0, 0.0)], before=budget)
+    assert decide(again, NOW + timedelta(seconds=5)).is_empty
+    fresh = seen(minutes(2, 60), before=budget, spans=((T - 40 * DAY_S, T + 21),))
+    refreshed = decide(fresh, NOW + timedelta(seconds=21))
+    assert len(refreshed.writes) == 1 and not refreshed.events
+    worse = seen([*minutes(2, 60), (-4.0, 200.0, 200.0)], before=budget)
+    spent = decide(worse, NOW + timedelta(seconds=5))
+    assert [event.type for event in spent.events] == ["dev.poise.budget.changed"]
+    assert spent.events[0].data["to"] == "spent"
+
+
+ROWS = st.lists(
+    st.tuples(st.floats(0, 30 * DAY_S), st.integers(0, 10_000), st.floats(0, 1)), max_size=40
+).map(lambda rows: [(age, float(total), float(round(total * share))) for age, total, share in rows])
+SPANS = st.lists(st.tuples(st.floats(0, 30 * DAY_S), st.floats(0, 5 * DAY_S)), max_size=8).map(
+    lambda gaps: tuple((T - age, min(T, T - age + length)) for age, length in gaps)
+)
+
+
+@given(ROWS, SPANS, st.floats(0.5, 1.0), st.floats(0, 40))
+def test_gaps_anywhere_always_give_a_number_and_a_coverage(
+    rows: list[tuple[float, float, float]], spans: tuple[Span, ...], target: float, days: float
+) -> None:
+    objective = Objective(
+        service="a/b/c", name="x", indicator=IndicatorKind.AVAILABILITY, target_ratio=target
+    )
+    budget = measure(seen(rows, spans=spans, days=days, objective=objective), NOW)
+    numbers = [budget.left_ratio, budget.allowed, budget.good, budget.bad, budget.rate_per_s]
+    numbers += [burn.rate for burn in budget.burns if burn.rate is not None]
+    assert all(math.isfinite(number) for number in numbers)
+    assert 0 <= budget.coverage_ratio <= 1
+    assert budget.left_ratio <= 1 and budget.bad >= 0 and budget.good >= 0
+
+
+@given(ROWS, st.integers(0, 39), st.integers(1, 500), st.floats(0, 30))
+def test_more_bad_never_raises_what_is_left(
+    rows: list[tuple[float, float, float]], place: int, extra: int, days: float
+) -> None:
+    before = measure(seen(rows, days=days), NOW).left_ratio
+    age = rows[place % len(rows)][0] if rows else 5.0
+    after = measure(seen([*rows, (age, float(extra), float(extra))], days=days), NOW).left_ratio
+    assert after <= before + 1e-9
+
+
+@given(ROWS, st.floats(0, 30 * DAY_S), st.floats(0, 30 * DAY_S))
+def test_any_window_equals_adding_up(rows: list[tuple[float, float, float]], a: float, b: float) -> None:
+    ledger = seen(rows).ledger
+    start, end = T - max(a, b), T - min(a, b)
+    inside = [(total, bad) for age, total, bad in rows if start < T - age <= end]
+    good, bad = ledger.window(start, end)
+    assert bad == pytest.approx(sum(bad for _, bad in inside))
+    assert good == pytest.approx(sum(total - bad for total, bad in inside))
+
+
+def test_a_long_ledger_stays_small_and_exact() -> None:
+    """28 days of readings every 30 s: memory follows the store's thinning and no event is lost."""
+    ledger, end = Ledger(28 * DAY_S), 0.0
+    for day in range(30):
+        ats = [day * DAY_S + 30.0 * i for i in range(1, 2881)]
+        ledger.add(Steps(at=tuple(ats), total=(2.0,) * 2880, good=(1.0,) * 2880))
+        end = ats[-1]
+    assert ledger.size < 2880 * 2.2 + 8 * 1440 + 22 * 288
+    for window_s in (300, 3600, DAY_S):
+        assert ledger.window(end - window_s, end) == (window_s / 30, window_s / 30)
+    good, bad = ledger.window(end - 20 * DAY_S, end)
+    assert good == bad == pytest.approx(20 * 2880, abs=10)
+
+
+@given(SPANS.filter(lambda spans: len(spans) < 2))
+def test_coverage_is_the_measured_share(spans: tuple[Span, ...]) -> None:
+    share = coverage(spans, T - DAY_S, T)
+    truth = sum(max(0.0, min(to, T) - max(begin, T - DAY_S)) for begin, to in spans) / DAY_S
+    assert share == pytest.approx(truth)
+
+
+def test_a_target_of_one_allows_nothing_and_stays_a_number() -> None:
+    assert left_ratio(0.0, 0.0) == 1.0
+    assert left_ratio(3.0, 0.0) == -2.0
+    assert left_ratio(0.5, 0.0) == 0.0

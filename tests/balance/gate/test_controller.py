@@ -1,0 +1,189 @@
+"""The gate on a store: one immutable answer per ask, the same for whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+from msgspec import Struct, structs
+
+from poise.adapters.memory import MemoryStore
+from poise.balance.gate.controller import GateController, check, make_override
+from poise.balance.gate.decide import replay
+from poise.model.balance import Budget, Override, Verdict, VerdictKind, verdict_key
+from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
+from poise.model.errors import Invalid, NotFound
+from poise.model.record import Decision, Ref, Write
+from poise.model.service import DAY_S, IndicatorKind, Objective, Project, Service
+from poise.ports.store import Stale, Transaction
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+KEY = b"installation"
+SHOP = Service(project="acme", environment="production", name="shop", command="run", port=8000)
+OBJECTIVE = Objective(
+    service=SHOP.key, name="availability", indicator=IndicatorKind.AVAILABILITY, target_ratio=0.999
+)
+
+
+def budget(left: float) -> Budget:
+    return Budget(
+        service=SHOP.key, objective="availability", target_ratio=0.999, window_s=28 * DAY_S,
+        good=1e6, bad=1000 * (1 - left), allowed=1000.0, left_ratio=left, burns=(), coverage_ratio=1.0,
+        bootstrap=False, since=NOW - timedelta(days=30), measured_at=NOW, at=NOW,
+    )  # fmt: skip
+
+
+def rollout(n: int, state: RolloutState, kind: ChangeClass = ChangeClass.FEATURE) -> Rollout:
+    asks = None if state is RolloutState.LIVE else Ask(n=1, step=0, digest="d2", weight_percent=5, at=NOW)
+    return Rollout(
+        project="acme", environment="production", service="shop", n=n, release=n, digest=f"d{n}",
+        revision=f"r{n}", commit="c", summary="s", change_class=kind, spec=SHOP, state=state, ask=asks,
+        created_at=NOW,
+    )  # fmt: skip
+
+
+async def put(store: MemoryStore, *bodies: Struct) -> None:
+    writes = [Write(kind=type(body).__name__, key=getattr(body, "key", "acme"), body=body) for body in bodies]
+    await store.commit(Transaction(at=NOW, writes=writes))
+
+
+async def record(store: MemoryStore, decision: Decision) -> None:
+    await store.commit(
+        Transaction(at=NOW, reads=decision.reads, writes=decision.writes, events=decision.events)
+    )
+
+
+async def world(left: float = 0.9, *, live: bool = True) -> MemoryStore:
+    store = MemoryStore()
+    await put(store, Project(name="acme"), SHOP, OBJECTIVE, budget(left))
+    if live:
+        await put(store, rollout(1, RolloutState.LIVE))
+    return store
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    anyio.run(scene)
+
+
+def test_an_ask_is_answered_once_and_never_again() -> None:
+    async def scene() -> None:
+        store = await world()
+        asking = rollout(2, RolloutState.STARTING)
+        await put(store, asking)
+        gate = GateController(store, KEY)
+        assert await gate.keys() == [asking.key]
+        assert gate.wakes(Ref("Rollout", asking.key, 1)) == asking.key
+        await record(store, await gate.look(asking.key, NOW))
+        verdict, ref = await store.get(Verdict, verdict_key(asking.key, 1))
+        assert verdict is not None and (verdict.kind, verdict.digest) == (VerdictKind.GO, "d2")
+        await put(store, budget(-1.0))
+        assert (await gate.look(asking.key, NOW + timedelta(seconds=5))).is_empty
+        assert (await store.get(Verdict, verdict_key(asking.key, 1)))[1] == ref
+        (answered,) = await store.journal(types=["dev.poise.gate.answered"])
+        assert answered.event.subject == asking.key
+
+    play(scene)
+
+
+def test_what_changes_while_deciding_stops_the_verdict() -> None:
+    """An override, a budget or a freeze written in between must be seen."""
+
+    async def scene() -> None:
+        store = await world(0.0)
+        asking = rollout(2, RolloutState.STARTING)
+        await put(store, asking)
+        decision = await GateController(store, KEY).look(asking.key, NOW)
+        await put(store, budget(0.9))
+        with pytest.raises(Stale):
+            await record(store, decision)
+
+    play(scene)
+
+
+def test_a_rollout_that_asks_nothing_gets_no_answer() -> None:
+    async def scene() -> None:
+        store = await world()
+        gate = GateController(store, KEY)
+        assert (await gate.look(rollout(1, RolloutState.LIVE).key, NOW)).is_empty
+        assert (await gate.look("acme/production/shop/000099", NOW)).is_empty
+
+    play(scene)
+
+
+def test_a_first_release_is_one_with_nothing_live_beside_it() -> None:
+    async def scene() -> None:
+        store = await world(-1.0, live=False)
+        asking = rollout(1, RolloutState.STARTING)
+        await put(store, asking)
+        decision = await GateController(store, KEY).look(asking.key, NOW)
+        verdict = decision.writes[0].body
+        assert isinstance(verdict, Verdict) and "go (bootstrap)" in verdict.sentence
+        await put(store, rollout(2, RolloutState.LIVE))
+        verdict = (await GateController(store, KEY).look(asking.key, NOW)).writes[0].body
+        assert isinstance(verdict, Verdict) and verdict.kind is VerdictKind.HOLD
+
+    play(scene)
+
+
+def test_check_says_what_the_actuator_would_be_told_and_writes_nothing() -> None:
+    async def scene() -> None:
+        store = await world(-1.0)
+        before = len(await store.journal())
+        held = await check(store, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+        repair = await check(store, SHOP.key, ChangeClass.FIX, "d2", NOW, signing_key=KEY)
+        assert (held.kind, repair.kind) == (VerdictKind.HOLD, VerdictKind.GO)
+        assert replay(held.inputs) == held
+        assert len(await store.journal()) == before
+        with pytest.raises(NotFound, match="POISE-B401"):
+            await check(store, "acme/production/nope", ChangeClass.FIX, None, NOW, signing_key=KEY)
+
+    play(scene)
+
+
+async def overridden(store: MemoryStore, reason: str = "the fair opens", for_s: float = 3600.0) -> Override:
+    decision = await make_override(
+        store, signing_key=KEY, service_key=SHOP.key, by="ada", reason=reason, for_s=for_s, now=NOW
+    )
+    await record(store, decision)
+    body = decision.writes[0].body
+    assert isinstance(body, Override)
+    return body
+
+
+def test_an_override_is_signed_counted_and_ends() -> None:
+    async def scene() -> None:
+        store = await world(-1.0)
+        assert [(await overridden(store)).n for _ in range(2)] == [1, 2]
+        verdict = await check(store, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+        assert (verdict.kind, verdict.override) == (VerdictKind.GO, 2)
+        later = NOW + timedelta(seconds=3600)
+        after = await check(store, SHOP.key, ChangeClass.FEATURE, None, later, signing_key=KEY)
+        assert after.kind is VerdictKind.HOLD
+        events = await store.journal(types=["dev.poise.override.created"])
+        assert [event.event.actor for event in events] == ["ada", "ada"]
+
+    play(scene)
+
+
+def test_an_override_that_was_edited_in_the_store_grants_nothing() -> None:
+    async def scene() -> None:
+        store = await world(-1.0)
+        forged = structs.replace(await overridden(store), expires_at=NOW + timedelta(days=300))
+        await put(store, forged)
+        later = NOW + timedelta(hours=2)
+        await put(store, structs.replace(budget(-1.0), measured_at=later, at=later))
+        verdict = await check(store, SHOP.key, ChangeClass.FEATURE, None, later, signing_key=KEY)
+        assert verdict.kind is VerdictKind.HOLD
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("reason", "for_s"), [("", 60.0), ("  ", 60.0), ("why", 0.0), ("why", 86_401.0)])
+def test_an_override_needs_a_reason_and_an_end(reason: str, for_s: float) -> None:
+    async def scene() -> None:
+        with pytest.raises(Invalid, match=r"POISE-B40[23]"):
+            await overridden(await world(), reason, for_s)
+
+    play(scene)
