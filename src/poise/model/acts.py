@@ -25,11 +25,15 @@ class StopReplica(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RestartReplica(Struct, frozen=True, kw_only=True, tag=True):
-    """Exactly this process shall be replaced; a process with another identity is left alone."""
+    """Exactly this process shall be replaced; a process with another identity is left alone.
+
+    ``drain_s`` 0 kills it at once (it hangs); more drains and stops it gently first.
+    """
 
     replica: str
     identity: Identity
     reason: str
+    drain_s: float = 0.0
 
 
 class ApplyTraffic(Struct, frozen=True, kw_only=True, tag=True):

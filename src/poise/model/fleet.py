@@ -18,7 +18,8 @@ class Replica(Struct, frozen=True, kw_only=True):
     """One replica; key ``project/environment/service/rollout/index``. Written by fleet.
 
     ``ready`` is fleet's alone to set. ``failures`` counts consecutive failed probes of this identity.
-    ``draining`` is set before it leaves the rotation.
+    ``draining`` is set before it leaves the rotation. ``asked_at`` is when this start was asked for: it makes
+    the key of the intent, so that a replica gone for good can be asked for again.
     """
 
     service: str
@@ -33,6 +34,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     draining: bool = False
     started_at: datetime | None = None
     probed_at: datetime | None = None
+    asked_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -66,10 +68,16 @@ class ScaleTarget(Struct, frozen=True, kw_only=True):
 
 
 class HealOrder(Struct, frozen=True, kw_only=True):
-    """Healing's order to restart one exact process; key as the replica's. Written by healing."""
+    """Healing's order to restart one exact process; key as the replica's. Written by healing.
+
+    Spent once the replica's identity is another. ``count`` is how often in a row it was healed without a
+    quiet time between; ``gentle`` orders drain first (a person asked), the others kill.
+    """
 
     replica: str
     identity: Identity
     reason: str
     at: datetime
     mass: bool = False  # a mass failure: nothing is killed
+    count: int = 1
+    gentle: bool = False

@@ -1,0 +1,179 @@
+"""Fleet's shell: reads the store, the keeper, Envoy and the probes; decides; touches nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import Final
+
+from poise.fleet.decide import decide, spawn_key, stop_key, traffic_key
+from poise.fleet.prober import Probes, Target
+from poise.fleet.seen import Probed, Process, Seen, TrafficSeen
+from poise.model.delivery import Rollout
+from poise.model.errors import Unreachable
+from poise.model.fleet import HealOrder, Identity, Replica, Route, ScaleTarget
+from poise.model.record import Decision, Read, Ref
+from poise.model.service import Health, Service
+from poise.ports import runtime as runtime_port
+from poise.ports.runtime import Runtime
+from poise.ports.store import IntentState, Store
+from poise.ports.traffic import Acknowledged, Traffic
+
+NAME: Final = "fleet"
+LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all services looked at within this time
+ROLLOUTS_SEEN: Final = 200
+_REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
+
+
+class FleetController:
+    """One key per service. ``port_for(service key, taken ports)`` proposes a fixed loopback port."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        traffic: Traffic,
+        probes: Probes,
+        port_for: Callable[[str, Collection[int]], int | None],
+    ) -> None:
+        self._store, self._runtime, self._traffic = store, runtime, traffic
+        self._probes, self._port_for = probes, port_for
+        self._listed: tuple[datetime, dict[str, Process] | None] | None = None
+        self._routed: tuple[datetime, Acknowledged | None] | None = None
+
+    async def keys(self) -> Iterable[str]:
+        """Every service that is declared or still has a route."""
+        services, _ = await self._store.scan(Service)
+        routes, _ = await self._store.scan(Route)
+        return sorted({service.key for service in services} | {route.service for route in routes})
+
+    def wakes(self, ref: Ref) -> str | None:
+        """Services, rollouts, scale targets and heal orders concern fleet."""
+        if ref.kind in ("Service", "ScaleTarget"):
+            return ref.key
+        if ref.kind == "Rollout":
+            return ref.key.rpartition("/")[0]
+        if ref.kind == "HealOrder":
+            return ref.key.rsplit("/", 2)[0]
+        return None
+
+    async def look(self, key: str, now: datetime) -> Decision:
+        """Read and decide for one service."""
+        seen = await self._see(key, now)
+        self._probes.watch(key, _targets(seen))
+        return decide(seen, now)
+
+    async def _see(self, key: str, now: datetime) -> Seen:
+        service, service_ref = await self._store.get(Service, key)
+        rollouts, rollouts_ref = await self._store.scan(Rollout, f"{key}/", limit=ROLLOUTS_SEEN, last=True)
+        target, target_ref = await self._store.get(ScaleTarget, key)
+        orders, orders_ref = await self._store.scan(HealOrder, f"{key}/")
+        replicas, replicas_ref = await self._store.scan(Replica, f"{key}/")
+        route, route_ref = await self._store.get(Route, key)
+        routes, routes_ref = await self._store.scan(Route)
+        listed = await self._processes(now)
+        processes = None if listed is None else _of_service(key, listed)
+        settled, pending = await self._intents(replicas, route, processes)
+        reads: tuple[Read, ...] = (
+            service_ref, rollouts_ref, target_ref, orders_ref, replicas_ref, route_ref
+        )  # fmt: skip
+        needs_port = (
+            service is not None and service.port is not None and (route is None or route.port is None)
+        )
+        taken = {other.port for other in routes if other.port is not None}
+        return Seen(
+            key=key,
+            service=service,
+            rollouts=tuple(rollouts),
+            target=target,
+            replicas=tuple(replicas),
+            route=route,
+            orders=tuple(orders),
+            processes=processes,
+            probes=self._heard(replicas),
+            traffic=await self._envoy(now),
+            settled=settled,
+            pending=pending,
+            top_version=max((other.version for other in routes), default=0),
+            routes=routes_ref,
+            free_port=self._port_for(key, taken) if needs_port else None,
+            reads=reads,
+        )
+
+    def _heard(self, replicas: Iterable[Replica]) -> dict[str, Probed]:
+        heard = {replica.key: self._probes.latest(replica.key) for replica in replicas}
+        return {key: probed for key, probed in heard.items() if probed is not None}
+
+    async def _intents(
+        self, replicas: Iterable[Replica], route: Route | None, processes: dict[str, Process] | None
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Which intents that something waits for are done, and which are under way."""
+        keys = [stop_key(replica) for replica in replicas if replica.draining]
+        keys += [spawn_key(replica) for replica in replicas if replica.key not in (processes or {})]
+        if route is not None and route.version > 0:
+            keys.append(traffic_key(route))
+        stored = [await self._store.intent(key) for key in keys]
+        done = {s.intent.key for s in stored if s is not None and s.state is IntentState.DONE}
+        under_way = {s.intent.key for s in stored if s is not None and s.state is IntentState.PENDING}
+        return frozenset(done), frozenset(under_way)
+
+    async def _processes(self, now: datetime) -> dict[str, Process] | None:
+        if self._listed is None or not 0 <= (now - self._listed[0]).total_seconds() < LISTED_S:
+            try:
+                listed = await self._runtime.list()
+            except Unreachable:
+                self._listed = (now, None)
+            else:
+                self._listed = (now, {process.key: _process(process) for process in listed})
+        return self._listed[1]
+
+    async def _envoy(self, now: datetime) -> TrafficSeen | None:
+        if self._routed is None or not 0 <= (now - self._routed[0]).total_seconds() < LISTED_S:
+            self._routed = (now, await self._traffic.observe())
+        said = self._routed[1]
+        return None if said is None else TrafficSeen(version=said.version, active=said.active)
+
+
+def _process(process: runtime_port.Process) -> Process:
+    identity = None
+    if process.pid is not None and process.start_time is not None and process.state != "exited":
+        identity = Identity(pid=process.pid, start_ticks=process.start_time)
+    return Process(
+        identity=identity,
+        port=process.port,
+        restarts=process.restarts,
+        stopping=process.state == "stopping",
+    )
+
+
+def _of_service(key: str, listed: dict[str, Process]) -> dict[str, Process]:
+    found = {}
+    for name, process in listed.items():
+        match = _REPLICA_KEY.fullmatch(name)
+        if match and match["service"] == key:
+            found[name] = process
+    return found
+
+
+def _targets(seen: Seen) -> list[Target]:
+    """Whom to probe: each process that runs now, by the health check of its own rollout."""
+    health = {rollout.n: rollout.spec.health for rollout in seen.rollouts}
+    ports = {rollout.n: rollout.spec.port for rollout in seen.rollouts}
+    found = []
+    for replica in seen.replicas:
+        process = (seen.processes or {}).get(replica.key)
+        if process is None or process.identity is None or replica.draining:
+            continue
+        port = process.port if ports.get(replica.rollout) is not None else None
+        found.append(
+            Target(
+                key=replica.key,
+                identity=process.identity,
+                port=port,
+                health=health.get(replica.rollout, Health()),
+            )
+        )
+    return found

@@ -1,0 +1,195 @@
+"""Fleet's performers: each makes one thing as it shall be, re-checking what must still hold.
+
+Every one may be performed twice: spawn and stop are by key, restart names one exact process, traffic is the
+whole plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from poise.engine.controller import Again, Dropped
+from poise.engine.limits import VERDICT_MAX_AGE_S
+from poise.fleet.decide import traffic_key
+from poise.fleet.plan import plan_of
+from poise.fleet.workload import workload_of
+from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
+from poise.model.balance import Verdict, VerdictKind, verdict_key
+from poise.model.delivery import Rollout, RolloutState
+from poise.model.errors import NotFound
+from poise.model.fleet import Replica, Route
+from poise.ports.artifacts import Artifacts
+from poise.ports.runtime import EndpointTemplate, Runtime
+from poise.ports.store import IntentState, Store
+from poise.ports.traffic import Traffic
+
+DRAIN_POLL_S: Final = 0.05
+IDLE_S: Final = (
+    0.2  # connections must stay closed this long: Envoy learns of the endpoint file a moment later
+)
+
+
+class SpawnPerformer:
+    """Starts a replica under the keeper, in its sandbox. ``logs`` is DATA/logs."""
+
+    def __init__(self, store: Store, runtime: Runtime, artifacts: Artifacts, data: Path) -> None:
+        self._store, self._runtime, self._artifacts, self._data = store, runtime, artifacts, data
+
+    async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
+        """See ``Performer``."""
+        assert isinstance(act, SpawnReplica)
+        replica, _ = await self._store.get(Replica, act.replica)
+        rollout, _ = await self._store.get(Rollout, act.rollout)
+        if replica is None or replica.draining or rollout is None or rollout.state.is_final:
+            raise Dropped(f"{act.replica} is not wanted any more")
+        ports = {}
+        for name in rollout.spec.depends_on:
+            key = f"{rollout.project}/{rollout.environment}/{name}"
+            route, _ = await self._store.get(Route, key)
+            if route is None or route.port is None:
+                raise Again(f"{key} has no address yet", 0.2)
+            ports[name] = route.port
+        workload = workload_of(replica, rollout, self._artifacts.open(rollout.digest), ports, self._data)
+        process = await self._runtime.spawn(fence, workload)
+        return f"runs as process {process.pid}"
+
+
+class StopPerformer:
+    """Out of rotation, in-flight requests done, SIGTERM, SIGKILL.
+
+    ``connections(port)`` counts open connections: Envoy closes its idle ones when an endpoint leaves.
+    """
+
+    def __init__(self, runtime: Runtime, connections: Callable[[int], int]) -> None:
+        self._runtime, self._connections = runtime, connections
+
+    async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
+        """See ``Performer``."""
+        assert isinstance(act, StopReplica)
+        try:
+            process = await self._runtime.hold(fence, act.replica, False)
+        except NotFound:
+            return "was gone already"
+        await drained(self._connections, process.port, act.drain_s)
+        await self._runtime.stop(fence, act.replica, act.drain_s, "no longer wanted")
+        return "is stopping"
+
+
+class RestartPerformer:
+    """Replaces exactly one process: a hanging one at once, a healthy one once it has drained."""
+
+    def __init__(self, runtime: Runtime, connections: Callable[[int], int]) -> None:
+        self._runtime, self._connections = runtime, connections
+
+    async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
+        """See ``Performer``."""
+        assert isinstance(act, RestartReplica)
+        gentle, key, identity = act.drain_s > 0, act.replica, act.identity
+        try:
+            if gentle:
+                process = await self._runtime.hold(fence, key, False)
+                same = (process.pid, process.start_time) == (identity.pid, identity.start_ticks)
+                await drained(self._connections, process.port if same else None, act.drain_s)
+            did = await self._runtime.restart(
+                fence, key, identity.pid, identity.start_ticks, kill_now=not gentle, reason=act.reason
+            )
+            if gentle:
+                await self._runtime.hold(fence, key, True)
+        except NotFound as gone:
+            raise Dropped(f"{key} is not there any more") from gone
+        return f"process {identity.pid} is being replaced" if did else "another process runs there already"
+
+
+async def drained(connections: Callable[[int], int], port: int | None, most_s: float) -> None:
+    """Wait until nobody is connected to ``port``, or ``most_s`` have passed."""
+    if port is None:
+        return
+    idle_s = 0.0
+    with anyio.move_on_after(most_s):
+        while idle_s < IDLE_S:
+            await anyio.sleep(DRAIN_POLL_S)
+            idle_s = idle_s + DRAIN_POLL_S if connections(port) == 0 else 0.0
+
+
+class TrafficPerformer:
+    """Applies the plan made of all routes. ``endpoint_path(cluster)`` is where Envoy reads its endpoints."""
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        traffic: Traffic,
+        ingress_port: int,
+        endpoint_path: Callable[[str], Path],
+    ) -> None:
+        self._store, self._runtime, self._traffic = store, runtime, traffic
+        self._ingress_port, self._endpoint_path = ingress_port, endpoint_path
+        self._applied: dict[str, int] = {}
+        self._lock = anyio.Lock()  # one plan at a time: an older one never comes after a newer
+
+    async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
+        """See ``Performer``. A canary rises only by a fresh verdict for exactly this rollout and step."""
+        assert isinstance(act, ApplyTraffic)
+        async with self._lock:
+            routes, _ = await self._store.scan(Route)
+            mine = next((route for route in routes if route.service == act.service), None)
+            if mine is None or mine.version != act.version:
+                raise Dropped("a newer split is asked for")
+            rollouts = {
+                route.service: (await self._store.scan(Rollout, f"{route.service}/", last=True, limit=200))[0]
+                for route in routes
+            }
+            await self._check(mine, rollouts[mine.service], now)
+            settled = {route.service for route in routes if await self._is_settled(route)}
+            plan = plan_of(routes, rollouts, settled | {act.service}, self._ingress_port)
+            known = await self._traffic.observe()
+            names = {cluster.name for host in plan.hosts for cluster in host.clusters}
+            names |= set(known.active) if known else set()  # Envoy refuses a cluster without its file
+            templates = {
+                name: EndpointTemplate(path=str(self._endpoint_path(name))) for name in sorted(names)
+            }
+            await self._runtime.template(fence, templates)
+            await self._traffic.apply(plan)
+            self._applied[act.service] = act.version
+        return f"Envoy runs version {plan.version}"
+
+    async def _is_settled(self, route: Route) -> bool:
+        """Whether this version of a route was applied, though its acknowledgement may not be recorded yet."""
+        if self._applied.get(route.service) == route.version:
+            return True
+        stored = await self._store.intent(traffic_key(route))
+        return stored is not None and stored.state is IntentState.DONE
+
+    async def _check(self, route: Route, rollouts: list[Rollout], now: datetime) -> None:
+        has_live = any(rollout.state is RolloutState.LIVE for rollout in rollouts)
+        for rollout in rollouts:
+            weight = route.weights.get(rollout.n, 0)
+            if rollout.state is RolloutState.LIVE or weight <= route.acked.get(rollout.n, 0):
+                continue
+            if rollout.state.is_final:
+                raise Dropped(f"rollout {rollout.n} is over")
+            key = verdict_key(rollout.key, rollout.ask.n) if rollout.ask else ""
+            verdict, _ = await self._store.get(Verdict, key)
+            if verdict is None or key != route.verdict:
+                raise Dropped(f"no verdict allows rollout {rollout.n} to rise")
+            step_weight = weight if has_live else rollout.weight_percent
+            _must_allow(verdict, rollout, step_weight, now)
+
+
+def _must_allow(verdict: Verdict, rollout: Rollout, weight: int, now: datetime) -> None:
+    """Raise ``Dropped`` unless the verdict says go or slow to exactly this, and said it just now."""
+    ask = rollout.ask
+    age_s = (now - verdict.at).total_seconds()
+    if verdict.kind is VerdictKind.HOLD:
+        raise Dropped(f"the verdict is {verdict.sentence}")
+    if not 0 <= age_s <= VERDICT_MAX_AGE_S:
+        raise Dropped(f"the verdict is {age_s:.0f} s old, allowed are 0 to {VERDICT_MAX_AGE_S:g} s")
+    if ask is None or (verdict.step, verdict.digest) != (ask.step, rollout.digest):
+        raise Dropped("the verdict is for another step or digest")
+    if weight > verdict.max_weight_percent:
+        raise Dropped(f"the verdict allows {verdict.max_weight_percent} %, not {weight} %")

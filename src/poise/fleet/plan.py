@@ -1,0 +1,52 @@
+"""The traffic plan of all services from their routes and rollouts: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from poise.model.delivery import Rollout, RolloutState
+from poise.model.fleet import Route
+from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
+
+
+def plan_of(
+    routes: Sequence[Route],
+    rollouts: Mapping[str, Iterable[Rollout]],
+    applied: Collection[str],
+    ingress_port: int,
+) -> TrafficPlan:
+    """The plan at the highest version of all routes.
+
+    Only the services in ``applied`` have what their routes ask for: of any other what is acknowledged goes
+    in, since its own verdict has not been checked here.
+    """
+    hosts = []
+    for route in sorted(routes, key=lambda route: route.service):
+        weights = route.weights if route.service in applied else route.acked
+        host = _host(route, weights, list(rollouts.get(route.service, ())))
+        if host is not None:
+            hosts.append(host)
+    version = max((route.version for route in routes), default=0)
+    return TrafficPlan(version=version, ingress_port=ingress_port, hosts=tuple(hosts))
+
+
+def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout]) -> VirtualHost | None:
+    if route.port is None:
+        return None  # a worker: nobody reaches it
+    known = {rollout.n: rollout for rollout in rollouts}
+    running = [r for r in rollouts if r.n in weights or r.state.is_active or r.state is RolloutState.LIVE]
+    newest = max(running, key=lambda rollout: rollout.n, default=None)
+    spec = newest.spec if newest else None
+    name = route.service.rpartition("/")[2]
+    return VirtualHost(
+        service=route.service,
+        hostnames=((spec.hostname if spec and spec.hostname else f"{name}.localhost"),),
+        port=route.port,
+        weights=tuple((known[n].cluster, weight) for n, weight in sorted(weights.items()) if n in known),
+        clusters=tuple(
+            Cluster(name=rollout.cluster, per_try_timeout_s=rollout.spec.per_try_timeout_s)
+            for rollout in sorted(running, key=lambda rollout: rollout.n)
+        ),
+        request_timeout_s=spec.request_timeout_s if spec else 15.0,
+        per_try_timeout_s=spec.per_try_timeout_s if spec else 1.0,
+    )

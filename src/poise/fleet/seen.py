@@ -1,0 +1,61 @@
+"""What fleet decides from: stored objects and observations, as values."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from poise.model.delivery import Rollout
+from poise.model.fleet import HealOrder, Identity, Replica, Route, ScaleTarget
+from poise.model.record import PrefixRef, Read
+from poise.model.service import Service
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """What the keeper says of one workload; ``identity`` None while none is alive."""
+
+    identity: Identity | None = None
+    port: int | None = None
+    restarts: int = 0
+    stopping: bool = False
+
+
+class Probed(Struct, frozen=True, kw_only=True):
+    """What the probes of one exact process heard: ``ok`` the last time, or ``failures`` in a row since."""
+
+    identity: Identity
+    ok: bool
+    failures: int = 0
+
+
+class TrafficSeen(Struct, frozen=True, kw_only=True):
+    """What Envoy runs: the plan's ``version`` and the requests in flight by cluster."""
+
+    version: int
+    active: dict[str, int] = {}
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """Everything about one service at one instant.
+
+    ``processes`` None: the keeper did not answer. ``traffic`` None: Envoy did not. ``settled`` holds the
+    keys of fleet's intents that are done, ``pending`` of those under way. ``top_version`` is the highest
+    version of any service's route, ``routes`` the reference that guards it. ``free_port`` is a candidate for
+    a service that has no fixed port yet.
+    """
+
+    key: str
+    service: Service | None
+    rollouts: tuple[Rollout, ...] = ()
+    reads: tuple[Read, ...] = ()
+    routes: PrefixRef | None = None
+    target: ScaleTarget | None = None
+    replicas: tuple[Replica, ...] = ()
+    route: Route | None = None
+    orders: tuple[HealOrder, ...] = ()
+    processes: dict[str, Process] | None = None
+    probes: dict[str, Probed] = {}
+    traffic: TrafficSeen | None = None
+    settled: frozenset[str] = frozenset()
+    pending: frozenset[str] = frozenset()
+    top_version: int = 0
+    free_port: int | None = None

@@ -1,0 +1,57 @@
+"""What the keeper is asked to run for a replica: pure. The same replica gives the same workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from poise.model.delivery import Rollout
+from poise.model.fleet import Replica
+from poise.ports.runtime import Sandbox, Workload
+
+APP: Final = "/app"
+PATH: Final = "/app/.venv/bin:/app/node_modules/.bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"
+
+
+def workload_of(
+    replica: Replica, rollout: Rollout, artifact: Path, dependencies: Mapping[str, int], data: Path
+) -> Workload:
+    """The command in a sandbox: the release read-only at /app, an own /tmp, the data folder masked.
+
+    ``dependencies`` are fixed loopback ports by service name, given as ``<NAME>_URL``.
+    """
+    spec = rollout.spec
+    urls = {f"{_variable(name)}_URL": f"http://127.0.0.1:{port}" for name, port in dependencies.items()}
+    env = {
+        "PATH": PATH,
+        "HOME": "/tmp",  # noqa: S108 - the sandbox's own
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "POISE_SERVICE": replica.service,
+        "POISE_ROLLOUT": str(replica.rollout),
+        "POISE_REPLICA": str(replica.index),
+        **urls,
+        **spec.env,
+    }
+    return Workload(
+        key=replica.key,
+        argv=("/bin/sh", "-c", spec.command),
+        cwd=APP,
+        env=env,
+        port="fresh" if spec.port is not None else None,
+        cluster=rollout.cluster if spec.port is not None else None,
+        sandbox=Sandbox(network=True, binds=((str(artifact), APP, "ro"),), masks=(str(data),), chdir=APP),
+        log=str(log_file(data, replica)),
+        stop_timeout_s=spec.strategy.drain_s,
+    )
+
+
+def log_file(data: Path, replica: Replica) -> Path:
+    """DATA/logs/<service>/<rollout>-<index>.log."""
+    return data / "logs" / replica.service / f"{replica.rollout}-{replica.index}.log"
+
+
+def _variable(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name).upper()
