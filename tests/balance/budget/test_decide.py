@@ -216,8 +216,10 @@ def test_more_bad_never_raises_what_is_left(
     assert after <= before + 1e-9
 
 
-@given(ROWS, st.floats(0, 30 * DAY_S), st.floats(0, 30 * DAY_S))
+@given(ROWS, st.floats(0, DAY_S), st.floats(0, DAY_S))
 def test_any_window_equals_adding_up(rows: list[tuple[float, float, float]], a: float, b: float) -> None:
+    """While steps are whole; older ones are merged, and exact between what was kept."""
+    rows = [(age / 31, total, bad) for age, total, bad in rows]
     ledger = seen(rows).ledger
     start, end = T - max(a, b), T - min(a, b)
     inside = [(total, bad) for age, total, bad in rows if start < T - age <= end]
