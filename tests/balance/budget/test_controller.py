@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poise.adapters.blocks import BlockSignals
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_signals import MemorySignals
 from poise.balance.budget.controller import BudgetController
@@ -18,6 +20,7 @@ from poise.model.record import Ref, Write
 from poise.model.service import IndicatorKind, Objective, Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Batch, Sample, Series
 from poise.model.standing import BudgetState, classify
+from poise.ports.signals import SignalStore
 from poise.ports.store import Transaction
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
@@ -39,7 +42,8 @@ class World:
     """One service's counters, one store, one controller that can be restarted."""
 
     def __init__(self, *objectives: Objective) -> None:
-        self.store, self.signals = MemoryStore(), MemorySignals()
+        self.store = MemoryStore()
+        self.signals: SignalStore = MemorySignals()
         self.objectives = objectives or (AVAILABLE,)
         self.restart()
 
@@ -102,6 +106,28 @@ def test_a_restart_changes_no_number() -> None:
         world.restart()
         again = await world.look(460)
         assert (again.good, again.bad, again.since) == (budget.good, budget.bad, budget.since)
+
+    anyio.run(play)
+
+
+def test_on_disk_the_numbers_are_the_same(tmp_path: Path) -> None:
+    async def play() -> None:
+        world, disk = World(), World()
+        disk.signals = BlockSignals(tmp_path / "signals.db")
+        budgets = []
+        for one in (world, disk):
+            one.restart()
+            await one.declare()
+            await one.read(-2, 500)
+            await one.look(0)
+            for second in range(1, 120, 3):
+                await one.read(second, 500 + second * 7, second // 9, epoch="e1" if second < 80 else "e2")
+                await one.look(second)
+            one.restart()
+            budgets.append(await one.look(150))
+        await disk.signals.close()
+        assert budgets[0] == budgets[1]
+        assert budgets[0].good > 0 and budgets[0].bad > 0
 
     anyio.run(play)
 

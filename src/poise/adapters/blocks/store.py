@@ -217,12 +217,14 @@ class BlockSignals:
     def _latest(self, name: str, labels: Mapping[str, str]) -> list[Points]:
         layouts = self._matching(name, labels)
         with self._engine.connect() as connection:
-            rows = [
-                row
-                for (epoch, layout), at in list(self._newest.items())
-                if layout in layouts
-                for row in self._before(connection, epoch, layout, at)
-            ]
+            rows: list[_Row] = []
+            found: set[tuple[int, Series]] = set()
+            newest_first = sorted(self._newest.items(), key=lambda item: item[1], reverse=True)
+            for (epoch, layout), at in newest_first:
+                series = {(epoch, one) for _, one in layouts.get(layout, ())}
+                if series - found:  # else a newer reading has them all
+                    rows += self._before(connection, epoch, layout, at)
+                    found |= series
         return self._named(_points(rows, layouts, newest_only=True))
 
     def _matching(self, name: str, labels: Mapping[str, str]) -> dict[int, list[tuple[int, Series]]]:
