@@ -8,7 +8,7 @@ from typing import Final
 
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
-from poise.delivery.rollout.moves import verdict_key
+from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
 from poise.model.balance import Override, Verdict
 from poise.model.delivery import Order, Release, Rollout
@@ -92,7 +92,7 @@ class RolloutController:
             return None, []
         replicas, replicas_ref = await self._store.scan(Replica, f"{moving.key}/")
         reads.append(replicas_ref)
-        answer = verdict_key(moving)
+        answer = answer_key(moving)
         if answer is None:
             return None, replicas
         verdict, verdict_ref = await self._store.get(Verdict, answer)

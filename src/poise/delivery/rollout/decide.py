@@ -16,6 +16,7 @@ from poise.delivery.rollout import sequential
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.intake import take_order, take_release
 from poise.delivery.rollout.moves import (
+    answer_key,
     ask,
     decision,
     evidence,
@@ -24,7 +25,6 @@ from poise.delivery.rollout.moves import (
     roll_back,
     superseded,
     told,
-    verdict_key,
 )
 from poise.model import event_types
 from poise.model.balance import Verdict, VerdictKind
@@ -91,7 +91,7 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     )
     summary = f"{rollout.service} release {rollout.release} starts: {answer.sentence}"
     event = told(
-        event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=verdict_key(rollout),
+        event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=answer_key(rollout),
         verdict_kind=answer.kind.value, baseline=started.baseline, replicas=started.replicas,
     )  # fmt: skip
     return decision(seen, now, started, events=(event,))
@@ -177,9 +177,12 @@ def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     answer = _answer(seen, rollout, now, rollout.step, rollout.weight_percent)
     if not isinstance(answer, Verdict):
         return answer
-    weight = max(seen.acked_percent(rollout), min(rollout.weight_percent, answer.max_weight_percent))
+    granted = min(rollout.weight_percent, answer.max_weight_percent)
+    if rollout.baseline is None:
+        granted = rollout.weight_percent
+    weight = max(seen.acked_percent(rollout), granted)
     state = RolloutState.PROMOTING if weight == 100 else RolloutState.STEPPING
-    after = replace(rollout, weight_percent=weight, state=state, verdict=verdict_key(rollout), reason="")
+    after = replace(rollout, weight_percent=weight, state=state, verdict=answer_key(rollout), reason="")
     return decision(seen, now, after)
 
 
@@ -243,7 +246,7 @@ def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight
         step_started_at=None,
         bake_factor=verdict.bake_factor,
         steps_percent=verdict.steps_percent,
-        verdict=verdict_key(rollout),
+        verdict=answer_key(rollout),
         proven=proven if weight == 100 else rollout.proven,
         reason="",
     )
@@ -358,6 +361,8 @@ def _above(steps: tuple[int, ...], weight: int) -> int:
 
 def _granted_percent(rollout: Rollout, verdict: Verdict, asked: int) -> int:
     """What the verdict gives of what was asked: its cap, and its own (smaller) steps."""
+    if rollout.baseline is None:
+        return asked  # there is no one to share with: all or nothing
     weight = min(asked, verdict.max_weight_percent)
     if rollout.straight or not verdict.steps_percent:
         return weight

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from poise.delivery.rollout.facts import Seen
 from poise.model import event_types
+from poise.model.balance import verdict_key
 from poise.model.delivery import Ask, Rollout, RolloutState
 from poise.model.record import Decision, Event, Write
 
@@ -79,7 +80,7 @@ def hold(seen: Seen, rollout: Rollout, now: datetime, sentence: str, wake_s: flo
         f"{rollout.service} release {rollout.release} waits: {sentence}",
         "gate",
         ask=rollout.ask.n if rollout.ask else None,
-        verdict=verdict_key(rollout),
+        verdict=answer_key(rollout),
         weight_percent=rollout.weight_percent,
     )
     events = () if told_before else (event,)
@@ -122,6 +123,6 @@ def superseded(rollout: Rollout, now: datetime, reason: str) -> tuple[Rollout, E
     return after, told(event_types.ROLLOUT_SUPERSEDED, rollout, summary, "superseded", reason=reason)
 
 
-def verdict_key(rollout: Rollout) -> str | None:
+def answer_key(rollout: Rollout) -> str | None:
     """The key at which the answer to the current ask stands."""
-    return f"{rollout.key}/ask/{rollout.ask.n}" if rollout.ask else None
+    return verdict_key(rollout.key, rollout.ask.n) if rollout.ask else None
