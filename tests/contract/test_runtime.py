@@ -66,7 +66,7 @@ async def gone(pid: int) -> bool:
         return True
 
 
-async def until(claim: Callable[[], Awaitable[Seen]], within_s: float = 15.0) -> Seen:
+async def until(claim: Callable[[], Awaitable[Seen | None]], within_s: float = 15.0) -> Seen:
     with anyio.fail_after(within_s):
         while not (seen := await claim()):
             await anyio.sleep(0.005)
@@ -82,7 +82,7 @@ async def serving(runtime: Runtime, key: str, not_pid: int | None = None) -> Pro
         process = await find(runtime, key)
         return process if process and process.connects and process.pid not in (None, not_pid) else None
 
-    return await until(claim)  # type: ignore[return-value]
+    return await until(claim)
 
 
 def server(key: str = "a", cluster: str | None = None) -> Workload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def spawned(key: str, incarnation: int) -> dict[str, Any]:
 
 def fill(journal: Journal, state: State, count: int) -> None:
     state.apply(journal.append("token", {"token": 7}))
-    accepted = {"key": "a", "spec_id": "s", "spec_hash": "h", "cluster": None}
+    accepted: dict[str, Any] = {"key": "a", "spec_id": "s", "spec_hash": "h", "cluster": None}
     state.apply(journal.append("accepted", accepted))
     for n in range(count):
         state.apply(journal.append("spawned" if n == 0 else "restarted", spawned("a", n + 1)))
@@ -66,6 +67,25 @@ def test_a_compacted_journal_replays_to_the_same_state(
     assert again.seq == journal.seq
     assert [event["seq"] for event in again.events(0)] == [9, 10, 11, 12]
     assert not any("old" in event for event in again.events(0))
+
+
+def test_a_full_disk_delays_durability_and_loses_nothing(tmp_path: Path) -> None:
+    """Reflexes go on while the disk is full; what happened is written down once there is room."""
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    fill(journal, State(), 2)
+    size, before = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+    try:
+        journal.append("token", {"token": 8})
+        assert journal.sync() == []
+        assert journal.failing
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == size
+    assert [record["token"] for record in journal.sync()] == [8]
+    assert journal.failing is None
+    assert replayed(path)[1].token == 8
 
 
 def test_watch_replays_what_was_missed_across_a_kill(house: Any, kill: Any) -> None:

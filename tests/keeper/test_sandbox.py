@@ -117,7 +117,8 @@ def test_a_killed_app_is_replaced_and_its_pid_is_the_apps_own(house: Any, kill: 
     """The pid that is reported is the one that can be killed and traced."""
     script = (
         "import http.server, os, socketserver as s\n"
-        "s.TCPServer(('127.0.0.1', int(os.environ['PORT'])), http.server.BaseHTTPRequestHandler).serve_forever()"
+        "port = int(os.environ['PORT'])\n"
+        "s.TCPServer(('127.0.0.1', port), http.server.BaseHTTPRequestHandler).serve_forever()"
     )
     spawn(house, "a", [PYTHON, "-c", script], port="fresh")
     first = house.serving("a")

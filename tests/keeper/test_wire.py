@@ -63,7 +63,7 @@ def test_random_bytes_never_end_the_keeper(house: Any, chunks: list[bytes]) -> N
         talk.sendall(b'\n{"id": 42, "op": "hello"}\n')
         talk.settimeout(5)
         with talk.makefile("rb") as file:
-            answer = {}
+            answer: dict[str, Any] = {}
             while answer.get("id") != 42:
                 answer = json.loads(file.readline())
     assert answer["ok"]

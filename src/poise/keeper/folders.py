@@ -39,6 +39,7 @@ class Folders:
     def save_spec(self, spec_id: str, raw: dict[str, Any]) -> None:
         """Keep a specification, secrets included, in a 0600 file. Raises OSError."""
         path = f"{self.specs}/{spec_id}.json"
+        os.makedirs(self.specs, mode=0o700, exist_ok=True)  # a logout may have emptied the tmpfs
         file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(file, "w") as out:
             json.dump(raw, out)

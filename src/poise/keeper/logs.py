@@ -22,6 +22,8 @@ def rotate(path: str, limit_bytes: int) -> bool:
             if os.path.exists(f"{path}.{number - 1}"):
                 os.rename(f"{path}.{number - 1}", f"{path}.{number}")
         _copy_tail(path, f"{path}.1", size, limit_bytes)
+    except FileNotFoundError:
+        return False
     except OSError as error:
         say(f"logs: {path}: {error}")
     try:

@@ -187,7 +187,11 @@ def main(args: list[str]) -> int:
     try:
         folders = Folders(options["--data"])
         lock = _lock(folders, options.get("--lock"))
-        listener = _listen(folders, options.get("--listener"))
+        try:
+            listener = _listen(folders, options.get("--listener"))
+        except OSError:
+            folders.leave()
+            raise
     except OSError as error:
         print(f"keeper: cannot serve {options['--data']}: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -221,6 +221,7 @@ class Supervisor:
         for replica in self.replicas.values():
             if replica.spec and replica.spec.log and replica.entry.outer:
                 rotate(replica.spec.log, replica.spec.log_limit_bytes)
+        rotate(self.folders.own_log, limits.LOG_BYTES)
         self.loop.later(limits.LOG_CHECK_S, self._rotate)
 
     def _end_if_done(self) -> None:
