@@ -277,6 +277,46 @@ def test_a_gate_that_opened_and_closed_before_the_weight_rose_keeps_it_down() ->
     assert world.route.acked == {1: 100}
 
 
+@pytest.mark.parametrize("wrong", [{"digest": "sha256:other"}, {"step": 9}])
+def test_a_verdict_for_another_digest_or_step_allows_nothing(wrong: dict[str, object]) -> None:
+    world = World().settled()
+    world.gate = lambda world, rollout: verdict(world, rollout, **wrong)
+    world.release("sha256:b")
+    world.run(30)
+    assert world.rollouts[2].state is S.WAITING
+
+
+def test_a_rollback_is_over_only_when_envoy_has_confirmed_it() -> None:
+    """Until then users may still reach the canary, so its replicas must stay."""
+    world = World().settled()
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    world.run(2)
+    world.acks = False
+    world.order(Verb.ABORT)
+    world.run(20)
+    assert world.rollouts[2].state is S.ROLLING_BACK
+    world.route = replace(world.route, weights={1: 100}, acked={1: 100}, version=9, acked_version=8)
+    world.run(1)
+    assert world.rollouts[2].state is S.ROLLING_BACK
+    world.route = replace(world.route, acked_version=9)
+    world.run(1)
+    assert world.rollouts[2].state is S.ROLLED_BACK
+
+
+def test_each_step_needs_requests_of_its_own() -> None:
+    """Traffic that stops after a step proves nothing about the next."""
+    world = World(requests_per_s=40).settled()
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    while world.route.acked.get(2) != 20:
+        world.run(1)
+    world.requests_per_s = 0
+    world.run(60)
+    assert world.route.acked[2] == 20
+    assert world.rollouts[2].reason == "fewer than 10 canary requests at 20 %"
+
+
 # -- orders -------------------------------------------------------------------------------------------
 
 
