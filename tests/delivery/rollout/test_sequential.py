@@ -166,6 +166,16 @@ def test_what_the_baseline_answered_before_the_trial_is_not_evidence() -> None:
     assert (trial.baseline_requests, trial.baseline_errors) == (90, 0)
 
 
+def test_the_first_request_is_dated_between_two_readings() -> None:
+    """Detection time counts from it: never later than it came, and not from an idle hour before."""
+    trial = consume(Trial(), totals((0, 0), (500, 0)), 2, 1, STRATEGY, AT)
+    soon, late = AT + timedelta(seconds=3), AT + timedelta(hours=1)
+    after = consume(trial, totals((1, 0), (500, 0)), 2, 1, STRATEGY, soon)
+    assert after.first_request_at == AT
+    after = consume(trial, totals((1, 0), (500, 0)), 2, 1, STRATEGY, late)
+    assert after.first_request_at == late - timedelta(seconds=10)
+
+
 def test_a_restarted_counter_counts_from_zero() -> None:
     """Envoy restarts amid a rollout: its new epoch adds, and nothing is subtracted."""
     trial = consume(Trial(), totals((0, 0), (500, 0)), 2, 1, STRATEGY, AT)

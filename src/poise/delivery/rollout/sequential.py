@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -30,6 +30,7 @@ from poise.model.service import Strategy
 GRID_POINTS: Final = 20
 GRID_NEAR: Final = 1.25  # nearest alternative, as a multiple of the null
 GRID_FAR: Final = 100.0
+READING_GAP_S: Final = 10.0  # counters are read every few seconds
 LOG_LIMIT: Final = 690.0  # exp of it is still a finite float, so an e-value is always a JSON number
 
 
@@ -123,7 +124,8 @@ def consume(
         return trial
     first = trial.first_request_at
     if first is None and batch.canary_requests:
-        first = trial.read_at or at  # it came after the reading before: the earlier bound is the honest one
+        # It came after the reading before: the earlier bound is the honest one, within a reading's gap.
+        first = max(trial.read_at or at, at - timedelta(seconds=READING_GAP_S))
     return replace(advance(trial, batch, strategy), consumed=consumed, first_request_at=first, read_at=at)
 
 
