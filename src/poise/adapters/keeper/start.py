@@ -11,6 +11,7 @@ from pathlib import Path
 from poise.model.errors import Unreachable
 
 START_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 2.0
 ENTRY = Path(__file__).parents[2] / "keeper" / "__main__.py"
 
 
@@ -51,11 +52,12 @@ def _start(data: Path) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether somebody listens; connecting is enough, as the listener belongs to the lock's holder."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
+    """Tell whether a keeper answers a request; that it accepts is not enough, a dying one does so too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as talk:
+        talk.settimeout(ANSWER_TIMEOUT_S)
         try:
-            probe.connect(str(path))
+            talk.connect(str(path))
+            talk.sendall(b'{"op": "hello"}\n')
+            return talk.recv(1) == b"{"
         except OSError:
             return False
-        return True
