@@ -35,7 +35,7 @@ def chart() -> v.Chart:
         bad = _at(19, 14, 0) <= at < _at(20, 22, 0)
         canary = _at(24, 9, 0) <= at < _at(24, 18, 0)
         error = (0.011 if bad else 0.004 if canary else 0.0004) * random.uniform(0.8, 1.2)
-        left -= (0.31 / 11.4 if bad else 0.064 / 3.2 if canary else 0.246 / 240)
+        left -= 0.31 / 11.4 if bad else 0.064 / 3.2 if canary else 0.246 / 240
         latency = 70 + 9 * math.sin(k / 17) + random.uniform(-2, 2) + (110 if bad else 0)
         gap = 150 <= k < 153
         points.append(
@@ -46,7 +46,13 @@ def chart() -> v.Chart:
                 latency_ms_p95=None if gap else round(latency, 1),
             )
         )
-    rollouts = [(39, 3, "deploy"), (40, 9, "deploy"), (41, 14, "deploy"), (42, 19, "deploy"), (43, 24, "deploy")]
+    rollouts = [
+        (39, 3, "deploy"),
+        (40, 9, "deploy"),
+        (41, 14, "deploy"),
+        (42, 19, "deploy"),
+        (43, 24, "deploy"),
+    ]
     markers = [
         v.Marker(at=_at(day, 14, 2), label=f"v{n}", kind=kind, href=links.rollout(KEY, n))
         for n, day, kind in rollouts
@@ -110,7 +116,9 @@ def service() -> v.ServiceView:
         ),
         notes=("Healed once in 7 days: replica 2 hung and served again after 3.1 s.",),
         changes=(
-            v.ChangeRow(label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)),
+            v.ChangeRow(
+                label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)
+            ),
             v.ChangeRow(
                 label="v42",
                 summary="cart: new pricing",
@@ -192,7 +200,9 @@ def overview(count: int = 14) -> v.OverviewView:
             )
         )
     runs = tuple(
-        v.RunRow(project="acme", n=61 - k, state=state, summary=what, branch="main", created_at=_at(28, 9 - k, 5))
+        v.RunRow(
+            project="acme", n=61 - k, state=state, summary=what, branch="main", created_at=_at(28, 9 - k, 5)
+        )
         for k, (state, what) in enumerate(
             [
                 (RunState.RUNNING, "cart: say what the discount was"),
@@ -299,7 +309,9 @@ def rollout() -> v.RolloutView:
         e_value_safe=0.81,
         orders=(Verb.PROMOTE, Verb.PAUSE, Verb.ABORT),
         history=tuple(
-            v.EventRow(sequence=4_800 + k, at=_at(28, hour, minute), type=kind, subject=f"{KEY}/000044", summary=text)
+            v.EventRow(
+                sequence=4_800 + k, at=_at(28, hour, minute), type=kind, subject=f"{KEY}/000044", summary=text
+            )
             for k, (hour, minute, text, kind) in enumerate(told)
         ),
     )

@@ -70,7 +70,7 @@ def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, nam
     errors = [(x(p.at), p.error_ratio) for p in points]
     latencies = [(x(p.at), p.latency_ms_p95) for p in points]
     return h.svg(
-        {"viewBox": f"0 0 900 {bottom + 22:g}"}, role="img", aria_labelledby="chart-title", data_chart=True
+        {"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title", data_chart=True
     )[
         h.title("#chart-title")[_summary(points, name, chart.window)],
         h.g(transform=f"translate({LEFT:g},0)")[

@@ -10,7 +10,7 @@ OVERVIEW = "/"
 AUDIT = "/audit"
 LOGIN = "/login"
 LOGOUT = "/logout"
-EVENTS = "/api/v1/events/stream"
+EVENTS = "/api/v1/stream"
 
 
 def service(key: str) -> str:
@@ -30,7 +30,7 @@ def run(project: str, n: int) -> str:
 
 def run_log(project: str, n: int) -> str:
     """The live log of a run (Server-Sent Events)."""
-    return f"/api/v1/runs/{quote(project, safe='')}/{n}/log"
+    return f"/api/v1/projects/{quote(project, safe='')}/runs/{n}/stream"
 
 
 def audit_of(subject: str) -> str:

@@ -60,7 +60,7 @@ def _need(row: ServiceRow) -> tuple[bool, int, float, str]:
 
 
 def _services(services: Sequence[ServiceRow]) -> h.Element:
-    head = ("service", "gate", "budget left", "", "live", "replicas", "what matters")
+    head = ("service", "gate", "budget", "left", "live", "replicas", "what matters")
     return table("Services", head, [_service(row) for row in services], "lllrlrl")
 
 
@@ -78,7 +78,7 @@ def _service(row: ServiceRow) -> tuple[h.Node, ...]:
             h.span(".mute")[moment(row.deployed_at)] if row.deployed_at else None,
         ],
         h.strong(".bad")[replicas] if row.replicas_ready < row.replicas_wanted else replicas,
-        [
+        h.p[
             row.sentence,
             row.rollout is not None
             and [" ", link(f"Rollout {row.rollout}", links.rollout(row.key, row.rollout))],

@@ -107,7 +107,7 @@ def _comparison(view: RolloutView) -> h.Element:
             "Nothing to compare: no request has reached the canary beside a stable release."
         ]
         return card("Canary against stable", nothing)
-    head = ("", "release", "requests", "errors", "error rate", "p95")
+    head = ("side", "release", "requests", "errors", "error rate", "p95")
     return card(
         "Canary against stable, at the same time",
         table("Canary against stable", head, rows, "llrrrr"),

@@ -14,7 +14,7 @@ from poise.web.parts import card, document, headline, link, run_pill, scroll, ta
 from poise.web.views import LOG_LINES_MAX, JobView, LogLine, RunView
 from poise.web.wording import duration, moment, plain, plural
 
-_ERROR = re.compile(r"\b(?:error|errors|failed|failure|fatal|panic|traceback)\b|\bE {3}", re.IGNORECASE)
+_ERROR = re.compile(r"\b(?:\w*error|errors|failed|failures?|fatal|panic|traceback)\b|\bE {3}", re.IGNORECASE)
 _NO_ERROR = re.compile(r"\b(?:0|no) (?:errors?|failed|failures?)\b", re.IGNORECASE)
 
 
@@ -66,7 +66,7 @@ def _job(job: JobView) -> h.Element:
         (
             step.name,
             run_pill(step.state),
-            "" if step.exit_code in (None, 0) else f"exit {step.exit_code}",
+            "" if step.exit_code in (None, 0) else str(step.exit_code),
             duration(step.took_s),
             "" if step.line is None else h.a(href=f"#L{step.line}")[f"line {step.line}"],
         )
@@ -75,7 +75,7 @@ def _job(job: JobView) -> h.Element:
     opened = job.state in (RunState.RUNNING, RunState.FAILURE, RunState.ERROR, RunState.TIMEOUT)
     return h.details(id=f"job-{job.id}", open=opened)[
         h.summary[h.strong[job.id], " ", run_pill(job.state), duration(job.took_s)],
-        table(f"Steps of {job.id}", ("step", "state", "", "took", "log"), rows, "lllrr"),
+        table(f"Steps of {job.id}", ("step", "state", "exit", "took", "log"), rows, "lllrr"),
     ]
 
 

@@ -1,0 +1,495 @@
+"""From what is to what a page shows: views made of the record and the signals.
+
+Reads only; a page of a service reads one window of signals, whatever the objectives' windows are.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from poise.api.logs import run_lines
+from poise.api.parts import Parts
+from poise.api.queries import may_see, needs_somebody, recent_rollouts, service_status, status
+from poise.api.views import ServiceStatus
+from poise.balance.gate.override import is_valid
+from poise.balance.indicator.decide import deltas_by_bound, quantile
+from poise.balance.objective.decide import sentence as budget_sentence
+from poise.delivery.rollout.sequential import risk_interval
+from poise.model.access import Principal, Role
+from poise.model.balance import Budget, Override, Verdict, verdict_key
+from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
+from poise.model.errors import NotFound
+from poise.model.event_types import HEAL_ORDERED
+from poise.model.service import BudgetPolicy, IndicatorKind, Project, Service
+from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Points
+from poise.web import links, views
+
+CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
+CHART_STEPS: Final = 90
+CHANGES: Final = 8
+
+
+async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str = "") -> views.Chrome:
+    """What surrounds a page for this reader."""
+    newest = await parts.store.journal(limit=1, last=True)
+    role = asker.role_in(project or "*") if asker else None
+    return views.Chrome(
+        at=parts.clock.now(),
+        principal=asker.name if asker else None,
+        csrf=csrf,
+        sequence=newest[-1].sequence if newest else 0,
+        may_act=role is not None and role.rank >= Role.OPERATOR.rank,
+        where=project,
+    )
+
+
+def new_csrf() -> str:
+    """A form's secret, also kept in a cookie: only our own pages can send both."""
+    return secrets.token_urlsafe(24)
+
+
+async def overview(parts: Parts, asker: Principal, around: views.Chrome) -> views.OverviewView:
+    """All services that the asker may see, those in need first, and the newest runs."""
+    found = await status(parts, asker)
+    runs, _ = await parts.store.scan(Run, limit=50, last=True)
+    seen = [run for run in runs if may_see(asker, run.project)]
+    return views.OverviewView(
+        chrome=around,
+        services=tuple(_service_row(one) for one in found.services),
+        runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
+    )
+
+
+def _service_row(one: ServiceStatus) -> views.ServiceRow:
+    return views.ServiceRow(
+        key=one.key,
+        sentence=one.sentence,
+        verdict=one.verdict.kind if one.live or needs_somebody(one) else None,
+        budget_left_ratio=min((budget.left_ratio for budget in one.budgets), default=None),
+        release=f"r{one.live.release}" if one.live else "",
+        deployed_at=one.live.finished_at if one.live else None,
+        replicas_ready=one.replicas_ready,
+        replicas_wanted=one.service.replicas.min,
+        rollout=one.active.n if one.active else None,
+    )
+
+
+async def _run_row(parts: Parts, run: Run) -> views.RunRow:
+    change, _ = await parts.store.get(Change, f"{run.project}/{run.commit}")
+    return views.RunRow(
+        project=run.project,
+        n=run.n,
+        state=run.state,
+        summary=change.summary if change else run.commit[:10],
+        branch=run.branch,
+        created_at=run.created_at,
+    )
+
+
+async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> views.ServiceView:
+    """One service: the verdict, the chart, what runs, what changed."""
+    declared, _ = await parts.store.get(Service, key)
+    if declared is None:
+        raise NotFound("POISE-E404", f"no service {key}", mend="Run: poise status")
+    now = parts.clock.now()
+    one = await service_status(parts, declared, now)
+    project, _ = await parts.store.get(Project, declared.project)
+    policy = project.policy if project else BudgetPolicy()
+    rollouts = await recent_rollouts(parts, key)
+    worst = min(one.budgets, key=lambda budget: budget.left_ratio, default=None)
+    return views.ServiceView(
+        chrome=around,
+        key=key,
+        sentence=budget_sentence(worst, policy, now) if worst and one.live else one.sentence,
+        verdict=one.verdict.kind,
+        verdict_at=one.verdict.at,
+        reasons=tuple(reason.text for reason in one.verdict.reasons),
+        budget_left_ratio=worst.left_ratio if worst else None,
+        policy=views.PolicyView(
+            name=policy.name,
+            slow_below_ratio=policy.slow_below_ratio,
+            hold_below_ratio=policy.hold_below_ratio,
+        ),
+        objectives=tuple(_objective_rows(one)),
+        chart=await _chart(parts, one, worst, rollouts, window, now),
+        running=tuple(await _running(parts, one, now)),
+        notes=tuple(await _notes(parts, key)),
+        changes=tuple(_change_row(rollout) for rollout in rollouts[: -CHANGES - 1 : -1]),
+        overrides=tuple(await _overrides(parts, key, now)),
+        depends_on=tuple(f"{declared.project}/{declared.environment}/{name}" for name in declared.depends_on),
+        rollout=one.active.n if one.active else None,
+        rollout_sentence=one.sentence if one.active else "",
+        can_roll_back=any(rollout.state is RolloutState.RETIRED for rollout in rollouts),
+    )
+
+
+def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
+    budgets = {budget.objective: budget for budget in one.budgets}
+    for objective in one.objectives:
+        budget = budgets.get(objective.name)
+        burns = {burn.window_s: burn.rate for burn in budget.burns} if budget else {}
+        events = budget.good + budget.bad if budget else 0.0
+        yield views.ObjectiveRow(
+            name=objective.name,
+            target_ratio=objective.target_ratio,
+            now_ratio=budget.good / events if budget and events else None,
+            left_ratio=budget.left_ratio if budget else None,
+            burn_1h=burns.get(3600.0),
+            burn_6h=burns.get(21_600.0),
+            burn_3d=burns.get(259_200.0),
+            coverage_ratio=budget.coverage_ratio if budget else None,
+        )
+
+
+async def _chart(
+    parts: Parts,
+    one: ServiceStatus,
+    worst: Budget | None,
+    rollouts: Sequence[Rollout],
+    window: str,
+    now: datetime,
+) -> views.Chart | None:
+    since = now - timedelta(seconds=CHART_WINDOWS[window])
+    requests = await parts.signals.select(REQUESTS_TOTAL, {"service": one.key}, since, now)
+    if not requests:
+        return None
+    errors = await parts.signals.select(ERRORS_TOTAL, {"service": one.key}, since, now)
+    buckets = await parts.signals.select(LATENCY_BUCKET, {"service": one.key}, since, now)
+    latency = next((o for o in one.objectives if o.indicator is IndicatorKind.LATENCY), None)
+    available = next((o for o in one.objectives if o.indicator is IndicatorKind.AVAILABILITY), None)
+    points = list(_points(requests, errors, buckets, worst, since, now))
+    first = next((n for n, point in enumerate(points) if point.error_ratio is not None), 0)
+    points = points[max(0, first - 1) :]  # a young service's chart begins with its first reading
+    begin = points[0].at if points else since
+    return views.Chart(
+        since=begin,
+        until=now,
+        window=window,
+        points=tuple(points),
+        markers=tuple(_markers(rollouts, begin)),
+        error_goal_ratio=1 - available.target_ratio if available else None,
+        latency_goal_ms=latency.threshold_ms if latency else None,
+    )
+
+
+def _points(
+    requests: list[Points],
+    errors: list[Points],
+    buckets: list[Points],
+    worst: Budget | None,
+    since: datetime,
+    now: datetime,
+) -> Iterable[views.ChartPoint]:
+    step_s = (now - since).total_seconds() / CHART_STEPS
+    edges = [since.timestamp() + n * step_s for n in range(CHART_STEPS + 1)]
+    asked, failed = _increases(requests, edges), _increases(errors, edges)
+    bounds = {dict(one.series.labels)["le"] for one in buckets}
+    by_bound = {
+        bound: _increases([one for one in buckets if dict(one.series.labels)["le"] == bound], edges)
+        for bound in bounds
+    }
+    failed_after = sum(count or 0.0 for count in failed)
+    for n in range(CHART_STEPS):
+        count = asked[n]
+        failed_after -= failed[n] or 0.0
+        slow = {float(bound): by_bound[bound][n] or 0.0 for bound in bounds}
+        yield views.ChartPoint(
+            at=since + timedelta(seconds=(n + 1) * step_s),
+            error_ratio=min(1.0, (failed[n] or 0.0) / count) if count else None,
+            latency_ms_p95=quantile(slow, 0.95) if count and slow else None,
+            budget_left_ratio=_left(worst, failed_after) if count is not None else None,
+        )
+
+
+def _left(worst: Budget | None, failed_after: float) -> float | None:
+    """The budget left before the failures that came after: today's, with those given back."""
+    if worst is None or worst.allowed <= 0:
+        return None
+    return min(1.0, worst.left_ratio + failed_after / worst.allowed)
+
+
+def _increases(found: Sequence[Points], edges: Sequence[float]) -> list[float | None]:
+    """Per interval between edges: by how much the counters grew; None where nothing was read."""
+    grown: list[float | None] = [None] * (len(edges) - 1)
+    step_s = edges[1] - edges[0]
+    for one in found:
+        for (_, before), (at, after) in zip(one.points, one.points[1:], strict=False):
+            n = int((at - edges[0]) / step_s - 1e-9)
+            if 0 <= n < len(grown):
+                grown[n] = (grown[n] or 0.0) + (after - before if after >= before else after)
+    return grown
+
+
+def _markers(rollouts: Sequence[Rollout], since: datetime) -> Iterable[views.Marker]:
+    for rollout in rollouts:
+        at = rollout.started_at or rollout.created_at
+        if at < since or rollout.state in (RolloutState.WAITING, RolloutState.SUPERSEDED):
+            continue
+        back = rollout.state is RolloutState.ROLLED_BACK
+        yield views.Marker(
+            at=at,
+            label=f"r{rollout.release}" + (" rolled back" if back else ""),
+            kind="rollback" if back else "deploy",
+            href=links.rollout(rollout.service_key, rollout.n),
+        )
+
+
+async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[views.RunningRow]:
+    since = now - timedelta(seconds=60)
+    requests = await parts.signals.select(REQUESTS_TOTAL, {"service": one.key}, since, now)
+    buckets = await parts.signals.select(LATENCY_BUCKET, {"service": one.key}, since, now)
+    rate = sum(max(0.0, p.points[-1][1] - p.points[0][1]) for p in requests if p.points) / 60
+    p95 = quantile(deltas_by_bound(buckets, since.timestamp()), 0.95)
+    acked = one.route.acked if one.route else {}
+    rows = []
+    for rollout in (one.live, one.active):
+        if rollout is None or rollout.state is RolloutState.WAITING:
+            continue
+        mine = [replica for replica in one.replicas if replica.rollout == rollout.n]
+        weight = acked.get(rollout.n, 0)
+        rows.append(
+            views.RunningRow(
+                release=f"r{rollout.release}",
+                replicas_ready=sum(replica.ready for replica in mine),
+                replicas_wanted=max(len(mine), rollout.replicas),
+                weight_percent=weight,
+                requests_per_s=rate * weight / 100,
+                latency_ms_p95=p95,
+            )
+        )
+    return rows
+
+
+async def _notes(parts: Parts, key: str) -> list[str]:
+    rows = await parts.store.journal(subject=key, types=(HEAL_ORDERED,), limit=3, last=True)
+    return [f"{row.at:%H:%M} {row.event.summary}" for row in reversed(rows)]
+
+
+def _change_row(rollout: Rollout) -> views.ChangeRow:
+    bad = rollout.state in (RolloutState.ROLLED_BACK, RolloutState.FAILED)
+    return views.ChangeRow(
+        label=f"r{rollout.release}",
+        summary=rollout.summary,
+        at=rollout.created_at,
+        outcome=rollout.state.value.replace("_", " "),
+        bad=bad,
+        href=links.rollout(rollout.service_key, rollout.n),
+    )
+
+
+async def _overrides(parts: Parts, key: str, now: datetime) -> Iterable[views.OverrideRow]:
+    found, _ = await parts.store.scan(Override, f"{key}/", limit=5, last=True)
+    return [
+        views.OverrideRow(
+            n=one.n,
+            by=one.by,
+            reason=one.reason,
+            at=one.at,
+            expires_at=one.expires_at,
+            active=is_valid(one, parts.signing_key, now),
+        )
+        for one in reversed(found)
+    ]
+
+
+async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views.RunView:
+    """One run with its log so far."""
+    found, _ = await parts.store.get(Run, f"{project}/{n:06d}")
+    if found is None:
+        raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
+    change, _ = await parts.store.get(Change, f"{project}/{found.commit}")
+    lines = run_lines(parts.data, found, 0, views.LOG_LINES_MAX)
+    first: dict[str, int] = {}
+    for line in lines:
+        first.setdefault(line.source, line.n)
+    return views.RunView(
+        chrome=around,
+        project=project,
+        n=n,
+        sentence=_run_sentence(found),
+        state=found.state,
+        commit=found.commit,
+        branch=found.branch,
+        summary=change.summary if change else "",
+        author=change.author if change else "",
+        created_at=found.created_at,
+        finished_at=found.finished_at,
+        jobs=tuple(_job_view(job, first) for job in found.jobs),
+        tests=found.tests,
+        lines=tuple(views.LogLine(n=line.n, text=line.text) for line in lines),
+        problem=found.problem,
+        releases=tuple((key, links.service(_service_of(key))) for key in found.releases),
+    )
+
+
+def _service_of(release_key: str) -> str:
+    project, name, _ = release_key.split("/")
+    return f"{project}/production/{name}"
+
+
+def _took_s(started: datetime | None, finished: datetime | None) -> float | None:
+    return (finished - started).total_seconds() if started and finished else None
+
+
+def _job_view(job: JobRun, first: dict[str, int]) -> views.JobView:
+    return views.JobView(
+        id=job.id,
+        state=job.state,
+        needs=job.needs,
+        took_s=_took_s(job.started_at, job.finished_at),
+        steps=tuple(
+            views.StepView(
+                name=step.name,
+                state=step.state,
+                took_s=_took_s(step.started_at, step.finished_at),
+                exit_code=step.exit_code,
+                line=first.get(f"{job.id} / {step.name}"),
+            )
+            for step in job.steps
+        ),
+    )
+
+
+def _run_sentence(found: Run) -> str:
+    took = _took_s(found.created_at, found.finished_at)
+    tests = f", {found.tests.passed} tests passed" if found.tests.passed else ""
+    if found.state is RunState.SUCCESS:
+        return f"Succeeded after {took or 0:.0f} s{tests}; {len(found.releases)} releases."
+    if found.state.is_final:
+        bad = next((step.name for job in found.jobs for step in job.steps if step.state is found.state), "")
+        where = f" in step {bad}" if bad else ""
+        return f"{found.state.value.capitalize()}{where} after {took or 0:.0f} s."
+    return f"{found.state.value.capitalize()}."
+
+
+async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> views.RolloutView:
+    """One rollout: where it is, canary against baseline, evidence so far."""
+    found, _ = await parts.store.get(Rollout, f"{key}/{n:06d}")
+    if found is None:
+        raise NotFound("POISE-E404", f"no rollout {n} of {key}", mend="Run: poise status")
+    baseline = None
+    if found.baseline is not None:
+        baseline, _ = await parts.store.get(Rollout, f"{key}/{found.baseline:06d}")
+    verdict = None
+    if found.ask is not None:
+        verdict, _ = await parts.store.get(Verdict, verdict_key(found.key, found.ask.n))
+    rows = await parts.store.journal(subject=found.key, limit=views.EVENT_ROWS_MAX, last=True)
+    trial, strategy = found.trial, found.spec.strategy
+    return views.RolloutView(
+        chrome=around,
+        key=key,
+        n=n,
+        sentence=_rollout_sentence(found),
+        state=found.state,
+        release=f"r{found.release}",
+        summary=found.summary,
+        commit=found.commit,
+        change_class=found.change_class.value,
+        created_at=found.created_at,
+        weight_percent=found.weight_percent,
+        paused=found.paused,
+        verdict=verdict.kind if verdict else None,
+        verdict_at=verdict.at if verdict else None,
+        reasons=tuple(reason.text for reason in verdict.reasons) if verdict else (),
+        steps=_steps(found, verdict),
+        baseline=_arm(baseline, trial.baseline_requests, trial.baseline_errors),
+        canary=_arm(found, trial.canary_requests, trial.canary_errors),
+        relative_risk=_interval(found),
+        e_value_harm=trial.e_value_harm,
+        e_value_safe=trial.e_value_safe,
+        threshold=1 / strategy.alpha,
+        orders=_possible(found),
+        history=tuple(
+            event_row(
+                row.sequence, row.at, row.event.type, row.event.subject, row.event.summary, row.event.actor
+            )
+            for row in reversed(rows)
+        ),
+    )
+
+
+def event_row(
+    sequence: int, at: datetime, kind: str, subject: str, summary: str, actor: str
+) -> views.EventRow:
+    """A row of the journal with a link to what it is about."""
+    parts = subject.split("/")
+    href = ""
+    if len(parts) >= 4 and parts[3].isdigit():
+        href = links.rollout("/".join(parts[:3]), int(parts[3]))
+    elif len(parts) >= 3 and not parts[2].isdigit():
+        href = links.service("/".join(parts[:3]))
+    elif len(parts) == 2 and parts[1].isdigit():
+        href = links.run(parts[0], int(parts[1]))
+    return views.EventRow(
+        sequence=sequence, at=at, type=kind, subject=subject, summary=summary, actor=actor, href=href
+    )
+
+
+def _rollout_sentence(found: Rollout) -> str:
+    trial = found.trial
+    counts = f"{trial.canary_errors} of {trial.canary_requests} canary requests failed"
+    if found.state is RolloutState.STEPPING:
+        return f"The canary takes {found.weight_percent} %, step {found.step}; {counts}."
+    if found.state is RolloutState.LIVE:
+        proof = {
+            True: "proven no worse",
+            False: "unproven: nothing spoke against it",
+            None: "the first release",
+        }
+        return f"Live, {proof[found.proven]}."
+    said = found.state.value.replace("_", " ").capitalize()
+    return f"{said}: {found.reason}" if found.reason else f"{said}."
+
+
+def _steps(found: Rollout, verdict: Verdict | None) -> tuple[views.RolloutStep, ...]:
+    plan = verdict.steps_percent if verdict and verdict.steps_percent else found.spec.strategy.steps_percent
+    weights = sorted({*plan, 100})
+    done = found.state in (RolloutState.LIVE, RolloutState.RETIRED)
+
+    def phase(weight: int) -> str:
+        if done or weight < found.weight_percent:
+            return "done"
+        return "now" if weight == found.weight_percent else "ahead"
+
+    return tuple(views.RolloutStep(weight_percent=weight, phase=phase(weight)) for weight in weights)
+
+
+def _arm(rollout: Rollout | None, requests: int, errors: int) -> views.Arm | None:
+    if rollout is None:
+        return None
+    return views.Arm(release=f"r{rollout.release}", requests=requests, errors=errors)
+
+
+def _interval(found: Rollout) -> views.Interval | None:
+    bounds = risk_interval(found.trial.log_likelihood, found.spec.strategy.alpha)
+    if bounds is None:
+        return None
+    low, high = bounds
+    return views.Interval(low=low, high=high if high is not None else 100.0)
+
+
+def _possible(found: Rollout) -> tuple[Verb, ...]:
+    if found.state.is_final or found.state is RolloutState.LIVE:
+        return ()
+    steer = (Verb.RESUME,) if found.paused else (Verb.PAUSE,)
+    return (Verb.PROMOTE, *steer, Verb.ABORT) if found.state is RolloutState.STEPPING else (Verb.ABORT,)
+
+
+async def audit(parts: Parts, asker: Principal, subject: str, around: views.Chrome) -> views.AuditView:
+    """A page of the journal, newest first."""
+    rows = await parts.store.journal(subject=subject, limit=views.EVENT_ROWS_MAX, last=True)
+    shown = [row for row in rows if may_see(asker, row.event.subject.split("/", 1)[0])]
+    return views.AuditView(
+        chrome=around,
+        events=tuple(
+            event_row(
+                row.sequence, row.at, row.event.type, row.event.subject, row.event.summary, row.event.actor
+            )
+            for row in reversed(shown)
+        ),
+        total=around.sequence,
+        subject=subject,
+    )

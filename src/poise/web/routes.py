@@ -1,0 +1,146 @@
+"""The pages over HTTP: read, compose, render; and the acts that their forms ask for."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any
+
+from litestar import MediaType, Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, Parameter
+from litestar.response import Redirect
+
+from poise.api.access import PUBLIC, SESSION_COOKIE
+from poise.api.act import order_decision
+from poise.api.asks import GiveOrder
+from poise.api.read import parts_of
+from poise.balance.gate.controller import make_override
+from poise.model.delivery import Verb
+from poise.model.errors import Forbidden, Invalid, NotFound
+from poise.ports.store import Transaction
+from poise.web import assets, compose, links, pages, views
+
+CSRF_COOKIE = "poise_csrf"
+OVERRIDE_S = 3600.0
+Asked = Request[Any, Any, Any]
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+PAGE: dict[str, Any] = {"media_type": MediaType.HTML, "opt": {"permission": "viewer", "page": True}}
+
+
+async def _around(request: Asked, project: str = "") -> tuple[views.Chrome, list[Cookie]]:
+    """The chrome for this reader, and the cookie that pairs with its forms."""
+    known = request.cookies.get(CSRF_COOKIE)
+    csrf = known or compose.new_csrf()
+    cookies = (
+        [] if known else [Cookie(key=CSRF_COOKIE, value=csrf, httponly=True, samesite="strict", path="/")]
+    )
+    return await compose.chrome(parts_of(request), request.scope["user"], csrf, project), cookies
+
+
+@get("/", **PAGE)
+async def overview(request: Asked) -> Response[str]:
+    """Every service, those in need first."""
+    around, cookies = await _around(request)
+    view = await compose.overview(parts_of(request), request.scope["user"], around)
+    return Response(pages.overview(view), cookies=cookies)
+
+
+@get("/services/{project:str}/{environment:str}/{service:str}", **PAGE)
+async def service(
+    request: Asked, project: str, environment: str, service: str, window: str = "1h"
+) -> Response[str]:
+    """One service."""
+    if window not in compose.CHART_WINDOWS:
+        raise Invalid(
+            "POISE-E423", f"no window {window}", why=f"There are {', '.join(compose.CHART_WINDOWS)}."
+        )
+    around, cookies = await _around(request, project)
+    key = f"{project}/{environment}/{service}"
+    view = await compose.service(parts_of(request), key, window, around)
+    return Response(pages.service(view), cookies=cookies)
+
+
+@get("/runs/{project:str}/{n:int}", **PAGE)
+async def run(request: Asked, project: str, n: int) -> Response[str]:
+    """One pipeline run with its log."""
+    around, cookies = await _around(request, project)
+    return Response(pages.run(await compose.run(parts_of(request), project, n, around)), cookies=cookies)
+
+
+@get("/rollouts/{project:str}/{environment:str}/{service:str}/{n:int}", **PAGE)
+async def rollout(request: Asked, project: str, environment: str, service: str, n: int) -> Response[str]:
+    """One rollout."""
+    around, cookies = await _around(request, project)
+    view = await compose.rollout(parts_of(request), f"{project}/{environment}/{service}", n, around)
+    return Response(pages.rollout(view), cookies=cookies)
+
+
+@get(links.AUDIT, **PAGE)
+async def audit(request: Asked, subject: Annotated[str, Parameter(max_length=300)] = "") -> Response[str]:
+    """The journal."""
+    around, cookies = await _around(request)
+    view = await compose.audit(parts_of(request), request.scope["user"], subject, around)
+    return Response(pages.audit(view), cookies=cookies)
+
+
+@post("/act/{verb:str}/{project:str}/{environment:str}/{service:str}", opt={"permission": "operator"})
+async def act(
+    request: Asked, verb: str, project: str, environment: str, service: str, data: Form
+) -> Redirect:
+    """What a form asks for: an order to a room, or an override of the gate."""
+    parts, asker = parts_of(request), request.scope["user"]
+    _same_form(request, data)
+    key, reason = f"{project}/{environment}/{service}", data.get("reason", "").strip()
+    if len(reason) < 3:
+        raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
+    now = parts.clock.now()
+    if verb == "override":
+        decision = await make_override(
+            parts.store,
+            signing_key=parts.signing_key,
+            service_key=key,
+            by=asker.name,
+            reason=reason,
+            for_s=OVERRIDE_S,
+            now=now,
+        )
+    elif verb in set(Verb):
+        number = int(data["rollout"]) if data.get("rollout", "").isdigit() else None
+        asked = GiveOrder(verb=Verb(verb), reason=reason, rollout=number)
+        decision, _ = await order_decision(parts, asker, key, asked)
+    else:
+        raise NotFound("POISE-E404", f"no act {verb}", why=f"There are {', '.join(Verb)} and override.")
+    await parts.store.commit(
+        Transaction(at=now, reads=decision.reads, writes=decision.writes, events=decision.events)
+    )
+    back = links.service(key) if not data.get("rollout") else links.rollout(key, int(data["rollout"]))
+    return Redirect(back, status_code=303)
+
+
+@post(links.LOGOUT, opt={"permission": "viewer"})
+async def logout(request: Asked, data: Form) -> Redirect:
+    """End the session."""
+    _same_form(request, data)
+    gone = Cookie(key=SESSION_COOKIE, value="", max_age=0, path="/")
+    return Redirect(links.OVERVIEW, status_code=303, cookies=[gone])
+
+
+@get("/static/{name:str}", opt={"permission": PUBLIC}, sync_to_thread=False)
+def static(name: str) -> Response[bytes]:
+    """A file named by its hash: kept for ever by browsers."""
+    found = assets.lookup(name)
+    if found is None:
+        raise NotFound("POISE-E404", f"no file {name}")
+    body, content_type = found
+    return Response(body, media_type=content_type, headers={"cache-control": assets.IMMUTABLE})
+
+
+def _same_form(request: Asked, data: dict[str, str]) -> None:
+    """The form's secret and the cookie's must be one: another site can send neither."""
+    sent, kept = data.get("csrf", ""), request.cookies.get(CSRF_COOKIE, "")
+    if not kept or not hmac.compare_digest(sent, kept):
+        raise Forbidden("POISE-A405", "the form is not from this page", mend="Load the page again.")
+
+
+ROUTES = [overview, service, run, rollout, audit, act, logout, static]
