@@ -98,7 +98,7 @@ def _under_way(seen: Seen, standing: dict[str, HealOrder], now: datetime) -> lis
         if not r.draining
         and (order := standing.get(r.key)) is not None
         and not order.mass
-        and (order.identity == r.identity or not r.ready)
+        and (order.identity == r.identity or (not r.ready and r.failures < seen.failures))
         and (now - order.at).total_seconds() < SETTLE_S
     ]
 

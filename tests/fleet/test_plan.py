@@ -1,0 +1,60 @@
+"""The plan of all services, and what runs for a replica: pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from poise.fleet.plan import plan_of
+from poise.fleet.workload import workload_of
+from poise.model.delivery import RolloutState
+from poise.model.fleet import Replica, Route
+
+from .conftest import KEY, rollout
+
+
+def route(service: str, version: int, weights: dict[int, int], acked: dict[int, int]) -> Route:
+    return Route(service=service, version=version, weights=weights, acked=acked, port=18000 + version)
+
+
+def test_only_the_services_that_were_checked_move() -> None:
+    """Another service's raise must not slip in with this one's."""
+    other = "acme/production/other"
+    rollouts = {KEY: [rollout(1, RolloutState.LIVE), rollout(2, RolloutState.STEPPING)], other: []}
+    routes = [route(KEY, 4, {1: 95, 2: 5}, {1: 100}), route(other, 5, {}, {})]
+    held = plan_of(routes, rollouts, {other}, 8080)
+    moved = plan_of(routes, rollouts, {KEY, other}, 8080)
+    assert held.version == moved.version == 5
+    assert held.hosts[1].weights == ((f"{KEY}.1", 100),)
+    assert moved.hosts[1].weights == ((f"{KEY}.1", 95), (f"{KEY}.2", 5))
+
+
+def test_clusters_of_rollouts_that_run_are_kept_without_weight() -> None:
+    """A cluster removed and added again would lose its counters."""
+    rollouts = {
+        KEY: [
+            rollout(1, RolloutState.RETIRED),
+            rollout(2, RolloutState.LIVE),
+            rollout(3, RolloutState.PROMOTING),
+        ]
+    }
+    plan = plan_of([route(KEY, 1, {3: 100}, {3: 100})], rollouts, {KEY}, 8080)
+    assert [cluster.name for cluster in plan.hosts[0].clusters] == [f"{KEY}.2", f"{KEY}.3"]
+    assert plan.hosts[0].hostnames == ("shop.localhost",)
+
+
+def test_a_replica_runs_in_a_sandbox_that_hides_the_data_folder() -> None:
+    """A hostile app finds neither the store nor a token, and its release stays as it was built."""
+    replica = Replica(service=KEY, rollout=1, index=0)
+    workload = workload_of(
+        replica,
+        rollout(1, RolloutState.LIVE),
+        Path("/data/releases/x"),
+        {"pay-ments": 18001},
+        Path("/data"),
+    )
+    assert workload.sandbox is not None
+    assert workload.sandbox.masks == ("/data",)
+    assert workload.sandbox.binds == (("/data/releases/x", "/app", "ro"),)
+    assert workload.env["PAY_MENTS_URL"] == "http://127.0.0.1:18001"
+    assert (workload.port, workload.cluster, workload.argv[-1]) == ("fresh", f"{KEY}.1", "run")
+    assert workload.log == f"/data/logs/{KEY}/1-0.log"
