@@ -104,7 +104,7 @@ class EnvoyTraffic:
             done &= self._leaving.keys()  # a plan applied meanwhile may have taken one back
             version = self._version_in(config.CDS)
             left = [cluster for cluster in self._written_clusters() if cluster.name not in done]
-            self._write(config.CDS, config.render_clusters(f"{version}-{len(left)}", left, self._folder))
+            self._write(config.CDS, config.render_clusters(str(version), left, self._folder))
             for name in done:
                 del self._leaving[name]
 
@@ -218,8 +218,8 @@ class EnvoyTraffic:
         text = path.read_bytes() if path.exists() else b"{}"
         return config.weights_in(text)
 
-    def _version_in(self, name: str) -> str:
-        return _version_of((self._folder / name).read_bytes()).partition("-")[0]
+    def _version_in(self, name: str) -> int:
+        return config.plan_version(_version_of((self._folder / name).read_bytes()))
 
     def _log_size(self) -> int:
         path = self._folder / "envoy.log"
@@ -263,5 +263,4 @@ def _version_of(body: bytes) -> str:
 
 
 def _version(stats: Stats) -> int:
-    text = stats.texts.get(counters.RDS_VERSION, "")
-    return int(text) if text.isdigit() else 0
+    return config.plan_version(stats.texts.get(counters.RDS_VERSION, ""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +72,15 @@ def _ports(plan: TrafficPlan) -> list[tuple[str, int]]:
 
 
 def _response(version: str, resources: list[Json]) -> bytes:
-    return _bytes({"version_info": version, "resources": resources})
+    """A discovery response whose version says its content too: acknowledged is then never something older."""
+    mark = sha256(_bytes({"resources": resources})).hexdigest()[:12]
+    return _bytes({"version_info": f"{version}-{mark}", "resources": resources})
+
+
+def plan_version(text: str) -> int:
+    """The plan's version in a ``version_info``; 0 when it is not one of ours."""
+    number = text.partition("-")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _bytes(value: Json) -> bytes:
