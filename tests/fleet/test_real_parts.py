@@ -33,7 +33,7 @@ from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, T
 from poise.fleet.prober import Prober
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
 from poise.model.balance import Verdict, VerdictKind, verdict_key
-from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
+from poise.model.delivery import Ask, ChangeClass, Order, Rollout, RolloutState, Verb
 from poise.model.fleet import Replica, Route
 from poise.model.record import Write
 from poise.model.service import Health, Project, Service, Strategy
@@ -111,7 +111,7 @@ class Place:
         self.runtime = KeeperClient(data)
         self.traffic = EnvoyTraffic(data)
 
-    def loop(self) -> tuple[Loop, Prober]:
+    def loop(self) -> tuple[Loop, Prober, FleetController]:
         woken: list[Callable[[str], None]] = []
         prober = Prober(LoopbackProbe(), stopped, lambda service: woken[0](service))
         fleet = FleetController(self.store, self.runtime, self.traffic, prober, fixed_port)
@@ -135,7 +135,7 @@ class Place:
             "test",
         )
         woken.append(lambda service: loop.wake("fleet", service))
-        return loop, prober
+        return loop, prober, fleet
 
     async def put(self, *bodies: Struct) -> None:
         writes = [Write(kind=type(b).__name__, key=key_of(b), body=b) for b in bodies]
@@ -201,10 +201,11 @@ async def running() -> AsyncIterator[Place]:
     place = Place(data)
     try:
         async with place.runtime, anyio.create_task_group() as group:
-            loop, prober = place.loop()
+            loop, prober, fleet = place.loop()
             await ensure_envoy(data, place.runtime, 1, place.ingress)
             group.start_soon(prober.run)
             group.start_soon(loop.run)
+            group.start_soon(fleet.follow, lambda service: loop.wake("fleet", service))
             await place.put(Project(name="acme"), SERVICE)
             try:
                 yield place
@@ -294,6 +295,33 @@ async def test_a_raise_without_a_fresh_verdict_is_dropped() -> None:
 
         await place.until(dropped)
         assert (await place.route()).acked == {1: 100}
+
+
+async def test_a_killed_replica_is_known_anew_and_a_restart_replaces_all_without_a_failed_request() -> None:
+    """The reflex is the keeper's, a person's restart is gentle; users notice neither."""
+    async with running() as place:
+        await first_light(place)
+        with load(place.ingress) as got:
+            victim = (await place.replicas())[0]
+            assert victim.identity is not None
+            os.kill(victim.identity.pid, signal.SIGKILL)
+
+            async def back() -> bool:
+                now = (await place.replicas())[0]
+                return now.identity not in (None, victim.identity) and now.ready
+
+            await place.until(back, within_s=5.0)
+            before = {replica.key: replica.identity for replica in await place.replicas()}
+            asked = datetime.now(UTC)
+            await place.put(Order(service=KEY, n=1, verb=Verb.RESTART, by="ann", reason="why", at=asked))
+
+            async def all_new() -> bool:
+                found = await place.replicas()
+                return all(r.ready and r.identity != before[r.key] for r in found)
+
+            await place.until(all_new)
+        assert {status for status, _ in got} == {200}, [bad for bad in got if bad[0] != 200][:3]
+        assert all(process.in_rotation for process in await place.runtime.list())
 
 
 @pytest.mark.parametrize("how", ["stop", "spin"])

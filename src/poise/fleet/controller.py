@@ -26,6 +26,7 @@ from poise.ports.traffic import Acknowledged, Traffic
 NAME: Final = "fleet"
 LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all services looked at within this time
 LIST_TIMEOUT_S: Final = 1.0  # a keeper that takes longer is not waited for: nothing is known of what runs
+FOLLOW_AGAIN_S: Final = 0.5
 ROLLOUTS_SEEN: Final = 200
 _REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
 
@@ -63,6 +64,22 @@ class FleetController:
         if ref.kind == "HealOrder":
             return ref.key.rsplit("/", 2)[0]
         return None
+
+    async def follow(self, wake: Callable[[str], None]) -> None:
+        """Until cancelled: have a service looked at as soon as one of its processes changed."""
+        after: int | None = None
+        while True:
+            try:
+                after = (await self._runtime.hello()).seq if after is None else after
+                async with self._runtime.watch(after) as events:
+                    async for event in events:
+                        after = event.seq
+                        match = _REPLICA_KEY.fullmatch(event.key)
+                        if match:
+                            self._listed = None  # what was listed before is no longer so
+                            wake(match["service"])
+            except Unreachable:
+                await anyio.sleep(FOLLOW_AGAIN_S)
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Read and decide for one service."""
