@@ -25,7 +25,9 @@ from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.views import Created, Difference, Plan, Secret
 from poise.balance.gate.controller import check, make_override
-from poise.delivery.infrastructure.controller import apply_declared, plan_declared
+from poise.delivery.infrastructure.controller import apply as apply_declared
+from poise.delivery.infrastructure.controller import declarations, on_record
+from poise.delivery.infrastructure.decide import plan as differences_between
 from poise.model.access import Principal, Token
 from poise.model.balance import Verdict
 from poise.model.delivery import Order
@@ -69,23 +71,33 @@ async def give_order(
     parts = parts_of(request)
     key = f"{project}/{environment}/{service}"
     await queries.service_or_raise(parts, key)
-    return await create_once(request, parts, data, Created, lambda: _order(request, parts, key, data))
+    return await create_once(
+        request, parts, data, Created, lambda: order_decision(parts, request.scope["user"], key, data)
+    )
 
 
-async def _order(request: Asked, parts: Parts, key: str, data: GiveOrder) -> tuple[Decision, Created]:
+async def order_decision(
+    parts: Parts, asker: Principal, key: str, data: GiveOrder
+) -> tuple[Decision, Created]:
+    """The next order of a service, to be committed."""
     orders, ref = await parts.store.scan(Order, f"{key}/", limit=1, last=True)
     order = Order(
         service=key,
         n=orders[-1].n + 1 if orders else 1,
         verb=data.verb,
-        by=request.scope["user"].name,
+        by=asker.name,
         reason=data.reason,
         at=parts.clock.now(),
         release=data.release,
         rollout=data.rollout,
     )
-    said = f"asked to {data.verb} {key}: {data.reason}"
-    event = _event(request, "order.given", order.key, said, verb=data.verb, reason=data.reason)
+    event = Event(
+        type="dev.poise.order.given",
+        subject=order.key,
+        summary=f"{asker.name} asked to {data.verb} {key}: {data.reason}",
+        actor=asker.name,
+        data={"verb": data.verb, "reason": data.reason},
+    )
     decision = Decision(
         reads=(ref,), writes=(Write(kind="Order", key=order.key, body=order),), events=(event,)
     )
@@ -98,7 +110,9 @@ async def ask_gate(request: Asked, project: str, environment: str, service: str,
     parts = parts_of(request)
     key = f"{project}/{environment}/{service}"
     await queries.service_or_raise(parts, key)
-    return await check(parts.store, key, data.change_class, data.digest, parts.clock.now())
+    return await check(
+        parts.store, key, data.change_class, data.digest, parts.clock.now(), signing_key=parts.signing_key
+    )
 
 
 @post(_SERVICE + "/overrides", opt={"permission": "operator"})
@@ -114,13 +128,13 @@ async def override_gate(
         now = parts.clock.now()
         decision = await make_override(
             parts.store,
-            key,
+            signing_key=parts.signing_key,
+            service_key=key,
             by=request.scope["user"].name,
             reason=data.reason,
-            expires_at=now + timedelta(seconds=data.expires_s),
-            digest=data.digest,
-            signing_key=parts.signing_key,
+            for_s=data.expires_s,
             now=now,
+            digest=data.digest,
         )
         return decision, Created(key=decision.writes[0].key, sentence=decision.events[0].summary)
 
@@ -135,9 +149,15 @@ async def plan(request: Asked, project: str, data: ApplySpec) -> Response[Plan]:
     known, ref = await parts.store.get(Project, project)
     if known is None:
         raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")
+    current, _ = await on_record(parts.store, project)
     differences = [
-        Difference(action=one.action, kind=one.kind, key=one.key, fields=dict(one.fields))
-        for one in await plan_declared(parts.store, declared)
+        Difference(
+            action=one.act.value,
+            kind=one.kind,
+            key=one.key,
+            fields={field.field: (str(field.before), str(field.after)) for field in one.fields},
+        )
+        for one in differences_between(current, declarations(declared))
     ]
     sentence = f"{len(differences)} changes." if differences else "Nothing to change."
     made = Plan(etag=f'"{ref.generation}"', differences=tuple(differences), sentence=sentence)

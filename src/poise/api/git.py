@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import msgspec
 from litestar import asgi
+from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from poise.adapters.git.http_backend import is_push, serve_git
@@ -16,7 +18,7 @@ from poise.api.parts import Parts
 from poise.model.access import Principal, Role
 from poise.model.errors import NotFound, PoiseError
 
-_PATH = re.compile(r"(?:/git)?/(?P<project>[a-z0-9][a-z0-9-]{0,39})\.git(?P<rest>/.*)")
+_PATH = re.compile(r"/git/(?P<project>[a-z0-9][a-z0-9-]{0,39})\.git(?P<rest>/.*)")
 
 
 @asgi("/git", is_mount=True, opt={"permission": PUBLIC}, copy_scope=True)
@@ -29,10 +31,12 @@ async def git(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == ScopeType.HTTP, "mounted for HTTP alone"
     parts: Parts = scope["litestar_app"].state.parts
-    match = _PATH.fullmatch(scope["path"])
-    if match is None or scope["type"] != "http":
-        raise NotFound("POISE-E404", "no such repository", where=scope["path"], mend="Run: poise up")
+    path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])  # a mount's own path is rewritten
+    match = _PATH.fullmatch(path)
+    if match is None:
+        raise NotFound("POISE-E404", "no such repository", where=path, mend="Run: poise up")
     project, rest = match["project"], match["rest"]
     query = scope["query_string"].decode("latin-1")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -84,7 +88,9 @@ async def _refuse(error: PoiseError, send: Send) -> None:
     if error.http_status == 401:
         headers.append((b"www-authenticate", b'Basic realm="poise"'))
     await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
-    await send({"type": "http.response.body", "body": msgspec.json.encode(problem_of(error)), "more_body": False})
+    await send(
+        {"type": "http.response.body", "body": msgspec.json.encode(problem_of(error)), "more_body": False}
+    )
 
 
 ROUTES = [git]

@@ -24,7 +24,7 @@ def _all_lines(data: Path, run: Run) -> Iterator[LogLine]:
     n = 0
     for job in run.jobs:
         for index, step in enumerate(job.steps):
-            path = data / "logs" / "runs" / run.project / str(run.n) / job.id / f"{index}.log"
+            path = data / "logs" / "runs" / run.key / job.id / f"{index}.log"
             for text in _lines(path):
                 n += 1
                 yield LogLine(source=f"{job.id} / {step.name}", n=n, text=text)

@@ -47,7 +47,7 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
     replicas, _ = await store.scan(Replica, f"{key}/")
     objectives, _ = await store.scan(Objective, f"{key}/")
     budgets, _ = await store.scan(Budget, f"{key}/")
-    verdict = await check(store, key, ChangeClass.FEATURE, None, now)
+    verdict = await check(store, key, ChangeClass.FEATURE, None, now, signing_key=parts.signing_key)
     route, _ = await store.get(Route, key)
     return ServiceStatus(
         key=key,

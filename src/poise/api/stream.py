@@ -13,7 +13,9 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from poise.api.logs import run_lines
 from poise.api.parts import Parts
+from poise.api.queries import may_see
 from poise.api.read import parts_of
+from poise.model.access import Principal
 from poise.model.delivery import Run
 from poise.model.errors import TooLarge
 from poise.model.record import Ref
@@ -26,8 +28,13 @@ LOG_POLL_S = 0.5  # a log file tells nobody that it grew
 _open_streams = 0
 
 
-async def journal_rows(parts: Parts, after: int, subject: str) -> AsyncIterator[ServerSentEventMessage]:
-    """Events under ``subject`` after ``after``, then each new one; a comment when all is quiet."""
+async def journal_rows(
+    parts: Parts, after: int, subject: str, asker: Principal
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Events under ``subject`` that ``asker`` may see, after ``after`` and as they come.
+
+    A comment when all is quiet.
+    """
     global _open_streams
     changed = anyio.Event()
 
@@ -41,9 +48,9 @@ async def journal_rows(parts: Parts, after: int, subject: str) -> AsyncIterator[
             changed = anyio.Event()
             for row in await parts.store.journal(after=after, limit=BATCH, subject=subject):
                 after = row.sequence
-                yield ServerSentEventMessage(
-                    data=msgspec.json.encode(row).decode(), id=str(after), event="journal"
-                )
+                if not may_see(asker, row.event.subject.split("/", 1)[0]):
+                    continue
+                yield ServerSentEventMessage(data=msgspec.json.encode(row).decode(), id=str(after))
             with anyio.move_on_after(HEARTBEAT_S) as quiet:
                 await changed.wait()
             if quiet.cancelled_caught:
@@ -65,9 +72,7 @@ async def log_rows(parts: Parts, key: str, after: int) -> AsyncIterator[ServerSe
             lines = run_lines(parts.data, run, after, BATCH)
             for line in lines:
                 after += 1
-                yield ServerSentEventMessage(
-                    data=msgspec.json.encode(line).decode(), id=str(after), event="line"
-                )
+                yield ServerSentEventMessage(data=msgspec.json.encode(line).decode(), id=str(after))
             if run.state.is_final and not lines:
                 yield ServerSentEventMessage(data=run.state.value, event="end")
                 return
@@ -97,7 +102,20 @@ async def stream_journal(
     resumed = request.headers.get("last-event-id", "")
     start = int(resumed) if resumed.isdigit() else after
     under = subject if subject.startswith(f"{project}/") else f"{project}/"
-    return ServerSentEvent(journal_rows(parts_of(request), start, under))
+    return ServerSentEvent(journal_rows(parts_of(request), start, under, request.scope["user"]))
+
+
+@get("/api/v1/stream", opt={"permission": "viewer"})
+async def stream_all(
+    request: Request[Any, Any, Any],
+    after: After = 0,
+    subject: Annotated[str, Parameter(max_length=300)] = "",
+) -> ServerSentEvent:
+    """The journal of every project that the asker may see, live."""
+    _admit()
+    resumed = request.headers.get("last-event-id", "")
+    start = int(resumed) if resumed.isdigit() else after
+    return ServerSentEvent(journal_rows(parts_of(request), start, subject, request.scope["user"]))
 
 
 @get("/api/v1/projects/{project:str}/runs/{n:int}/stream", opt={"permission": "viewer"})
@@ -111,4 +129,4 @@ async def stream_log(
     return ServerSentEvent(log_rows(parts_of(request), f"{project}/{n:06d}", start))
 
 
-ROUTES = [stream_journal, stream_log]
+ROUTES = [stream_all, stream_journal, stream_log]

@@ -81,7 +81,9 @@ class Client:
         with self._http.stream("GET", path, params=query, timeout=None) as answer:
             event = "message"
             for line in answer.iter_lines():
-                if line.startswith("event:"):
+                if not line:
+                    event = "message"
+                elif line.startswith("event:"):
                     event = line[6:].strip()
                 elif line.startswith("data:"):
                     yield event, line[5:].strip()

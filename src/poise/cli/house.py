@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def _ensure_running(data: Path, port: int, ingress_port: int) -> bool:
     """Whether it had to be started; returns once it is ready."""
     if _answers(data):
         return False
-    _refuse_taken_ports(port, ingress_port)
+    _refuse_taken_ports(port, *(() if _keeper_answers(data) else (ingress_port,)))
     (data / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
     data.chmod(0o700)
     command = [sys.executable, "-m", "poise.cli", "serve", "--data", str(data)]
@@ -99,9 +100,17 @@ def _answers(data: Path) -> bool:
         return False
 
 
-def _refuse_taken_ports(*ports: int) -> None:
-    import socket
+def _keeper_answers(data: Path) -> bool:
+    """Whether workloads went on meanwhile: then Envoy holds the ingress port, and rightly so."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        try:
+            asked.connect(str(data / "run" / "keeper.sock"))
+        except OSError:
+            return False
+    return True
 
+
+def _refuse_taken_ports(*ports: int) -> None:
     for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -164,7 +164,7 @@ def _follow(client: Client, path: str, common: Common) -> None:
     import msgspec
 
     for event, raw in client.lines(path, after=0):
-        if event == "line":
+        if event == "message":
             line = msgspec.json.decode(raw, type=LogLine)
             output.data(line) if common.json else output.say(f"{line.source} | {line.text}")
         elif event == "end":

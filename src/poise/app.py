@@ -1,0 +1,326 @@
+"""The only place where parts are wired.
+
+``serve_forever`` builds the house: store, keeper, Envoy, every room's controller, the loop, the front door.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import structlog
+import uvicorn
+from msgspec import Struct
+
+from poise.adapters import probe
+from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.blocks.store import BlockSignals
+from poise.adapters.clock import SystemClock
+from poise.adapters.envoy.adapter import EnvoyTraffic
+from poise.adapters.envoy.config import endpoint_file
+from poise.adapters.envoy.launch import ensure_envoy
+from poise.adapters.git.repositories import GitRepositories
+from poise.adapters.keeper import KeeperClient, ensure_keeper
+from poise.adapters.keeper.proc import start_ticks
+from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.workspaces import FolderWorkspaces
+from poise.api import first
+from poise.api import git as git_face
+from poise.api.parts import Parts
+from poise.api.server import make_server
+from poise.api.views import Address
+from poise.balance.budget.controller import BudgetController
+from poise.balance.gate.controller import GateController
+from poise.balance.indicator import decide as indicator
+from poise.delivery.infrastructure.controller import InfrastructureController
+from poise.delivery.pipeline.controller import PipelineController
+from poise.delivery.pipeline.deeds import JobRunner, Packer
+from poise.delivery.rollout.controller import RolloutController
+from poise.delivery.source.controller import SourceController
+from poise.engine.controller import Controller, Performer
+from poise.engine.limits import LEASE_RENEW_S
+from poise.engine.loop import Loop
+from poise.engine.reader import Reader
+from poise.fleet.controller import FleetController
+from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
+from poise.fleet.prober import Prober
+from poise.model import acts
+from poise.model.errors import Conflict, PoiseError, Unreachable
+from poise.model.signal import Batch
+from poise.reliability.healing.controller import HealingController
+from poise.web import routes as pages
+
+log = structlog.get_logger()
+
+FOLDERS = ("run", "logs", "repos", "releases", "workspaces", "envoy")
+WATCH_PAUSE_S = 0.5
+STOP_PATIENCE_S = 30.0
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """What differs between two houses on one machine."""
+
+    data: Path
+    port: int = 8700
+    ingress_port: int = 8080
+    read_period_s: float = 1.0
+
+
+class House:
+    """Every part of one installation, made in order of dependence."""
+
+    def __init__(self, config: Config) -> None:
+        data = config.data
+        self.config = config
+        self.clock = SystemClock()
+        self.store = SqliteStore(data / "poise.db")
+        self.signals = BlockSignals(data / "signals.db")
+        self.repositories = GitRepositories(data / "repos")
+        self.artifacts = FolderArtifacts(data / "releases")
+        self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
+        self.runtime = KeeperClient(data)
+        self.traffic = EnvoyTraffic(data)
+        self.signing_key = first.signing_key(data)
+        self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
+        self.source = SourceController(self.store, self.repositories)
+        self.loop = Loop(self.store, self.clock, self._controllers(), self._performers(), holder())
+        self.reader = Reader(self.traffic, self.signals, self.clock, self._measured, config.read_period_s)
+
+    def _controllers(self) -> list[Controller]:
+        store = self.store
+        return [
+            self.source,
+            InfrastructureController(store, self.repositories),
+            PipelineController(store, self.repositories, self.workspaces),
+            RolloutController(store, self.signals),
+            GateController(store, self.signing_key),
+            BudgetController(store, self.signals, indicator),
+            HealingController(store),
+            FleetController(store, self.runtime, self.traffic, self.prober, probe.fixed_port),
+        ]
+
+    def _performers(self) -> Mapping[type, Performer]:
+        store, runtime = self.store, self.runtime
+
+        def wake(key: str) -> None:
+            self.loop.wake("pipeline", f"run/{key}")
+
+        return {
+            acts.RunJob: JobRunner(store, self.clock, self.repositories, self.workspaces, runtime, wake),
+            acts.PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+            acts.SpawnReplica: SpawnPerformer(store, runtime, self.artifacts, self.config.data),
+            acts.StopReplica: StopPerformer(runtime, probe.connections),
+            acts.RestartReplica: RestartPerformer(runtime, probe.connections),
+            acts.ApplyTraffic: TrafficPerformer(
+                store,
+                runtime,
+                self.traffic,
+                self.config.ingress_port,
+                lambda cluster: endpoint_file(self.config.data / "envoy", cluster),
+            ),
+        }
+
+    def _measured(self, batch: Batch) -> None:
+        """A reading is durable: a canary under judgement is looked at at once."""
+        services = {dict(sample.series.labels).get("service") for sample in batch.samples}
+        for service in services:
+            if service:
+                self.loop.wake("rollout", service)
+
+    async def watch_keeper(self) -> None:
+        """What the keeper tells wakes the fleet; after a gap the fleet's own look is the truth."""
+        after = 0
+        while True:
+            try:
+                after = (await self.runtime.hello()).seq
+                async with self.runtime.watch(after) as events:
+                    async for event in events:
+                        self._told(event.key)
+            except (PoiseError, OSError):
+                ensure_keeper(self.config.data)
+                await self.clock.sleep(WATCH_PAUSE_S)
+
+    def _told(self, key: str) -> None:
+        parts = key.split("/")
+        if key.startswith("run/"):
+            self.loop.wake("pipeline", "/".join(parts[:3]))
+        elif len(parts) >= 3:
+            self.loop.wake("fleet", "/".join(parts[:3]))
+
+    async def keep_envoy(self) -> None:
+        """Envoy is there whenever this process leads (the keeper restarts it when it dies)."""
+        while True:
+            try:
+                if self.loop.lease is not None:
+                    await ensure_envoy(
+                        self.config.data, self.runtime, self.loop.lease.token, self.config.ingress_port
+                    )
+            except (PoiseError, OSError) as error:
+                log.warning("envoy is not up", error=str(error))
+            await self.clock.sleep(LEASE_RENEW_S)
+
+    async def take_over(self) -> None:
+        """Free the lease of a predecessor that is dead on this machine: nobody need wait for it to expire."""
+        lease = await self.store.lease("leader")
+        if lease is not None and lease.holder and not lives(lease.holder):
+            await self.store.release(lease)
+
+    async def close(self) -> None:
+        """Give the lease back and close the stores; workloads go on."""
+        if self.loop.lease is not None:
+            await self.store.release(self.loop.lease)
+        await self.signals.close()
+        await self.store.close()
+
+
+def holder() -> str:
+    """This process, told apart from every other: boot id, pid, start time."""
+    return f"{_boot_id()}:{os.getpid()}:{start_ticks(os.getpid())}"
+
+
+def lives(holder: str) -> bool:
+    """Whether the process that calls itself so still runs on this machine (another boot's does not)."""
+    boot, _, rest = holder.partition(":")
+    pid, _, ticks = rest.partition(":")
+    return boot == _boot_id() and pid.isdigit() and str(start_ticks(int(pid))) == ticks
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def serve_forever(config: Config) -> None:
+    """Run the control process until it is told to stop. Raises ``Conflict`` for a taken port or folder."""
+    _folders(config.data)
+    with _alone(config.data), _listening(config.port) as listener:
+        anyio.run(_serve, config, listener)
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    ensure_keeper(config.data)
+    house = House(config)
+    await house.take_over()
+    await first.welcome(house.store, house.clock, config.data)
+    server = _server(house)
+    await house.loop.lead()
+    if house.loop.lease is not None:
+        await ensure_envoy(config.data, house.runtime, house.loop.lease.token, config.ingress_port)
+    async with anyio.create_task_group() as group:
+        for task in (
+            house.prober.run,
+            house.reader.run,
+            house.loop.run,
+            house.watch_keeper,
+            house.keep_envoy,
+        ):
+            group.start_soon(task)
+        _announce(config)
+        await server.serve(sockets=[listener])
+        group.cancel_scope.cancel()
+    await house.close()
+
+
+def _server(house: House) -> uvicorn.Server:
+    """The front door; told to stop, it lets go of open streams after a second."""
+    stopping: list[uvicorn.Server] = []
+
+    def stop() -> None:
+        for server in stopping:
+            server.should_exit = True
+
+    faces = [*first.ROUTES, *git_face.ROUTES, *pages.ROUTES]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_server(_parts(house, stop), faces),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    stopping.append(server)
+    return server
+
+
+def _parts(house: House, stop: Callable[[], None]) -> Parts:
+    return Parts(
+        data=house.config.data,
+        store=house.store,
+        signals=house.signals,
+        clock=house.clock,
+        loop=house.loop,
+        repositories=house.repositories,
+        runtime=house.runtime,
+        source=house.source,
+        signing_key=house.signing_key,
+        ingress_port=house.config.ingress_port,
+        stop=stop,
+    )
+
+
+def _announce(config: Config) -> None:
+    """Tell the command line where to find us; written beside and renamed."""
+    address = Address(
+        url=f"http://127.0.0.1:{config.port}", ingress_port=config.ingress_port, pid=os.getpid()
+    )
+    path = config.data / "run" / "api.json"
+    beside = path.with_suffix(".part")
+    beside.write_bytes(msgspec.json.encode(address))
+    beside.rename(path)
+
+
+def _folders(data: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data.chmod(0o700)
+    for name in FOLDERS:
+        (data / name).mkdir(exist_ok=True, mode=0o700)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """One control process per data folder; the kernel frees the lock when it dies."""
+    with (data / "run" / "poise.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                "POISE-E413", "another control process runs on this data folder", where=str(data),
+                mend="Run: poise status",
+            ) from error  # fmt: skip
+        yield
+
+
+@contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Conflict(
+                "POISE-E410", f"port {port} is in use", where=f"127.0.0.1:{port}", why=error.strerror or "",
+                mend="Choose another: poise up --port 8701",
+            ) from error  # fmt: skip
+        listener.listen(2048)
+        yield listener
+
+
+def stop_workloads(data: Path) -> None:
+    """Stop everything the keeper runs, gently, and the keeper itself. Nothing to do when none runs."""
+
+    async def stop() -> None:
+        client = KeeperClient(data, patience_s=0.5)
+        try:
+            token = (await client.hello()).token
+            await client.shutdown(token, STOP_PATIENCE_S)
+        except Unreachable:
+            return
+
+    anyio.run(stop)
