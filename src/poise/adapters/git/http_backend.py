@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -100,13 +102,15 @@ class _Served:
         self._said = asyncio.create_task(_drain(backend.stderr))
 
     async def head(self) -> tuple[int, tuple[tuple[str, str], ...]]:
-        """Status and headers. A body refused while being fed ends the wait."""
+        """Status and headers, once the whole body was taken.
+
+        git writes its head before it reads, and answers after: so a body that is refused midway is still
+        answered by its own status, and nothing waits, since neither of git's services talks in between.
+        """
         reading = asyncio.ensure_future(self._out.readuntil(b"\r\n\r\n"))
         try:
             async with asyncio.timeout_at(self._deadline_s):
-                await asyncio.wait({reading, self._feeder}, return_when=asyncio.FIRST_COMPLETED)
-                if self._feeder.done() and not self._feeder.cancelled():
-                    self._feeder.result()
+                await self._feeder
                 return _parse(await reading)
         except TimeoutError as error:
             raise self._late() from error
@@ -119,13 +123,13 @@ class _Served:
             ) from error
         finally:
             reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body, as git makes it."""
         try:
             while chunk := await self._within(self._out.read(CHUNK_BYTES)):
                 yield chunk
-            await self._within(self._feeder)
             await self._within(self._backend.wait())
         except TimeoutError as error:
             raise self._late() from error
@@ -142,7 +146,9 @@ class _Served:
         self._feeder.cancel()
         if self._backend.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._backend.kill()
+                os.killpg(self._backend.pid, signal.SIGKILL)  # its children too: they hold our pipes
+            while await self._out.read(CHUNK_BYTES):  # a pipe left full would keep its end from being seen
+                pass
             await self._backend.wait()
         self._said.cancel()
         if self._on_end is not None:
