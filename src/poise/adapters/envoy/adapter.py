@@ -104,7 +104,7 @@ class EnvoyTraffic:
             done &= self._leaving.keys()  # a plan applied meanwhile may have taken one back
             version = self._version_in(config.CDS)
             left = [cluster for cluster in self._written_clusters() if cluster.name not in done]
-            self._write(config.CDS, config.render_clusters(str(version), left, self._folder))
+            self._write(config.CDS, config.render_clusters(version, left, self._folder))
             for name in done:
                 del self._leaving[name]
 

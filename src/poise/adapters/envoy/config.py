@@ -31,15 +31,15 @@ _T = "type.googleapis.com/envoy."
 def render(plan: TrafficPlan, folder: Path, keep: Iterable[Cluster] = ()) -> dict[str, bytes]:
     """The xDS files of a plan by name; ``keep`` are clusters that still drain beside the plan's own."""
     return {
-        CDS: render_clusters(str(plan.version), clusters(plan, keep), folder),
-        LDS: _response(str(plan.version), [_listener(name, port, folder) for name, port in _ports(plan)]),
-        RDS: _response(str(plan.version), [_routes(plan)]),
+        CDS: render_clusters(plan.version, clusters(plan, keep), folder),
+        LDS: response(plan.version, [_listener(name, port, folder) for name, port in _ports(plan)]),
+        RDS: response(plan.version, [_routes(plan)]),
     }
 
 
-def render_clusters(version: str, wanted: Iterable[Cluster], folder: Path) -> bytes:
+def render_clusters(version: int, wanted: Iterable[Cluster], folder: Path) -> bytes:
     """The CDS file alone."""
-    return _response(version, [_cluster(cluster, folder) for cluster in wanted])
+    return response(version, [_cluster(cluster, folder) for cluster in wanted])
 
 
 def clusters(plan: TrafficPlan, keep: Iterable[Cluster] = ()) -> list[Cluster]:
@@ -71,7 +71,7 @@ def _ports(plan: TrafficPlan) -> list[tuple[str, int]]:
     return [(STAT_PREFIX, plan.ingress_port), *((host.service, host.port) for host in plan.hosts)]
 
 
-def _response(version: str, resources: list[Json]) -> bytes:
+def response(version: int, resources: list[Json]) -> bytes:
     """A discovery response whose version says its content too: acknowledged is then never something older."""
     mark = sha256(_bytes({"resources": resources})).hexdigest()[:12]
     return _bytes({"version_info": f"{version}-{mark}", "resources": resources})

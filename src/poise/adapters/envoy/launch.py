@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -49,8 +51,11 @@ async def ensure_envoy(data: Path, runtime: Runtime, token: int, ingress_port: i
     """Have the keeper run Envoy (or adopt the one that runs), restarted whenever it dies.
 
     ``token`` is the leader's fencing token. When the one that runs was started with other arguments (a newer
-    program), it is replaced. Raises ``NotFound`` without a program, ``Unreachable`` without a keeper.
+    program), it is replaced. Raises ``NotFound`` without a program, ``Conflict`` when the ingress port is
+    somebody else's, ``Unreachable`` without a keeper.
     """
+    if not any(process.key == KEY for process in await runtime.list()):
+        _must_be_free(ingress_port)
     workload = Workload(
         key=KEY,
         argv=tuple(prepare(data, ingress_port)),
@@ -78,6 +83,7 @@ def prepare(data: Path, ingress_port: int) -> list[str]:
     for name, body in config.render(empty, folder).items():
         if not (folder / name).exists():
             (folder / name).write_bytes(body)
+    _move_ingress(folder, ingress_port)
     return [
         str(program()),
         "--config-path", str(folder / config.BOOTSTRAP),
@@ -87,3 +93,30 @@ def prepare(data: Path, ingress_port: int) -> list[str]:
         "--log-path", str(folder / "envoy.log"),
         "--file-flush-interval-msec", "100",
     ]  # fmt: skip
+
+
+def _must_be_free(port: int) -> None:
+    """Envoy would start without its listener and serve nobody."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Conflict(
+                "POISE-F305",
+                f"Port {port} on 127.0.0.1 cannot be used for traffic",
+                why=f"{error.strerror}.",
+                mend=f"Stop what listens there (`ss -ltnp 'sport = :{port}'`) or choose another port.",
+            ) from error
+
+
+def _move_ingress(folder: Path, port: int) -> None:
+    """Listeners written for another ingress port move to this one; all else stays as it was."""
+    body = json.loads((folder / config.LDS).read_bytes())
+    for listener in body["resources"]:
+        address = listener["address"]["socket_address"]
+        if listener["name"] == config.STAT_PREFIX and address["port_value"] != port:
+            address["port_value"] = port
+            beside = folder / f"{config.LDS}.new"
+            beside.write_bytes(config.response(config.plan_version(body["version_info"]), body["resources"]))
+            beside.rename(folder / config.LDS)
