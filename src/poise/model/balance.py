@@ -100,8 +100,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """The verdict as one plain sentence."""
-        return f"{self.kind.value}: {'; '.join(reason.text for reason in self.reasons)}"
+        """The verdict as one plain sentence; the two exceptions for missing history say so."""
+        excepted = self.kind is not VerdictKind.HOLD and any(one.rule == "bootstrap" for one in self.reasons)
+        word = f"{self.kind.value} (bootstrap)" if excepted else self.kind.value
+        return f"{word}: {'; '.join(reason.text for reason in self.reasons)}"
 
 
 def verdict_key(rollout_key: str, n: int) -> str:

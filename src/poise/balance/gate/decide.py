@@ -164,7 +164,7 @@ def _overridden(facts: Facts) -> _Answer | None:
 def _first(facts: Facts) -> _Answer | None:
     if not facts.question.first_release:
         return None
-    text = "go (bootstrap): nothing of it is live yet, so there is nothing to measure"
+    text = "nothing of it is live yet, so there is nothing to measure"
     return _Answer(kind=VerdictKind.GO, reasons=(_reason("bootstrap", text),))
 
 
@@ -205,16 +205,8 @@ def _by_budget(facts: Facts, standings: Sequence[Standing]) -> _Answer:
         kind = VerdictKind.SLOW if burning else VerdictKind.GO
         return _Answer(kind=kind, paced=True, reasons=(mend, *incidents, *reasons))
     if worst.state is BudgetState.SLOW or incidents:
-        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*incidents, *_marked(reasons)))
+        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*incidents, *reasons))
     return _Answer(kind=VerdictKind.GO, reasons=reasons[:1])
-
-
-def _marked(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    """Reasons with the exception for young objectives named as such."""
-    return tuple(
-        structs.replace(one, text=f"slow (bootstrap): {one.text}") if one.rule == "bootstrap" else one
-        for one in reasons
-    )
 
 
 def _until(facts: Facts, standings: Sequence[Standing]) -> datetime | None:
