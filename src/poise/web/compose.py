@@ -5,7 +5,6 @@ Reads only; a page of a service reads one window of signals, whatever the object
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,11 +43,6 @@ async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str 
         may_act=role is not None and role.rank >= Role.OPERATOR.rank,
         where=project,
     )
-
-
-def new_csrf() -> str:
-    """A form's secret, also kept in a cookie: only our own pages can send both."""
-    return secrets.token_urlsafe(24)
 
 
 async def overview(parts: Parts, asker: Principal, around: views.Chrome) -> views.OverviewView:

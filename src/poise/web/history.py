@@ -36,6 +36,15 @@ def audit_sentence(view: AuditView) -> h.Node:
     return [f"The chain of {count} is broken: someone changed the journal", when, "."]
 
 
+def story(events: Sequence[EventRow]) -> h.Element:
+    """Events of one thing as rows: when, what, by whom."""
+    rows = [
+        (moment(e.at, "second"), e.summary, e.actor, h.span(".mono.mute")[e.type.removeprefix("dev.poise.")])
+        for e in events
+    ]
+    return table("Events", ("when", "what", "by", "type"), rows)
+
+
 def events_table(events: Sequence[EventRow], precision: str) -> h.Element:
     """Events as rows: when, what, about what, by whom."""
     rows = [

@@ -31,7 +31,7 @@ def login(view: LoginView) -> str:
                 h.div(".buttons")[h.button(".primary", type="submit", accesskey="s")["Sign in ", h.kbd["s"]]],
             ],
         ),
-        card("No token? Print a new link", command("poise up")),
+        card("No token? Print a new link", command("poise login")),
     ]
     return document(view.chrome, "Sign in", main)
 

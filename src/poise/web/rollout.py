@@ -8,7 +8,7 @@ import htpy as h
 
 from poise.model.delivery import Verb
 from poise.web import links
-from poise.web.history import events_table
+from poise.web.history import story
 from poise.web.parts import act_form, card, document, headline, pill, table, verdict_pill
 from poise.web.views import Arm, Interval, RolloutView
 from poise.web.wording import milliseconds, moment, percent, short_name
@@ -167,4 +167,4 @@ def _evidence(claim: str, value: float, threshold: float, then: str, tone: str) 
 
 
 def _history(view: RolloutView) -> h.Element | None:
-    return card("What happened", events_table(view.history, "second")) if view.history else None
+    return card("What happened", story(view.history)) if view.history else None

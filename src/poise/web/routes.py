@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated, Any
 
 from litestar import MediaType, Request, Response, get, post
@@ -11,17 +10,16 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, Parameter
 from litestar.response import Redirect
 
-from poise.api.access import PUBLIC, SESSION_COOKIE
+from poise.api.access import PUBLIC, SESSION_COOKIE, revoke_session
 from poise.api.act import order_decision
 from poise.api.asks import GiveOrder
 from poise.api.read import parts_of
 from poise.balance.gate.controller import make_override
 from poise.model.delivery import Verb
-from poise.model.errors import Forbidden, Invalid, NotFound
+from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
-from poise.web import assets, compose, links, pages, views
+from poise.web import assets, compose, links, pages, sign_in, views
 
-CSRF_COOKIE = "poise_csrf"
 OVERRIDE_S = 3600.0
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
@@ -30,11 +28,7 @@ PAGE: dict[str, Any] = {"media_type": MediaType.HTML, "opt": {"permission": "vie
 
 async def _around(request: Asked, project: str = "") -> tuple[views.Chrome, list[Cookie]]:
     """The chrome for this reader, and the cookie that pairs with its forms."""
-    known = request.cookies.get(CSRF_COOKIE)
-    csrf = known or compose.new_csrf()
-    cookies = (
-        [] if known else [Cookie(key=CSRF_COOKIE, value=csrf, httponly=True, samesite="strict", path="/")]
-    )
+    csrf, cookies = sign_in.csrf_of(request)
     return await compose.chrome(parts_of(request), request.scope["user"], csrf, project), cookies
 
 
@@ -84,13 +78,13 @@ async def audit(request: Asked, subject: Annotated[str, Parameter(max_length=300
     return Response(pages.audit(view), cookies=cookies)
 
 
-@post("/act/{verb:str}/{project:str}/{environment:str}/{service:str}", opt={"permission": "operator"})
+@post("/act/{verb:str}/{project:str}/{environment:str}/{service:str}", opt={"permission": "operator", "page": True})
 async def act(
     request: Asked, verb: str, project: str, environment: str, service: str, data: Form
 ) -> Redirect:
     """What a form asks for: an order to a room, or an override of the gate."""
     parts, asker = parts_of(request), request.scope["user"]
-    _same_form(request, data)
+    sign_in.same_form(request, data)
     key, reason = f"{project}/{environment}/{service}", data.get("reason", "").strip()
     if len(reason) < 3:
         raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
@@ -118,10 +112,11 @@ async def act(
     return Redirect(back, status_code=303)
 
 
-@post(links.LOGOUT, opt={"permission": "viewer"})
+@post(links.LOGOUT, opt={"permission": "viewer", "page": True})
 async def logout(request: Asked, data: Form) -> Redirect:
-    """End the session."""
-    _same_form(request, data)
+    """End the session: its cookie opens nothing any more, wherever it was copied to."""
+    sign_in.same_form(request, data)
+    await revoke_session(parts_of(request), request.cookies.get(SESSION_COOKIE, ""))
     gone = Cookie(key=SESSION_COOKIE, value="", max_age=0, path="/")
     return Redirect(links.OVERVIEW, status_code=303, cookies=[gone])
 
@@ -136,11 +131,4 @@ def static(name: str) -> Response[bytes]:
     return Response(body, media_type=content_type, headers={"cache-control": assets.IMMUTABLE})
 
 
-def _same_form(request: Asked, data: dict[str, str]) -> None:
-    """The form's secret and the cookie's must be one: another site can send neither."""
-    sent, kept = data.get("csrf", ""), request.cookies.get(CSRF_COOKIE, "")
-    if not kept or not hmac.compare_digest(sent, kept):
-        raise Forbidden("POISE-A405", "the form is not from this page", mend="Load the page again.")
-
-
-ROUTES = [overview, service, run, rollout, audit, act, logout, static]
+ROUTES = [overview, service, run, rollout, audit, act, logout, static, *sign_in.ROUTES]
