@@ -23,12 +23,20 @@ from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, Run
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
 from poise.model.service import BudgetPolicy, IndicatorKind, Project, Service
-from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Points
+from poise.model.signal import (
+    ERRORS_TOTAL,
+    LATENCY_BUCKET,
+    REQUESTS_TOTAL,
+    ROLLOUT_LATENCY_BUCKET,
+    TRIALS_TOTAL,
+    Points,
+)
 from poise.web import links, views
 
 CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
 CHART_STEPS: Final = 90
 CHANGES: Final = 8
+RATE_WINDOW_S: Final = 60.0
 
 
 async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str = "") -> views.Chrome:
@@ -232,29 +240,34 @@ def _markers(rollouts: Sequence[Rollout], since: datetime) -> Iterable[views.Mar
 
 
 async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[views.RunningRow]:
-    since = now - timedelta(seconds=60)
-    requests = await parts.signals.select(REQUESTS_TOTAL, {"service": one.key}, since, now)
-    buckets = await parts.signals.select(LATENCY_BUCKET, {"service": one.key}, since, now)
-    rate = sum(max(0.0, p.points[-1][1] - p.points[0][1]) for p in requests if p.points) / 60
-    p95 = quantile(deltas_by_bound(buckets, since.timestamp()), 0.95)
     acked = one.route.acked if one.route else {}
     rows = []
     for rollout in (one.live, one.active):
         if rollout is None or rollout.state is RolloutState.WAITING:
             continue
         mine = [replica for replica in one.replicas if replica.rollout == rollout.n]
-        weight = acked.get(rollout.n, 0)
+        rate_per_s, latency_ms = await _answers(parts, rollout, now)
         rows.append(
             views.RunningRow(
                 release=f"r{rollout.release}",
                 replicas_ready=sum(replica.ready for replica in mine),
                 replicas_wanted=max(len(mine), rollout.replicas),
-                weight_percent=weight,
-                requests_per_s=rate * weight / 100,
-                latency_ms_p95=p95,
+                weight_percent=acked.get(rollout.n, 0),
+                requests_per_s=rate_per_s,
+                latency_ms_p95=latency_ms,
             )
         )
     return rows
+
+
+async def _answers(parts: Parts, rollout: Rollout, now: datetime) -> tuple[float, float | None]:
+    """What a rollout answered in the last minute: requests per second, and their p95 in ms."""
+    labels = {"service": rollout.service_key, "rollout": str(rollout.n)}
+    since = now - timedelta(seconds=RATE_WINDOW_S)
+    trials = await parts.signals.select(TRIALS_TOTAL, labels, since, now)
+    buckets = await parts.signals.select(ROLLOUT_LATENCY_BUCKET, labels, since, now)
+    answered = sum(one.points[-1][1] - one.points[0][1] for one in trials if one.points)
+    return answered / RATE_WINDOW_S, quantile(deltas_by_bound(buckets, since.timestamp()), 0.95)
 
 
 async def _notes(parts: Parts, key: str) -> list[str]:
@@ -389,8 +402,8 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> views
         verdict_at=verdict.at if verdict else None,
         reasons=tuple(reason.text for reason in verdict.reasons) if verdict else (),
         steps=_steps(found, verdict),
-        baseline=_arm(baseline, trial.baseline_requests, trial.baseline_errors),
-        canary=_arm(found, trial.canary_requests, trial.canary_errors),
+        baseline=await _arm(parts, baseline, trial.baseline_requests, trial.baseline_errors),
+        canary=await _arm(parts, found, trial.canary_requests, trial.canary_errors),
         relative_risk=_interval(found),
         e_value_harm=trial.e_value_harm,
         e_value_safe=trial.e_value_safe,
@@ -451,10 +464,13 @@ def _steps(found: Rollout, verdict: Verdict | None) -> tuple[views.RolloutStep, 
     return tuple(views.RolloutStep(weight_percent=weight, phase=phase(weight)) for weight in weights)
 
 
-def _arm(rollout: Rollout | None, requests: int, errors: int) -> views.Arm | None:
+async def _arm(parts: Parts, rollout: Rollout | None, requests: int, errors: int) -> views.Arm | None:
     if rollout is None:
         return None
-    return views.Arm(release=f"r{rollout.release}", requests=requests, errors=errors)
+    _, latency_ms = await _answers(parts, rollout, parts.clock.now())
+    return views.Arm(
+        release=f"r{rollout.release}", requests=requests, errors=errors, latency_ms_p95=latency_ms
+    )
 
 
 def _interval(found: Rollout) -> views.Interval | None:
