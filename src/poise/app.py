@@ -55,6 +55,7 @@ from poise.model.errors import Conflict, PoiseError, Unreachable
 from poise.model.signal import Batch
 from poise.reliability.healing.controller import HealingController
 from poise.web import routes as pages
+from poise.web import sign_in
 
 log = structlog.get_logger()
 
@@ -237,7 +238,7 @@ def _server(house: House) -> uvicorn.Server:
     faces = [*first.ROUTES, *git_face.ROUTES, *pages.ROUTES]
     server = uvicorn.Server(
         uvicorn.Config(
-            make_server(_parts(house, stop), faces),
+            make_server(_parts(house, stop), faces, sign_in.refused),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -17,6 +17,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from msgspec.structs import replace
 
+from poise.api.parts import Parts
 from poise.model.access import Principal, Role, Token
 from poise.model.errors import Forbidden
 from poise.model.record import Event, Write
@@ -82,6 +83,15 @@ async def authenticate(store: Store, credential: str, now: datetime, *, once: bo
         )
         await store.commit(Transaction(at=now, reads=[ref], writes=[spent], events=[event]))
     return principal
+
+
+async def revoke_session(parts: Parts, credential: str) -> None:
+    """Forget a session's token; nothing when the credential is no session's."""
+    token_id = credential.partition("_")[2].partition("_")[0]
+    token, ref = await parts.store.get(Token, token_id)
+    if token is not None and token.session and hmac.compare_digest(token.hash, _hash(credential[-64:])):
+        gone = Write(kind="Token", key=token.key, body=None)
+        await parts.store.commit(Transaction(at=parts.clock.now(), reads=[ref], writes=[gone]))
 
 
 def credential_of(connection: ASGIConnection) -> str | None:  # type: ignore[type-arg]

@@ -7,19 +7,11 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, get, post
+from litestar import Request, post
 from litestar.datastructures import Cookie
-from litestar.response import Redirect
 
-from poise.api.access import (
-    LOGIN_TTL,
-    PUBLIC,
-    SESSION_COOKIE,
-    SESSION_TTL,
-    TOKEN_TTL,
-    authenticate,
-    mint,
-)
+from poise.api.access import LOGIN_TTL, SESSION_COOKIE, SESSION_TTL, TOKEN_TTL, mint
+from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.views import Created
 from poise.model.access import Principal, Role
@@ -81,15 +73,12 @@ async def make_login(request: Request[Any, Any, Any]) -> Created:
     return Created(key=f"http://{host}/login?link={credential}", sentence="It works once.")
 
 
-@get("/login", opt={"permission": PUBLIC})
-async def login(request: Request[Any, Any, Any], link: str = "") -> Redirect:
-    """Spend a one-time link for a session cookie."""
-    parts = parts_of(request)
+async def open_session(parts: Parts, principal: Principal) -> Cookie:
+    """A new session of a principal, as the cookie that carries it."""
     now = parts.clock.now()
-    principal = await authenticate(parts.store, link, now, once=True)
     credential, token = mint(principal.name, now, SESSION_TTL, session=True)
     await parts.store.commit(Transaction(at=now, writes=[Write(kind="Token", key=token.key, body=token)]))
-    cookie = Cookie(
+    return Cookie(
         key=SESSION_COOKIE,
         value=credential,
         httponly=True,
@@ -97,7 +86,6 @@ async def login(request: Request[Any, Any, Any], link: str = "") -> Redirect:
         max_age=int(SESSION_TTL.total_seconds()),
         path="/",
     )
-    return Redirect("/", cookies=[cookie])
 
 
-ROUTES = [make_login, login]
+ROUTES = [make_login]

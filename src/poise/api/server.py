@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 from poise import __version__
 from poise.api import act, read, stream
 from poise.api.access import authorise
-from poise.api.errors import on_fault, on_http_error, on_poise_error
+from poise.api.errors import Handlers, Show
 from poise.api.parts import Parts
 from poise.model.errors import PoiseError
 
@@ -43,15 +43,21 @@ async def _finish(response: Response[Any]) -> Response[Any]:
     return response
 
 
-def make_server(parts: Parts, faces: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """The application over ``parts``; ``faces`` are the routes of pages and git."""
+def make_server(
+    parts: Parts, faces: Sequence[ControllerRouterHandler] = (), show: Show | None = None
+) -> Litestar:
+    """The application over ``parts``; ``faces`` are the routes of pages and git.
+
+    ``show`` turns an error into a page for who asked for one; it answers None for everybody else.
+    """
+    handlers = Handlers(show)
     return Litestar(
         route_handlers=[*read.ROUTES, *act.ROUTES, *stream.ROUTES, openapi, *faces],
         guards=[authorise],
         exception_handlers={
-            PoiseError: on_poise_error,
-            HTTPException: on_http_error,
-            Exception: on_fault,
+            PoiseError: handlers.on_poise_error,
+            HTTPException: handlers.on_http_error,
+            Exception: handlers.on_fault,
         },
         after_request=_finish,
         request_max_body_size=BODY_LIMIT,

@@ -46,11 +46,14 @@ async def journal_rows(
     try:
         while True:
             changed = anyio.Event()
-            for row in await parts.store.journal(after=after, limit=BATCH, subject=subject):
+            rows = await parts.store.journal(after=after, limit=BATCH, subject=subject)
+            for row in rows:
                 after = row.sequence
                 if not may_see(asker, row.event.subject.split("/", 1)[0]):
                     continue
                 yield ServerSentEventMessage(data=msgspec.json.encode(row).decode(), id=str(after))
+            if len(rows) == BATCH:
+                continue  # there may be more already
             with anyio.move_on_after(HEARTBEAT_S) as quiet:
                 await changed.wait()
             if quiet.cancelled_caught:

@@ -78,7 +78,10 @@ async def audit(request: Asked, subject: Annotated[str, Parameter(max_length=300
     return Response(pages.audit(view), cookies=cookies)
 
 
-@post("/act/{verb:str}/{project:str}/{environment:str}/{service:str}", opt={"permission": "operator", "page": True})
+@post(
+    "/act/{verb:str}/{project:str}/{environment:str}/{service:str}",
+    opt={"permission": "operator", "page": True},
+)
 async def act(
     request: Asked, verb: str, project: str, environment: str, service: str, data: Form
 ) -> Redirect:

@@ -106,9 +106,7 @@ def _form(request: Asked, *, status: int, message: str = "") -> Response[Any]:
 def _chrome(request: Asked, csrf: str) -> views.Chrome:
     """What surrounds a page whose reader may be nobody: no live updates, no acts."""
     user = request.scope.get("user")
-    return views.Chrome(
-        at=parts_of(request).clock.now(), principal=getattr(user, "name", None), csrf=csrf
-    )
+    return views.Chrome(at=parts_of(request).clock.now(), principal=getattr(user, "name", None), csrf=csrf)
 
 
 ROUTES = [login, sign_in]
