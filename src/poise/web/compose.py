@@ -5,7 +5,7 @@ Reads only; a page of a service reads one window of signals, whatever the object
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,23 +18,18 @@ from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.balance.objective.decide import sentence as budget_sentence
 from poise.delivery.rollout.sequential import risk_interval
 from poise.model.access import Principal, Role
-from poise.model.balance import Budget, Override, Verdict, verdict_key
+from poise.model.balance import Override, Verdict, verdict_key
 from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
-from poise.model.service import BudgetPolicy, IndicatorKind, Project, Service
+from poise.model.service import BudgetPolicy, Project, Service
 from poise.model.signal import (
-    ERRORS_TOTAL,
-    LATENCY_BUCKET,
-    REQUESTS_TOTAL,
     ROLLOUT_LATENCY_BUCKET,
     TRIALS_TOTAL,
-    Points,
 )
 from poise.web import links, views
+from poise.web.series import chart_of
 
-CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
-CHART_STEPS: Final = 90
 CHANGES: Final = 8
 RATE_WINDOW_S: Final = 60.0
 
@@ -116,7 +111,7 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
             hold_below_ratio=policy.hold_below_ratio,
         ),
         objectives=tuple(_objective_rows(one)),
-        chart=await _chart(parts, one, worst, rollouts, window, now),
+        chart=await chart_of(parts, one, worst, rollouts, window, now),
         running=tuple(await _running(parts, one, now)),
         notes=tuple(await _notes(parts, key)),
         changes=tuple(_change_row(rollout) for rollout in rollouts[: -CHANGES - 1 : -1]),
@@ -143,99 +138,6 @@ def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
             burn_6h=burns.get(21_600.0),
             burn_3d=burns.get(259_200.0),
             coverage_ratio=budget.coverage_ratio if budget else None,
-        )
-
-
-async def _chart(
-    parts: Parts,
-    one: ServiceStatus,
-    worst: Budget | None,
-    rollouts: Sequence[Rollout],
-    window: str,
-    now: datetime,
-) -> views.Chart | None:
-    since = now - timedelta(seconds=CHART_WINDOWS[window])
-    requests = await parts.signals.select(REQUESTS_TOTAL, {"service": one.key}, since, now)
-    if not requests:
-        return None
-    errors = await parts.signals.select(ERRORS_TOTAL, {"service": one.key}, since, now)
-    buckets = await parts.signals.select(LATENCY_BUCKET, {"service": one.key}, since, now)
-    latency = next((o for o in one.objectives if o.indicator is IndicatorKind.LATENCY), None)
-    available = next((o for o in one.objectives if o.indicator is IndicatorKind.AVAILABILITY), None)
-    points = list(_points(requests, errors, buckets, worst, since, now))
-    first = next((n for n, point in enumerate(points) if point.error_ratio is not None), 0)
-    points = points[max(0, first - 1) :]  # a young service's chart begins with its first reading
-    begin = points[0].at if points else since
-    return views.Chart(
-        since=begin,
-        until=now,
-        window=window,
-        points=tuple(points),
-        markers=tuple(_markers(rollouts, begin)),
-        error_goal_ratio=1 - available.target_ratio if available else None,
-        latency_goal_ms=latency.threshold_ms if latency else None,
-    )
-
-
-def _points(
-    requests: list[Points],
-    errors: list[Points],
-    buckets: list[Points],
-    worst: Budget | None,
-    since: datetime,
-    now: datetime,
-) -> Iterable[views.ChartPoint]:
-    step_s = (now - since).total_seconds() / CHART_STEPS
-    edges = [since.timestamp() + n * step_s for n in range(CHART_STEPS + 1)]
-    asked, failed = _increases(requests, edges), _increases(errors, edges)
-    bounds = {dict(one.series.labels)["le"] for one in buckets}
-    by_bound = {
-        bound: _increases([one for one in buckets if dict(one.series.labels)["le"] == bound], edges)
-        for bound in bounds
-    }
-    failed_after = sum(count or 0.0 for count in failed)
-    for n in range(CHART_STEPS):
-        count = asked[n]
-        failed_after -= failed[n] or 0.0
-        slow = {float(bound): by_bound[bound][n] or 0.0 for bound in bounds}
-        yield views.ChartPoint(
-            at=since + timedelta(seconds=(n + 1) * step_s),
-            error_ratio=min(1.0, (failed[n] or 0.0) / count) if count else None,
-            latency_ms_p95=quantile(slow, 0.95) if count and slow else None,
-            budget_left_ratio=_left(worst, failed_after) if count is not None else None,
-        )
-
-
-def _left(worst: Budget | None, failed_after: float) -> float | None:
-    """The budget left before the failures that came after: today's, with those given back."""
-    if worst is None or worst.allowed <= 0:
-        return None
-    return min(1.0, worst.left_ratio + failed_after / worst.allowed)
-
-
-def _increases(found: Sequence[Points], edges: Sequence[float]) -> list[float | None]:
-    """Per interval between edges: by how much the counters grew; None where nothing was read."""
-    grown: list[float | None] = [None] * (len(edges) - 1)
-    step_s = edges[1] - edges[0]
-    for one in found:
-        for (_, before), (at, after) in zip(one.points, one.points[1:], strict=False):
-            n = int((at - edges[0]) / step_s - 1e-9)
-            if 0 <= n < len(grown):
-                grown[n] = (grown[n] or 0.0) + (after - before if after >= before else after)
-    return grown
-
-
-def _markers(rollouts: Sequence[Rollout], since: datetime) -> Iterable[views.Marker]:
-    for rollout in rollouts:
-        at = rollout.started_at or rollout.created_at
-        if at < since or rollout.state in (RolloutState.WAITING, RolloutState.SUPERSEDED):
-            continue
-        back = rollout.state is RolloutState.ROLLED_BACK
-        yield views.Marker(
-            at=at,
-            label=f"r{rollout.release}" + (" rolled back" if back else ""),
-            kind="rollback" if back else "deploy",
-            href=links.rollout(rollout.service_key, rollout.n),
         )
 
 

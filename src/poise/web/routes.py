@@ -45,10 +45,8 @@ async def service(
     request: Asked, project: str, environment: str, service: str, window: str = "1h"
 ) -> Response[str]:
     """One service."""
-    if window not in compose.CHART_WINDOWS:
-        raise Invalid(
-            "POISE-E423", f"no window {window}", why=f"There are {', '.join(compose.CHART_WINDOWS)}."
-        )
+    if window not in CHART_WINDOWS:
+        raise Invalid("POISE-E423", f"no window {window}", why=f"There are {', '.join(CHART_WINDOWS)}.")
     around, cookies = await _around(request, project)
     key = f"{project}/{environment}/{service}"
     view = await compose.service(parts_of(request), key, window, around)
