@@ -19,6 +19,7 @@ from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
 from poise.web import assets, compose, links, pages, sign_in, views
+from poise.web.series import CHART_WINDOWS
 
 OVERRIDE_S = 3600.0
 Asked = Request[Any, Any, Any]
