@@ -172,7 +172,7 @@ def test_a_live_log_takes_a_burst_and_forgets_the_oldest(
     page, trouble = open_page(context, site, html)
     expect(page.locator("#log-state")).to_have_text("The log is complete: 2003 lines.")
     expect(page.locator("#L2003 code")).to_have_text("line 2003")
-    assert page.locator("#log > div").count() == 1500
+    expect(page.locator("#log > div")).to_have_count(1500)
     assert page.locator("#L4").count() == 0
     assert page.evaluate(
         "(e => e.scrollTop + e.clientHeight >= e.scrollHeight - 2)(document.getElementById('log'))"

@@ -55,7 +55,8 @@ def document(
         h.link(rel="stylesheet", href=asset("app.css")),
         [h.script(type="module", src=asset(name)) for name in (*_SCRIPTS, *scripts)],
     ]
-    return str(h.html(lang="en")[head, body])
+    # plain text from here on: a Markup would escape what callers search or replace in it
+    return "".join(h.html(lang="en")[head, body].iter_chunks())
 
 
 def _header(chrome: Chrome, current: str) -> h.Element:

@@ -29,9 +29,8 @@ function follow(url) {
     while (log.childElementCount > most) log.firstElementChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;
   };
-  source.onmessage = ({ data, lastEventId }) => {
-    const { n, text } = JSON.parse(data);
-    const line = { n: Number(lastEventId) || n, text }; // the stream counts the whole run's lines
+  source.onmessage = ({ data }) => {
+    const line = JSON.parse(data);
     if (line.n <= last) return; // a reconnect may repeat what is already here
     last = line.n;
     if (waiting.push(line) === 1) requestAnimationFrame(flush);
