@@ -56,6 +56,8 @@ class World:
         self.outbox: dict[str, Intent] = {}
         self.done: set[str] = set()
         self.running_version = 0
+        self.running_weights: dict[int, int] = {}
+        self.other_version = 0  # of another service's route
         self.active: dict[str, int] = {}
         self.service: Service | None = SERVICE
         self.keeper = True
@@ -81,7 +83,7 @@ class World:
             traffic=traffic if self.envoy else None,
             settled=frozenset(key for key in waited if key in self.done),
             pending=frozenset(key for key in waited if key in self.outbox),
-            top_version=self.route.version if self.route else 0,
+            top_version=max(self.other_version, self.route.version if self.route else 0),
             free_port=18001,
         )
 
@@ -115,7 +117,8 @@ class World:
             case ApplyTraffic(version=version):
                 if self.route is None or self.route.version != version:
                     return  # dropped: a newer one is asked for
-                self.running_version = version
+                self.running_version = max(version, self.other_version)
+                self.running_weights = dict(self.route.weights)
         self.done.add(key)
 
     def process(self) -> Process:
@@ -135,6 +138,11 @@ class World:
                 self.perform(key)
             for key in self.processes:
                 self.probe(key)
+
+    def apply_other(self) -> None:
+        """Another service's split is applied: a newer plan with this one's weights as they were."""
+        self.other_version = max(self.other_version, self.route.version if self.route else 0) + 1
+        self.running_version = self.other_version
 
     def put(self, n: int, **changes: object) -> None:
         self.rollouts[n] = replace(self.rollouts[n], **changes)
