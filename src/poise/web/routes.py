@@ -98,7 +98,7 @@ async def act(
             service_key=key,
             by=asker.name,
             reason=reason,
-            for_s=OVERRIDE_S,
+            for_s=_seconds(data.get("expires_s", "")),
             now=now,
         )
     elif verb in set(Verb):
