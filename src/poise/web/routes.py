@@ -133,4 +133,9 @@ def static(name: str) -> Response[bytes]:
     return Response(body, media_type=content_type, headers={"cache-control": assets.IMMUTABLE})
 
 
+def _seconds(given: str) -> float:
+    """For how long an override shall hold; the gate refuses more than the policy allows."""
+    return float(given) if given.isdigit() else OVERRIDE_S
+
+
 ROUTES = [overview, service, run, rollout, audit, act, logout, static, *sign_in.ROUTES]
