@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 import uvicorn
@@ -60,7 +61,7 @@ from poise.web import sign_in
 log = structlog.get_logger()
 
 FOLDERS = ("run", "logs", "repos", "releases", "workspaces", "envoy")
-WATCH_PAUSE_S = 0.5
+KEEPER_PATIENCE_S = 0.2  # for so long a silent keeper may be one that is being upgraded
 STOP_PATIENCE_S = 30.0
 
 
@@ -86,9 +87,11 @@ class House:
         self.artifacts = FolderArtifacts(data / "releases")
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
         self.runtime = KeeperClient(data)
+        self.keeper_watch = KeeperClient(data, patience_s=KEEPER_PATIENCE_S)
         self.traffic = EnvoyTraffic(data)
         self.signing_key = first.signing_key(data)
         self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
+        self.fleet = FleetController(self.store, self.runtime, self.traffic, self.prober, probe.fixed_port)
         self.source = SourceController(self.store, self.repositories)
         self.loop = Loop(self.store, self.clock, self._controllers(), self._performers(), holder())
         self.reader = Reader(self.traffic, self.signals, self.clock, self._measured, config.read_period_s)
@@ -103,7 +106,7 @@ class House:
             GateController(store, self.signing_key),
             BudgetController(store, self.signals, indicator),
             HealingController(store),
-            FleetController(store, self.runtime, self.traffic, self.prober, probe.fixed_port),
+            self.fleet,
         ]
 
     def _performers(self) -> Mapping[type, Performer]:
@@ -134,25 +137,22 @@ class House:
             if service:
                 self.loop.wake("rollout", service)
 
-    async def watch_keeper(self) -> None:
-        """What the keeper tells wakes the fleet; after a gap the fleet's own look is the truth."""
-        after = 0
+    async def follow_fleet(self) -> None:
+        """What the keeper tells of a replica is looked at at once."""
+        await self.fleet.follow(lambda service: self.loop.wake("fleet", service))
+
+    async def keep_keeper(self) -> None:
+        """A keeper is there whenever this process runs; what it tells of a build step wakes its run."""
         while True:
             try:
-                after = (await self.runtime.hello()).seq
-                async with self.runtime.watch(after) as events:
+                after = (await self.keeper_watch.hello()).seq
+                async with self.keeper_watch.watch(after) as events:
                     async for event in events:
-                        self._told(event.key)
-            except (PoiseError, OSError):
-                ensure_keeper(self.config.data)
-                await self.clock.sleep(WATCH_PAUSE_S)
-
-    def _told(self, key: str) -> None:
-        parts = key.split("/")
-        if key.startswith("run/"):
-            self.loop.wake("pipeline", "/".join(parts[:3]))
-        elif len(parts) >= 3:
-            self.loop.wake("fleet", "/".join(parts[:3]))
+                        if event.key.startswith("run/"):
+                            self.loop.wake("pipeline", "/".join(event.key.split("/")[:3]))
+            except (PoiseError, OSError) as error:
+                log.warning("the keeper does not answer", error=str(error))
+                await anyio.to_thread.run_sync(ensure_keeper, self.config.data)
 
     async def keep_envoy(self) -> None:
         """Envoy is there whenever this process leads (the keeper restarts it when it dies)."""
@@ -217,7 +217,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.loop.run,
-            house.watch_keeper,
+            house.follow_fleet,
+            house.keep_keeper,
             house.keep_envoy,
         ):
             group.start_soon(task)
