@@ -86,28 +86,7 @@ def service() -> v.ServiceView:
             "fixes and rollbacks go at once",
         ),
         budget_left_ratio=0.38,
-        objectives=(
-            v.ObjectiveRow(
-                name="availability",
-                target_ratio=0.999,
-                now_ratio=0.99938,
-                left_ratio=0.38,
-                burn_1h=0.42,
-                burn_6h=0.6,
-                burn_3d=1.1,
-                coverage_ratio=1.0,
-            ),
-            v.ObjectiveRow(
-                name="latency under 250 ms",
-                target_ratio=0.99,
-                now_ratio=0.9952,
-                left_ratio=0.52,
-                burn_1h=0.31,
-                burn_6h=0.4,
-                burn_3d=None,
-                coverage_ratio=0.998,
-            ),
-        ),
+        objectives=_objectives(),
         chart=chart(),
         running=(
             v.RunningRow(
@@ -115,49 +94,8 @@ def service() -> v.ServiceView:
             ),
         ),
         notes=("Healed once in 7 days: replica 2 hung and served again after 3.1 s.",),
-        changes=(
-            v.ChangeRow(
-                label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)
-            ),
-            v.ChangeRow(
-                label="v42",
-                summary="cart: new pricing",
-                at=_at(19, 14, 2),
-                outcome="rolled back",
-                bad=True,
-                href=links.rollout(KEY, 42),
-            ),
-            v.ChangeRow(label="v41", summary="search: smaller images", at=_at(14, 14, 2)),
-        ),
-        spends=(
-            v.SpendRow(
-                spent_ratio=0.31,
-                label="v42",
-                summary="cart: new pricing",
-                requests=18_240,
-                at=_at(19, 14, 2),
-                duration_s=115_200,
-                followed="rolled back, its digest is remembered",
-                href=links.rollout(KEY, 42),
-            ),
-            v.SpendRow(
-                spent_ratio=0.064,
-                label="v43",
-                summary="canary at 10 %",
-                requests=3_760,
-                at=_at(24, 14, 2),
-                duration_s=240,
-                followed="recovered by itself",
-                href=links.rollout(KEY, 43),
-            ),
-            v.SpendRow(
-                spent_ratio=0.246,
-                label="background",
-                summary="0.04 % of requests",
-                requests=14_470,
-                followed="no change explains it",
-            ),
-        ),
+        changes=_changes(),
+        spends=_spends(),
         overrides=(
             v.OverrideRow(
                 n=3,
@@ -169,6 +107,80 @@ def service() -> v.ServiceView:
         ),
         depends_on=("catalog", "payments"),
         can_roll_back=True,
+    )
+
+
+def _objectives() -> tuple[v.ObjectiveRow, ...]:
+    return (
+        v.ObjectiveRow(
+            name="availability",
+            target_ratio=0.999,
+            now_ratio=0.99938,
+            left_ratio=0.38,
+            burn_1h=0.42,
+            burn_6h=0.6,
+            burn_3d=1.1,
+            coverage_ratio=1.0,
+        ),
+        v.ObjectiveRow(
+            name="latency under 250 ms",
+            target_ratio=0.99,
+            now_ratio=0.9952,
+            left_ratio=0.52,
+            burn_1h=0.31,
+            burn_6h=0.4,
+            burn_3d=None,
+            coverage_ratio=0.998,
+        ),
+    )
+
+
+def _changes() -> tuple[v.ChangeRow, ...]:
+    return (
+        v.ChangeRow(
+            label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)
+        ),
+        v.ChangeRow(
+            label="v42",
+            summary="cart: new pricing",
+            at=_at(19, 14, 2),
+            outcome="rolled back",
+            bad=True,
+            href=links.rollout(KEY, 42),
+        ),
+        v.ChangeRow(label="v41", summary="search: smaller images", at=_at(14, 14, 2)),
+    )
+
+
+def _spends() -> tuple[v.SpendRow, ...]:
+    return (
+        v.SpendRow(
+            spent_ratio=0.31,
+            label="v42",
+            summary="cart: new pricing",
+            requests=18_240,
+            at=_at(19, 14, 2),
+            duration_s=115_200,
+            followed="rolled back, its digest is remembered",
+            href=links.rollout(KEY, 42),
+        ),
+        v.SpendRow(
+            spent_ratio=0.064,
+            label="v43",
+            summary="canary at 10 %",
+            requests=3_760,
+            at=_at(24, 14, 2),
+            duration_s=240,
+            followed="recovered by itself",
+            href=links.rollout(KEY, 43),
+        ),
+        v.SpendRow(
+            spent_ratio=0.246,
+            label="background",
+            summary="0.04 % of requests",
+            requests=14_470,
+            followed="no change explains it",
+        ),
     )
 
 
