@@ -160,7 +160,8 @@ def test_a_retried_intent_waits_for_its_time(store: Store) -> None:
         later = T0 + timedelta(seconds=5)
         await store.settle("i", IntentState.PENDING, "busy", retry_at=later)
         assert await store.pending(T0) == []
-        assert await store.next_intent_at() == later
+        assert await store.next_intent_at(T0) == later
+        assert await store.next_intent_at(later) is None
         (stored,) = await store.pending(later)
         assert (stored.attempts, stored.outcome) == (1, "busy")
 

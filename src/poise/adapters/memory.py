@@ -118,8 +118,9 @@ class MemoryStore:
         due = [stored for stored in self._open.values() if stored.not_before <= now]
         return sorted(due, key=lambda stored: stored.sequence)[:limit]
 
-    async def next_intent_at(self) -> datetime | None:
-        return min((stored.not_before for stored in self._open.values()), default=None)
+    async def next_intent_at(self, after: datetime) -> datetime | None:
+        later = (stored.not_before for stored in self._open.values() if stored.not_before > after)
+        return min(later, default=None)
 
     async def intent(self, key: str) -> StoredIntent | None:
         return self._intents.get(key)

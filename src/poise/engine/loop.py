@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from poise.engine import limits
 from poise.engine.controller import Again, Controller, Dropped, Performer
@@ -86,7 +87,7 @@ class Loop:
                 await self._record(decision, now)
             except Stale:
                 continue
-            except PoiseError as error:
+            except (PoiseError, OSError) as error:
                 self._fault(controller.name, key, now, error)
                 return False
             if decision.wake_at is not None:
@@ -138,26 +139,36 @@ class Loop:
         return free
 
     async def perform(self, stored: StoredIntent) -> None:
-        """Do one intent: re-check its guards, perform, record the outcome."""
+        """Do one intent: re-check its guards, perform, record the outcome.
+
+        When the outcome cannot be recorded (another leads, the disk is full) the intent stays pending:
+        whoever leads does it again, which is harmless.
+        """
         key = stored.intent.key
         try:
-            if self.lease is None:
-                return
-            fence = self.lease.token
-            try:
-                if not await self._store.unchanged(stored.intent.guards):
-                    raise Dropped("what it was decided from has changed")
-                performer = self._performers[type(stored.intent.act)]
-                outcome = await performer.perform(stored.intent.act, key, fence, self._clock.now())
-            except Dropped as dropped:
-                await self._store.settle(key, IntentState.DROPPED, str(dropped), fence=fence)
-            except (Again, PoiseError, OSError) as error:
-                await self._retry(stored, error, fence)
-            else:
-                await self._store.settle(key, IntentState.DONE, outcome, fence=fence)
+            if self.lease is not None:
+                await self._perform(stored, self.lease.token)
+        except PoiseError as error:
+            self.last_error = f"{key}: {error}"
+            log.warning("outcome not recorded", intent=key, error=str(error))
+            await self._clock.sleep(limits.FAULT_PAUSE_S)
         finally:
             self._performing.discard(key)
             self._changed()
+
+    async def _perform(self, stored: StoredIntent, fence: int) -> None:
+        key = stored.intent.key
+        try:
+            if not await self._store.unchanged(stored.intent.guards):
+                raise Dropped("what it was decided from has changed")
+            performer = self._performers[type(stored.intent.act)]
+            outcome = await performer.perform(stored.intent.act, key, fence, self._clock.now())
+        except Dropped as dropped:
+            await self._store.settle(key, IntentState.DROPPED, str(dropped), fence=fence)
+        except (Again, PoiseError, OSError) as error:
+            await self._retry(stored, error, fence)
+        else:
+            await self._store.settle(key, IntentState.DONE, outcome, fence=fence)
 
     async def _retry(self, stored: StoredIntent, error: Exception, fence: int) -> None:
         key = stored.intent.key
@@ -172,24 +183,36 @@ class Loop:
     # -- driving ----------------------------------------------------------------------------------
 
     async def next_at(self) -> datetime | None:
-        """When there is next something to do."""
-        times = [at for at in (self._scheduler.next_at(), await self._store.next_intent_at()) if at]
-        return min(times, default=None)
+        """When there is next something to do that is not being done already."""
+        later = await self._store.next_intent_at(self._clock.now())
+        return min((at for at in (self._scheduler.next_at(), later) if at), default=None)
 
     async def run(self) -> None:
-        """Drive until cancelled: one event, one heap, no polling."""
+        """Drive until cancelled: one event, one heap, no polling.
+
+        A store that does not answer (a full disk) stops decisions, not the process: it goes on when the
+        store does.
+        """
         async with anyio.create_task_group() as group:
             while True:
                 changed = anyio.Event()
                 self._changed = changed.set
-                if not await self.lead():
-                    await self._clock.sleep(limits.LEASE_RENEW_S)
-                    continue
-                now = self._clock.now()
-                await self.tick(now)
-                for stored in await self.claim(now):
-                    group.start_soon(self.perform, stored)
-                await self._rest(changed)
+                try:
+                    await self._turn(group, changed)
+                except PoiseError as error:
+                    self.last_error = str(error)
+                    log.warning("the store does not answer", error=str(error))
+                    await self._clock.sleep(limits.FAULT_PAUSE_S)
+
+    async def _turn(self, group: TaskGroup, changed: anyio.Event) -> None:
+        if not await self.lead():
+            await self._clock.sleep(limits.LEASE_RENEW_S)
+            return
+        now = self._clock.now()
+        await self.tick(now)
+        for stored in await self.claim(now):
+            group.start_soon(self.perform, stored)
+        await self._rest(changed)
 
     async def _rest(self, changed: anyio.Event) -> None:
         """Sleep until told, until the next wake-up, or until the lease wants renewing."""
@@ -197,5 +220,5 @@ class Loop:
         wait_s = limits.LEASE_RENEW_S
         if at is not None:
             wait_s = min(wait_s, max(0.0, (at - self._clock.now()).total_seconds()))
-        with anyio.move_on_after(max(wait_s, 0.001)):
+        with anyio.move_on_after(wait_s):
             await changed.wait()

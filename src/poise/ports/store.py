@@ -132,8 +132,8 @@ class Store(Protocol):
         """Pending intents whose time has come, oldest first."""
         ...
 
-    async def next_intent_at(self) -> datetime | None:
-        """When the next pending intent is due."""
+    async def next_intent_at(self, after: datetime) -> datetime | None:
+        """When the next pending intent becomes due after ``after``."""
         ...
 
     async def intent(self, key: str) -> StoredIntent | None:

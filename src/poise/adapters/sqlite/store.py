@@ -143,8 +143,10 @@ class SqliteStore:
         )
         return [codec.decode_intent(row) for row in self._read(lambda c: c.execute(query).all())]
 
-    async def next_intent_at(self) -> datetime | None:
-        query = select(func.min(INTENT.c.not_before)).where(INTENT.c.state == IntentState.PENDING.value)
+    async def next_intent_at(self, after: datetime) -> datetime | None:
+        query = select(func.min(INTENT.c.not_before)).where(
+            INTENT.c.state == IntentState.PENDING.value, INTENT.c.not_before > codec.instant(after)
+        )
         text = self._read(lambda c: c.execute(query).scalar())
         return None if text is None else codec.parse_instant(text)
 
