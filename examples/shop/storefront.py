@@ -7,6 +7,7 @@ from html import escape
 from urllib.parse import parse_qs
 
 from version import FAIL_ONE_IN, VERSION
+
 from web import Response, Unavailable, Upstream, serve
 
 CATALOG = Upstream("CATALOG_URL")
@@ -26,6 +27,8 @@ def handle(request, catalog=CATALOG, fail_one_in=FAIL_ONE_IN):
                 return front_page(catalog)
             case "POST", "/orders":
                 return order(request, catalog)
+            case _, "/fail":  # a known way to spend the error budget: every request here fails
+                return Response(500, "it failed, as asked\n")
     except Unavailable as error:
         return Response(502, f"the shop cannot reach its catalogue: {error}\n")
     return Response(404, "there is nothing here\n")

@@ -1,0 +1,136 @@
+"""The shop's repository: a copy of the example with shortened windows, and the changes pushed to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+import poise
+from poise.model.errors import NotFound
+
+SERVICES: Final = ("storefront", "catalog", "payments")
+PROJECT: Final = "shop"
+STEP_S: Final = {"storefront": 5, "catalog": 5, "payments": 5}
+MIN_REQUESTS: Final = {"storefront": 12, "catalog": 12, "payments": 2}
+MAX_BAKE_S: Final = 15
+BOOTSTRAP_S: Final = 30
+BOOTSTRAP_EVENTS: Final = 300
+TARGET: Final = 0.99
+
+SHORTENED: Final = (
+    f"rollout steps 5, 20, 50 % of {STEP_S['storefront']} s each (default 120 s), also when the gate is slow",
+    f"maxBake {MAX_BAKE_S} s (default 15 min), warmup 2 s (default 30 s), drain 5 s (default 20 s)",
+    "minCanaryRequests 12, payments 2 (default 20); budgetRiskShare 50 % (default 10 %)",
+    f"objectives over 1 h (default 28 d): availability {TARGET:.0%} (default 99.9 %), "
+    "latency 90 % within 1 s (default 99 % within 250 ms)",
+    f"bootstrap {BOOTSTRAP_S} s and {BOOTSTRAP_EVENTS} events (default 24 h and 10,000)",
+)
+
+_ROLLOUT: Final = """\
+  rollout:
+    steps: [5, 20, 50]
+    step: {step}s
+    maxBake: {bake}s
+    warmup: 2s
+    drain: 5s
+    minCanaryRequests: {requests}
+    budgetRiskShare: 50%
+"""
+_OBJECTIVE: Final = """\
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {{name: {name}}}
+spec:
+  service: {service}
+  indicator:
+    spec:
+      ratioMetric:
+        counter: true
+        good: {{metricSource: {{type: poise, spec: {counter}}}}}
+        total: {{metricSource: {{type: poise, spec: {{counter: requests}}}}}}
+  timeWindow: [{{duration: 1h, isRolling: true}}]
+  budgetingMethod: Occurrences
+  objectives: [{{target: {target}}}]
+"""
+_POLICY: Final = f"""\
+---
+apiVersion: poise.dev/v1
+kind: BudgetPolicy
+metadata: {{name: demo}}
+spec:
+  bootstrap: {BOOTSTRAP_S}s
+  bootstrapEvents: {BOOTSTRAP_EVENTS}
+  slowSteps: [5, 20, 50]
+  slowBakeFactor: 1
+"""
+
+
+def find_example() -> Path:
+    """``examples/shop`` of the checkout that this Poise runs from, or below the present folder."""
+    for base in (Path(poise.__file__).parents[2], Path.cwd()):
+        if (base / "examples" / "shop" / "poise.yaml").is_file():
+            return base / "examples" / "shop"
+    raise NotFound(
+        "POISE-D301",
+        "the demo's example shop is not here",
+        where="examples/shop",
+        why="It is part of a checkout, not of the installed package.",
+        mend="Run poise demo in a checkout of the project.",
+    )
+
+
+def copy_shop(example: Path, to: Path) -> None:
+    """The example as a folder of its own, its poise.yaml with the shortened windows."""
+    shutil.copytree(example, to, ignore=shutil.ignore_patterns("__pycache__", "test-results", "dist"))
+    spec = to / "poise.yaml"
+    spec.write_text(shortened(spec.read_text()))
+
+
+def shortened(text: str) -> str:
+    """The shop's spec with short rollouts, objectives over an hour and a quick bootstrap."""
+    documents = [document.strip("\n") + "\n" for document in text.split("---\n")]
+    made = []
+    for document in documents:
+        found = re.search(r"metadata: \{name: (\w+)\}", document)
+        assert found, "each document of the shop names its service"
+        name = found[1]
+        made.append(
+            document + _ROLLOUT.format(step=STEP_S[name], bake=MAX_BAKE_S, requests=MIN_REQUESTS[name])
+        )
+    objectives = [
+        _OBJECTIVE.format(name=kind, service=service, counter=counter, target=target)
+        for service in SERVICES
+        for kind, counter, target in (
+            (f"{service}-availability", "{counter: availability}", TARGET),
+            (f"{service}-latency", "{counter: latency, thresholdMs: 1000}", 0.9),
+        )
+    ]
+    return "---\n".join(made) + "".join(objectives) + _POLICY
+
+
+def write_version(folder: Path, version: str, fail_one_in: int = 0) -> None:
+    """What a change of the shop changes."""
+    text = f'"""What a commit changes."""\n\nVERSION = "{version}"\nFAIL_ONE_IN = {fail_one_in}\n'
+    (folder / "version.py").write_text(text)
+
+
+def clean_environment(data: Path) -> dict[str, str]:
+    """The environment of every command: this house's data folder, and no setting of the person's own git."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("POISE_", "GIT_"))}
+    who = {"NAME": "Demo", "EMAIL": "demo@example.invalid"}
+    git = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in who.items()}
+    return (
+        kept
+        | git
+        | {
+            "POISE_DATA": str(data),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "no_proxy": "*",
+        }
+    )
