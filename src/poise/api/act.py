@@ -6,8 +6,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
+import anyio.to_thread
 from litestar import Request, Response, delete, post, put
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody
 
 from poise.api import queries
 from poise.api.access import mint
@@ -21,6 +22,7 @@ from poise.api.asks import (
     MakeToken,
 )
 from poise.api.idempotency import create_once
+from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.views import Created, Difference, Plan, Secret
@@ -39,11 +41,11 @@ from poise.spec.service import parse_project
 
 _SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
 Asked = Request[Any, Any, Any]
-IfMatch = Annotated[str, Parameter(header="If-Match", required=False, max_length=80)]
+IfMatch = Annotated[str, HeaderParameter(name="If-Match", required=False, max_length=80)]
 
 
-@post("/api/v1/projects", opt={"permission": "admin"})
-async def make_project(request: Asked, data: MakeProject) -> Created:
+@post("/api/v1/projects", opt={"permission": "admin", "once": True})
+async def make_project(request: Asked, data: JSONBody[MakeProject]) -> Created:
     """A project with its bare repository."""
     parts = parts_of(request)
 
@@ -51,7 +53,7 @@ async def make_project(request: Asked, data: MakeProject) -> Created:
         known, ref = await parts.store.get(Project, data.name)
         if known is not None:
             raise Conflict("POISE-E409", f"project {data.name} is already there", mend="Use it: poise up")
-        parts.repositories.ensure(data.name)
+        await anyio.to_thread.run_sync(parts.repositories.ensure, data.name)
         event = _event(request, "project.created", data.name, f"made project {data.name}")
         decision = Decision(
             reads=(ref,),
@@ -63,9 +65,9 @@ async def make_project(request: Asked, data: MakeProject) -> Created:
     return await create_once(request, parts, data, Created, make)
 
 
-@post(_SERVICE + "/orders", opt={"permission": "operator"})
+@post(_SERVICE + "/orders", opt={"permission": "operator", "once": True})
 async def give_order(
-    request: Asked, project: str, environment: str, service: str, data: GiveOrder
+    request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[GiveOrder]
 ) -> Created:
     """Deploy, roll back, promote, abort, pause, resume or restart, with a reason."""
     parts = parts_of(request)
@@ -77,7 +79,7 @@ async def give_order(
 
 
 async def order_decision(
-    parts: Parts, asker: Principal, key: str, data: GiveOrder
+    parts: Parts, asker: Principal, key: str, data: JSONBody[GiveOrder]
 ) -> tuple[Decision, Created]:
     """The next order of a service, to be committed."""
     orders, ref = await parts.store.scan(Order, f"{key}/", limit=1, last=True)
@@ -105,7 +107,9 @@ async def order_decision(
 
 
 @post(_SERVICE + "/gate", opt={"permission": "viewer"}, status_code=200)
-async def ask_gate(request: Asked, project: str, environment: str, service: str, data: AskGate) -> Verdict:
+async def ask_gate(
+    request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[AskGate]
+) -> Verdict:
     """The gate's answer now, the same that a rollout's step would get; nothing is written."""
     parts = parts_of(request)
     key = f"{project}/{environment}/{service}"
@@ -115,9 +119,9 @@ async def ask_gate(request: Asked, project: str, environment: str, service: str,
     )
 
 
-@post(_SERVICE + "/overrides", opt={"permission": "operator"})
+@post(_SERVICE + "/overrides", opt={"permission": "operator", "once": True})
 async def override_gate(
-    request: Asked, project: str, environment: str, service: str, data: MakeOverride
+    request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[MakeOverride]
 ) -> Created:
     """A signed, expiring decision against the gate."""
     parts = parts_of(request)
@@ -142,7 +146,7 @@ async def override_gate(
 
 
 @post("/api/v1/projects/{project:str}/plan", opt={"permission": "viewer"}, status_code=200)
-async def plan(request: Asked, project: str, data: ApplySpec) -> Response[Plan]:
+async def plan(request: Asked, project: Part, data: JSONBody[ApplySpec]) -> Response[Plan]:
     """What applying this text would change; nothing is written."""
     parts = parts_of(request)
     declared = parse_project(data.text, project=project, filename=data.filename)
@@ -165,7 +169,7 @@ async def plan(request: Asked, project: str, data: ApplySpec) -> Response[Plan]:
 
 
 @put("/api/v1/projects/{project:str}/spec", opt={"permission": "developer"})
-async def apply(request: Asked, project: str, data: ApplySpec, if_match: IfMatch = "") -> Created:
+async def apply(request: Asked, project: Part, data: JSONBody[ApplySpec], if_match: IfMatch = "") -> Created:
     """Make what is declared be so; ``If-Match`` is the ETag of the plan that was read."""
     parts = parts_of(request)
     declared = parse_project(data.text, project=project, filename=data.filename)
@@ -185,7 +189,7 @@ async def apply(request: Asked, project: str, data: ApplySpec, if_match: IfMatch
 
 @put("/api/v1/principals/{name:str}", opt={"permission": "admin"})
 async def set_principal(
-    request: Asked, name: str, data: MakePrincipal, if_match: IfMatch = ""
+    request: Asked, name: Part, data: JSONBody[MakePrincipal], if_match: IfMatch = ""
 ) -> Response[Principal]:
     """A principal and its roles; ``If-Match: "0"`` makes a new one."""
     parts = parts_of(request)
@@ -207,7 +211,7 @@ async def set_principal(
 
 
 @post("/api/v1/tokens", opt={"permission": "admin"})
-async def make_token(request: Asked, data: MakeToken) -> Secret:
+async def make_token(request: Asked, data: JSONBody[MakeToken]) -> Secret:
     """A token for a principal, shown once. A retry makes a new one: a secret is never kept to repeat."""
     parts = parts_of(request)
     principal, ref = await parts.store.get(Principal, data.principal)
@@ -227,7 +231,7 @@ async def make_token(request: Asked, data: MakeToken) -> Secret:
 
 
 @delete("/api/v1/tokens/{token:str}", opt={"permission": "admin"})
-async def revoke_token(request: Asked, token: str) -> None:
+async def revoke_token(request: Asked, token: Part) -> None:
     """A token that opens nothing any more."""
     parts = parts_of(request)
     known, ref = await parts.store.get(Token, token)

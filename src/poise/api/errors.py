@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from traceback import format_exception
 from typing import Any
 
 import structlog
@@ -76,7 +77,8 @@ class Handlers:
 
     def on_fault(self, request: Request, error: Exception) -> Response[Any]:  # type: ignore[type-arg]
         """Our own mistake: logged whole here, told without a stack trace."""
-        log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+        trace = "".join(format_exception(error))  # plain: a rendering with locals would log credentials
+        log.error("request failed", method=request.method, path=request.url.path, trace=trace)
         problem = Problem(
             code="POISE-E500",
             what="Poise made a mistake",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, get
-from litestar.params import Parameter
 
 from poise.api import queries
 from poise.api.access import PUBLIC
 from poise.api.logs import replica_lines, run_lines
+from poise.api.params import After, Cursor, Flag, Limit, Lines, Number, OfProject, Part, Subject
 from poise.api.parts import Parts
 from poise.api.views import LogLine, Page, ServiceStatus, Status
 from poise.engine.journal import ChainReport, verify
@@ -20,9 +20,6 @@ from poise.model.fleet import Replica
 from poise.model.record import Recorded
 from poise.model.service import Objective, Project, Service
 from poise.ports.store import Body
-
-Limit = Annotated[int, Parameter(ge=1, le=500)]
-Cursor = Annotated[str, Parameter(max_length=300)]
 
 
 def parts_of(request: Request[Any, Any, Any]) -> Parts:
@@ -63,7 +60,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 
 
 @get("/api/v1/status", opt={"permission": "viewer"})
-async def get_status(request: Request[Any, Any, Any], project: str | None = None) -> Status:
+async def get_status(request: Request[Any, Any, Any], project: OfProject = None) -> Status:
     """Everything at one instant, what needs somebody first."""
     return await queries.status(parts_of(request), request.scope["user"], project)
 
@@ -73,14 +70,19 @@ async def list_projects(
     request: Request[Any, Any, Any], cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Project]:
     """Projects that the asker may see."""
-    page = await page_of(parts_of(request), Project, "", cursor, limit)
-    asker = request.scope["user"]
-    return Page(items=[one for one in page.items if queries.may_see(asker, one.name)], next=page.next)
+    asker, seen, more = request.scope["user"], list[Project](), cursor
+    while len(seen) <= limit:  # a cursor names only what the asker may see
+        page = await page_of(parts_of(request), Project, "", more, 500)
+        seen += [one for one in page.items if queries.may_see(asker, one.name)]
+        if page.next is None:
+            break
+        more = page.next
+    return Page(items=seen[:limit], next=seen[limit - 1].name if len(seen) > limit else None)
 
 
 @get("/api/v1/projects/{project:str}/services", opt={"permission": "viewer"})
 async def list_services(
-    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Service]:
     """Declared services."""
     return await page_of(parts_of(request), Service, f"{project}/", cursor, limit)
@@ -88,7 +90,7 @@ async def list_services(
 
 @get("/api/v1/projects/{project:str}/changes", opt={"permission": "viewer"})
 async def list_changes(
-    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Change]:
     """Pushed commits."""
     return await page_of(parts_of(request), Change, f"{project}/", cursor, limit)
@@ -96,14 +98,14 @@ async def list_changes(
 
 @get("/api/v1/projects/{project:str}/runs", opt={"permission": "viewer"})
 async def list_runs(
-    request: Request[Any, Any, Any], project: str, cursor: Cursor = "", limit: Limit = 100
+    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Run]:
     """Pipeline runs, by number."""
     return await page_of(parts_of(request), Run, f"{project}/", cursor, limit)
 
 
 @get("/api/v1/projects/{project:str}/runs/{n:int}", opt={"permission": "viewer"})
-async def get_run(request: Request[Any, Any, Any], project: str, n: int) -> Response[Run]:
+async def get_run(request: Request[Any, Any, Any], project: Part, n: Number) -> Response[Run]:
     """One run with its jobs, steps and test counts."""
     return await one_of(parts_of(request), Run, f"{project}/{n:06d}")
 
@@ -111,10 +113,10 @@ async def get_run(request: Request[Any, Any, Any], project: str, n: int) -> Resp
 @get("/api/v1/projects/{project:str}/runs/{n:int}/log", opt={"permission": "viewer"})
 async def get_run_log(
     request: Request[Any, Any, Any],
-    project: str,
-    n: int,
-    after: Annotated[int, Parameter(ge=0)] = 0,
-    limit: Annotated[int, Parameter(ge=1, le=5000)] = 1000,
+    project: Part,
+    n: Number,
+    after: After = 0,
+    limit: Lines = 1000,
 ) -> Page[LogLine]:
     """A run's output, step after step."""
     parts = parts_of(request)
@@ -127,7 +129,7 @@ async def get_run_log(
 
 @get("/api/v1/projects/{project:str}/releases/{service:str}", opt={"permission": "viewer"})
 async def list_releases(
-    request: Request[Any, Any, Any], project: str, service: str, cursor: Cursor = "", limit: Limit = 100
+    request: Request[Any, Any, Any], project: Part, service: Part, cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Release]:
     """Immutable releases of a service."""
     return await page_of(parts_of(request), Release, f"{project}/{service}/", cursor, limit)
@@ -138,7 +140,7 @@ async def list_releases(
     opt={"permission": "viewer"},
 )
 async def get_service(
-    request: Request[Any, Any, Any], project: str, environment: str, service: str
+    request: Request[Any, Any, Any], project: Part, environment: Part, service: Part
 ) -> ServiceStatus:
     """One service now."""
     parts = parts_of(request)
@@ -152,9 +154,9 @@ _SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/servic
 @get(_SERVICE + "/rollouts", opt={"permission": "viewer"})
 async def list_rollouts(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
+    project: Part,
+    environment: Part,
+    service: Part,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Page[Rollout]:
@@ -164,7 +166,7 @@ async def list_rollouts(
 
 @get(_SERVICE + "/rollouts/{n:int}", opt={"permission": "viewer"})
 async def get_rollout(
-    request: Request[Any, Any, Any], project: str, environment: str, service: str, n: int
+    request: Request[Any, Any, Any], project: Part, environment: Part, service: Part, n: Number
 ) -> Response[Rollout]:
     """One rollout with its trial."""
     return await one_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/{n:06d}")
@@ -173,9 +175,9 @@ async def get_rollout(
 @get(_SERVICE + "/replicas", opt={"permission": "viewer"})
 async def list_replicas(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
+    project: Part,
+    environment: Part,
+    service: Part,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Page[Replica]:
@@ -186,9 +188,9 @@ async def list_replicas(
 @get(_SERVICE + "/objectives", opt={"permission": "viewer"})
 async def list_objectives(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
+    project: Part,
+    environment: Part,
+    service: Part,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Page[Objective]:
@@ -199,9 +201,9 @@ async def list_objectives(
 @get(_SERVICE + "/budgets", opt={"permission": "viewer"})
 async def list_budgets(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
+    project: Part,
+    environment: Part,
+    service: Part,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Page[Budget]:
@@ -212,9 +214,9 @@ async def list_budgets(
 @get(_SERVICE + "/overrides", opt={"permission": "viewer"})
 async def list_overrides(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
+    project: Part,
+    environment: Part,
+    service: Part,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Page[Override]:
@@ -225,10 +227,10 @@ async def list_overrides(
 @get(_SERVICE + "/log", opt={"permission": "viewer"})
 async def get_service_log(
     request: Request[Any, Any, Any],
-    project: str,
-    environment: str,
-    service: str,
-    limit: Annotated[int, Parameter(ge=1, le=5000)] = 200,
+    project: Part,
+    environment: Part,
+    service: Part,
+    limit: Lines = 200,
 ) -> Page[LogLine]:
     """The newest lines of every replica's output."""
     key = f"{project}/{environment}/{service}"
@@ -240,11 +242,11 @@ async def get_service_log(
 @get("/api/v1/projects/{project:str}/events", opt={"permission": "viewer"})
 async def list_events(
     request: Request[Any, Any, Any],
-    project: str,
-    after: Annotated[int, Parameter(ge=0)] = 0,
+    project: Part,
+    after: After = 0,
     limit: Limit = 100,
-    subject: Annotated[str, Parameter(max_length=300)] = "",
-    newest: bool = False,
+    subject: Subject = "",
+    newest: Flag = False,
 ) -> Page[Recorded]:
     """The journal of a project, ascending by sequence."""
     under = subject if subject.startswith(f"{project}/") else f"{project}/"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import Litestar, MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from poise import __version__
 from poise.api import act, read, stream
 from poise.api.access import authorise
+from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
 from poise.api.parts import Parts
 from poise.model.errors import PoiseError
@@ -34,7 +36,7 @@ HEADERS = {
 @get("/api/v1/openapi.json", opt={"permission": "viewer"}, media_type=MediaType.JSON, sync_to_thread=False)
 def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """This API as OpenAPI 3.1."""
-    return request.app.openapi_schema.to_schema()
+    return describe(request.app)
 
 
 async def _finish(response: Response[Any]) -> Response[Any]:
@@ -64,10 +66,13 @@ def make_server(
         openapi_config=OpenAPIConfig(
             title="Poise",
             version=__version__,
-            path="/api/v1/schema",
-            render_plugins=[],
+            render_plugins=[JsonRenderPlugin()],
             create_examples=False,
+            openapi_router=Router(
+                "/api/v1/schema", route_handlers=[], include_in_schema=False, opt={"permission": "viewer"}
+            ),
         ),
+        plugins=[Structs()],
         state=State({"parts": parts}),
         debug=False,
         logging_config=None,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 import msgspec
 from litestar import Request, get
-from litestar.params import Parameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from poise.api.logs import run_lines
+from poise.api.params import After, Number, Part, Subject
 from poise.api.parts import Parts
 from poise.api.queries import may_see
 from poise.api.read import parts_of
@@ -90,15 +90,12 @@ def _admit() -> None:
         raise TooLarge("POISE-E429", f"over {STREAMS_MAX} streams are open", mend="Close some pages.")
 
 
-After = Annotated[int, Parameter(ge=0)]
-
-
 @get("/api/v1/projects/{project:str}/stream", opt={"permission": "viewer"})
 async def stream_journal(
     request: Request[Any, Any, Any],
-    project: str,
+    project: Part,
     after: After = 0,
-    subject: Annotated[str, Parameter(max_length=300)] = "",
+    subject: Subject = "",
 ) -> ServerSentEvent:
     """The project's journal, live; ``Last-Event-ID`` resumes."""
     _admit()
@@ -112,7 +109,7 @@ async def stream_journal(
 async def stream_all(
     request: Request[Any, Any, Any],
     after: After = 0,
-    subject: Annotated[str, Parameter(max_length=300)] = "",
+    subject: Subject = "",
 ) -> ServerSentEvent:
     """The journal of every project that the asker may see, live."""
     _admit()
@@ -123,7 +120,7 @@ async def stream_all(
 
 @get("/api/v1/projects/{project:str}/runs/{n:int}/stream", opt={"permission": "viewer"})
 async def stream_log(
-    request: Request[Any, Any, Any], project: str, n: int, after: After = 0
+    request: Request[Any, Any, Any], project: Part, n: Number, after: After = 0
 ) -> ServerSentEvent:
     """A run's log, live, until it has ended."""
     _admit()

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, QueryParameter
 from litestar.response import Redirect
 
 from poise.api.access import PUBLIC, SESSION_COOKIE, revoke_session
 from poise.api.act import order_decision
 from poise.api.asks import GiveOrder
+from poise.api.params import Number, Part, Subject
 from poise.api.read import parts_of
 from poise.balance.gate.controller import make_override
 from poise.model.delivery import Verb
@@ -24,6 +25,7 @@ from poise.web.series import CHART_WINDOWS
 OVERRIDE_S = 3600.0
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+Window = Annotated[str, QueryParameter(max_length=10)]
 PAGE: dict[str, Any] = {"media_type": MediaType.HTML, "opt": {"permission": "viewer", "page": True}}
 
 
@@ -43,7 +45,7 @@ async def overview(request: Asked) -> Response[str]:
 
 @get("/services/{project:str}/{environment:str}/{service:str}", **PAGE)
 async def service(
-    request: Asked, project: str, environment: str, service: str, window: str = "1h"
+    request: Asked, project: Part, environment: Part, service: Part, window: Window = "1h"
 ) -> Response[str]:
     """One service."""
     if window not in CHART_WINDOWS:
@@ -55,14 +57,16 @@ async def service(
 
 
 @get("/runs/{project:str}/{n:int}", **PAGE)
-async def run(request: Asked, project: str, n: int) -> Response[str]:
+async def run(request: Asked, project: Part, n: Number) -> Response[str]:
     """One pipeline run with its log."""
     around, cookies = await _around(request, project)
     return Response(pages.run(await compose.run(parts_of(request), project, n, around)), cookies=cookies)
 
 
 @get("/rollouts/{project:str}/{environment:str}/{service:str}/{n:int}", **PAGE)
-async def rollout(request: Asked, project: str, environment: str, service: str, n: int) -> Response[str]:
+async def rollout(
+    request: Asked, project: Part, environment: Part, service: Part, n: Number
+) -> Response[str]:
     """One rollout."""
     around, cookies = await _around(request, project)
     view = await compose.rollout(parts_of(request), f"{project}/{environment}/{service}", n, around)
@@ -70,7 +74,7 @@ async def rollout(request: Asked, project: str, environment: str, service: str, 
 
 
 @get(links.AUDIT, **PAGE)
-async def audit(request: Asked, subject: Annotated[str, Parameter(max_length=300)] = "") -> Response[str]:
+async def audit(request: Asked, subject: Subject = "") -> Response[str]:
     """The journal."""
     around, cookies = await _around(request)
     view = await compose.audit(parts_of(request), request.scope["user"], subject, around)
@@ -82,7 +86,7 @@ async def audit(request: Asked, subject: Annotated[str, Parameter(max_length=300
     opt={"permission": "operator", "page": True},
 )
 async def act(
-    request: Asked, verb: str, project: str, environment: str, service: str, data: Form
+    request: Asked, verb: Part, project: Part, environment: Part, service: Part, data: Form
 ) -> Redirect:
     """What a form asks for: an order to a room, or an override of the gate."""
     parts, asker = parts_of(request), request.scope["user"]
@@ -124,7 +128,7 @@ async def logout(request: Asked, data: Form) -> Redirect:
 
 
 @get("/static/{name:str}", opt={"permission": PUBLIC}, sync_to_thread=False)
-def static(name: str) -> Response[bytes]:
+def static(name: Part) -> Response[bytes]:
     """A file named by its hash: kept for ever by browsers."""
     found = assets.lookup(name)
     if found is None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, QueryParameter
 from litestar.response import Redirect
 
 from poise.api.access import PUBLIC, Unauthenticated, authenticate
@@ -24,7 +24,7 @@ CSRF_COOKIE = "poise_csrf"
 NOT_PAGES = ("/api/", "/git/", "/static/")
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-Link = Annotated[str, Parameter(max_length=300)]
+Link = Annotated[str, QueryParameter(max_length=300)]
 SIGN_IN: dict[str, Any] = {"permission": PUBLIC, "page": True}
 
 

@@ -1,0 +1,164 @@
+"""A house with every face and no keeper: the real store, the real pages, and tokens of every role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from litestar.types import ControllerRouterHandler
+
+    from poise.adapters.sqlite.store import SqliteStore
+    from poise.api.parts import Parts
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ROLES = ("viewer", "developer", "operator", "admin")
+
+
+class FixedClock:
+    """Stands until told to move."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(min(seconds, 0.01))
+
+
+class NoKeeper:
+    """A runtime that answers nothing."""
+
+    async def list(self) -> list[Any]:
+        raise ConnectionError("no keeper here")
+
+
+@dataclass
+class House:
+    """The parts, the app over them, and a credential for each kind of asker."""
+
+    data: Path
+    clock: FixedClock
+    store: SqliteStore
+    parts: Parts
+    stops: list[str]
+    credentials: dict[str, str] = field(default_factory=dict)
+
+    def app(self, *more: ControllerRouterHandler) -> Litestar:
+        from poise.api import first, git
+        from poise.api.server import make_server
+        from poise.web import routes, sign_in
+
+        return make_server(self.parts, [*first.ROUTES, *git.ROUTES, *routes.ROUTES, *more], sign_in.refused)
+
+    def write(self, *bodies: Any, at: datetime = NOW) -> None:
+        """Store objects under their own keys, each with an event."""
+        from poise.model.record import Event, Write
+        from poise.ports.store import Transaction
+
+        keys = [getattr(body, "key", None) or body.name for body in bodies]
+        pairs = list(zip(keys, bodies, strict=True))
+        writes = [Write(kind=type(body).__name__, key=key, body=body) for key, body in pairs]
+        events = [Event(type="dev.poise.test", subject=f"{key}/", summary=f"wrote {key}") for key in keys]
+        anyio.run(self.store.commit, Transaction(at=at, writes=writes, events=events))
+
+    def mint(self, principal: str, ttl: timedelta = timedelta(hours=1), **how: Any) -> str:
+        """A stored credential of a principal."""
+        from msgspec.structs import replace
+
+        from poise.api.access import mint
+
+        revoked = how.pop("revoked", False)
+        credential, token = mint(principal, self.clock.now(), ttl, **how)
+        self.write(replace(token, revoked=revoked))
+        return credential
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = _house(tmp_path / "data")
+    _people(made)
+    _things(made)
+    yield made
+    anyio.run(made.store.close)
+    anyio.run(made.parts.signals.close)
+
+
+@pytest.fixture
+def headers(house: House) -> Callable[..., dict[str, str]]:
+    """Headers of a request by one kind of asker."""
+
+    def of(who: str = "admin", **more: str) -> dict[str, str]:
+        named = {name.replace("_", "-"): value for name, value in more.items()}
+        return {"authorization": f"Bearer {house.credentials[who]}", **named}
+
+    return of
+
+
+def _house(data: Path) -> House:
+    from poise.adapters.blocks.store import BlockSignals
+    from poise.adapters.git.repositories import GitRepositories
+    from poise.adapters.sqlite.store import SqliteStore
+    from poise.api import first
+    from poise.api.parts import Parts
+    from poise.delivery.source.controller import SourceController
+    from poise.engine.loop import Loop
+
+    for name in ("run", "logs", "repos"):
+        (data / name).mkdir(parents=True)
+    clock, stops = FixedClock(), []
+    store = SqliteStore(data / "poise.db")
+    repositories = GitRepositories(data / "repos")
+    parts = Parts(
+        data=data,
+        store=store,
+        signals=BlockSignals(data / "signals.db"),
+        clock=clock,
+        loop=Loop(store, clock, (), {}, "test"),
+        repositories=repositories,
+        runtime=NoKeeper(),  # type: ignore[arg-type]
+        source=SourceController(store, repositories),
+        signing_key=first.signing_key(data),
+        ingress_port=8080,
+        stop=lambda: stops.append("stop"),
+    )
+    return House(data=data, clock=clock, store=store, parts=parts, stops=stops)
+
+
+def _people(house: House) -> None:
+    """Every role in ``shop``, an admin of another project, one of everything, and broken credentials."""
+    from poise.model.access import Principal, Role
+
+    people = {role: {"shop": Role(role)} for role in ROLES}
+    people |= {"other-admin": {"other": Role.ADMIN}, "owner": {"*": Role.ADMIN}, "nobody": {}}
+    for name, roles in people.items():
+        house.write(Principal(name=name, roles=roles))
+        house.credentials[name] = house.mint(name)
+    house.credentials["garbage"] = "poise_abcdef_" + "0" * 64
+    house.credentials["revoked"] = house.mint("owner", revoked=True)
+    house.credentials["expired"] = house.mint("owner", timedelta(seconds=-1))
+    house.credentials["spent-link"] = house.mint("owner", once=True, revoked=True)
+
+
+def _things(house: House) -> None:
+    """One declared service with a run, so that reading routes have something to answer."""
+    from poise.model.delivery import Run
+    from poise.model.service import IndicatorKind, Objective, Project, Service
+
+    web = Service(
+        project="shop", environment="production", name="web", command="run", port=80, hostname="web.localhost"
+    )
+    goal = Objective(
+        service=web.key, name="availability", indicator=IndicatorKind.AVAILABILITY, target_ratio=0.999
+    )
+    run = Run(project="shop", n=1, commit="c" * 40, branch="main", workflow="ci", created_at=NOW)
+    house.write(Project(name="shop"), Project(name="other"), web, goal, run)
