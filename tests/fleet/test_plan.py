@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from poise.fleet.plan import plan_of
-from poise.fleet.workload import workload_of
+from poise.fleet.workload import shell_line, workload_of
 from poise.model.delivery import RolloutState
 from poise.model.fleet import Replica, Route
 
@@ -56,5 +58,24 @@ def test_a_replica_runs_in_a_sandbox_that_hides_the_data_folder() -> None:
     assert workload.sandbox.masks == ("/data",)
     assert workload.sandbox.binds == (("/data/releases/x", "/app", "ro"),)
     assert workload.env["PAY_MENTS_URL"] == "http://127.0.0.1:18001"
-    assert (workload.port, workload.cluster, workload.argv[-1]) == ("fresh", f"{KEY}.1", "run")
+    assert (workload.port, workload.cluster, workload.argv[-1]) == ("fresh", f"{KEY}.1", "exec run")
     assert workload.log == f"/data/logs/{KEY}/1-0.log"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("python3 server.py", "exec python3 server.py"),
+        ("serve --bind :$PORT -c 'a; b'", "exec serve --bind :$PORT -c 'a; b'"),
+        ("migrate && serve", "migrate && serve"),
+        ("MODE=fast serve", "MODE=fast serve"),
+        ("cd app; serve", "cd app; serve"),
+        ("exec serve", "exec serve"),
+        ("serve 'unclosed", "serve 'unclosed"),
+        ("serve `port`", "serve `port`"),
+        ("serve\nserve", "serve\nserve"),
+    ],
+)
+def test_a_plain_command_takes_the_shells_place(command: str, line: str) -> None:
+    """Else SIGTERM would end the shell and with it, undrained, the app; and a hang would not be the app's."""
+    assert shell_line(command) == line

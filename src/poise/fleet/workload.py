@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,33 @@ from poise.ports.runtime import Sandbox, Workload
 
 APP: Final = "/app"
 PATH: Final = "/app/.venv/bin:/app/node_modules/.bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"
+
+SHELL_WORDS: Final = frozenset(
+    """. : [ ! { case cd command eval exec exit export for if read readonly return set shift source test
+    time trap ulimit umask unset until wait while""".split()
+)
+
+
+def shell_line(command: str) -> str:
+    """What ``sh -c`` is given: one plain command takes the shell's place, so the process is the app's own.
+
+    Otherwise the shell would get the signals that are meant for the app. What is more than one command, or
+    begins with a word of the shell or an assignment, is left to the shell.
+
+    >>> shell_line("python3 server.py"), shell_line("migrate && serve")
+    ('exec python3 server.py', 'migrate && serve')
+    """
+    reader = shlex.shlex(command, posix=True, punctuation_chars=True)
+    reader.commenters = ""
+    reader.whitespace_split = True
+    try:
+        words = list(reader)
+    except ValueError:
+        return command  # the shell says what is wrong with it
+    plain = not re.search(r"[\n`]|\$\(", command) and not any(set(word) <= set("();<>|&") for word in words)
+    first = words[0] if words else ""
+    starts = bool(first) and "=" not in first and first not in SHELL_WORDS
+    return f"exec {command}" if plain and starts else command
 
 
 def workload_of(
@@ -37,7 +66,7 @@ def workload_of(
     }
     return Workload(
         key=replica.key,
-        argv=("/bin/sh", "-c", spec.command),
+        argv=("/bin/sh", "-c", shell_line(spec.command)),
         cwd=APP,
         env=env,
         port="fresh" if spec.port is not None else None,
