@@ -162,3 +162,35 @@ def _things(house: House) -> None:
     )
     run = Run(project="shop", n=1, commit="c" * 40, branch="main", workflow="ci", created_at=NOW)
     house.write(Project(name="shop"), Project(name="other"), web, goal, run)
+
+
+@pytest.fixture
+def served(house: House) -> Iterator[str]:
+    """The same app behind a real socket; its address is announced in the data folder."""
+    import socket
+    import threading
+    import time
+
+    import msgspec
+    import uvicorn
+
+    from poise.api.views import Address
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            house.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none"
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.005)
+        address = Address(url=f"http://127.0.0.1:{port}", ingress_port=8080, pid=0)
+        (house.data / "run" / "api.json").write_bytes(msgspec.json.encode(address))
+        yield address.url
+        server.should_exit = True
+        thread.join(10)

@@ -22,17 +22,6 @@ HELD = {role.value: role.rank for role in Role} | {"nobody": -1, "other-admin": 
 ENDLESS = ("/stream",)  # asked below, in test_stream, by a client that can leave
 
 
-@pytest.fixture
-def app(house: Any) -> Litestar:
-    return house.app()
-
-
-@pytest.fixture
-def client(app: Litestar) -> Iterator[TestClient[Litestar]]:
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
 def operations(app: Litestar) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, path, what the route declares) of every route, as registered."""
     for route in app.routes:
@@ -115,9 +104,7 @@ def test_public_routes_are_few_and_tell_nothing(app: Litestar, client: TestClien
 
 
 @pytest.mark.parametrize("service", ["git-upload-pack", "git-receive-pack"])
-def test_git_asks_for_the_token_as_password(
-    house: Any, client: TestClient[Litestar], service: str
-) -> None:
+def test_git_asks_for_the_token_as_password(house: Any, client: TestClient[Litestar], service: str) -> None:
     house.parts.repositories.ensure("shop")
     path = f"/git/shop.git/info/refs?service={service}"
     needed = Role.VIEWER if service == "git-upload-pack" else Role.DEVELOPER

@@ -147,7 +147,8 @@ def check(principal: Principal, needed: Role, project: str) -> None:
 
 def _refuse_cross_site(connection: ASGIConnection) -> None:  # type: ignore[type-arg]
     """A browser's session acts only from our own pages (a cookie travels by itself; a header does not)."""
-    if connection.headers.get("authorization") or connection.scope.get("method") in ("GET", "HEAD"):
+    scheme = connection.headers.get("authorization", "").partition(" ")[0].lower()
+    if scheme in ("bearer", "basic") or connection.scope.get("method") in ("GET", "HEAD"):
         return
     site = connection.headers.get("sec-fetch-site", "same-origin")
     origin = connection.headers.get("origin")

@@ -11,6 +11,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
+from poise.api.headers import secured
 from poise.model.errors import PoiseError
 
 log = structlog.get_logger()
@@ -90,7 +91,7 @@ class Handlers:
 
     def _answer(self, request: Request, problem: Problem, status: int) -> Response[Any]:  # type: ignore[type-arg]
         shown = self._show(request, problem, status) if self._show else None
-        return shown or Response(problem, status_code=status, media_type=MediaType.JSON)
+        return secured(shown or Response(problem, status_code=status, media_type=MediaType.JSON))
 
 
 def _place(request: Request) -> str:  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ The answer is written in the transaction that creates, so no crash can separate 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TypeVar
@@ -20,7 +21,7 @@ from poise.model.record import Decision, Write
 from poise.ports.store import Transaction
 
 T = TypeVar("T", bound=Struct)
-MAX_KEY = 200
+_KEY = re.compile(r"[!-~]{1,200}")  # what a header carries unchanged
 
 
 async def create_once(
@@ -32,7 +33,7 @@ async def create_once(
 ) -> T:
     """``make``'s answer, made and recorded at most once per asker, route and key."""
     given = request.headers.get("idempotency-key", "")
-    if not given or len(given) > MAX_KEY:
+    if not _KEY.fullmatch(given):
         raise Invalid(
             "POISE-E428",
             "an Idempotency-Key is needed",

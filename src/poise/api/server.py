@@ -17,20 +17,11 @@ from poise.api import act, read, stream
 from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
+from poise.api.headers import secured
 from poise.api.parts import Parts
 from poise.model.errors import PoiseError
 
 BODY_LIMIT = 1_048_576
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
 
 
 @get("/api/v1/openapi.json", opt={"permission": "viewer"}, media_type=MediaType.JSON, sync_to_thread=False)
@@ -40,9 +31,7 @@ def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def _finish(response: Response[Any]) -> Response[Any]:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+    return secured(response)
 
 
 def make_server(
