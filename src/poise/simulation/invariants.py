@@ -1,0 +1,353 @@
+"""What must hold after every event, worked out apart from the code that it judges.
+
+The watch keeps its own copy of every object, generation and counter, fed by what was written, applied and
+read; it never asks a room.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from datetime import datetime
+from math import ceil, floor
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from poise.engine.limits import VERDICT_MAX_AGE_S
+from poise.model import event_types
+from poise.model.acts import ApplyTraffic
+from poise.model.balance import Budget, Verdict, VerdictKind
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.fleet import HealOrder, Replica, Route
+from poise.model.record import Event, Read, Ref
+from poise.model.service import BudgetPolicy, Heal, Service
+from poise.model.signal import ERRORS_TOTAL, REQUESTS_TOTAL, Batch
+from poise.ports.store import IntentState, Transaction
+from poise.ports.traffic import TrafficPlan
+from poise.simulation.clock import SimulatedClock
+from poise.simulation.traffic import Envoy
+
+Body = TypeVar("Body", bound=Struct)
+
+FAILURES_MAX: Final = 5  # of one seed; the first tells the most
+HEAL_SETTLE_S: Final = 60.0
+ONCE: Final = frozenset(
+    {
+        event_types.ROLLOUT_CREATED,
+        event_types.ROLLOUT_STARTED,
+        event_types.ROLLOUT_FAILED,
+        event_types.ROLLOUT_SUPERSEDED,
+        event_types.ROLLOUT_ROLLING_BACK,
+        event_types.SERVICE_DEPLOYED,
+        event_types.SERVICE_UPGRADED,
+        event_types.SERVICE_ROLLED_BACK,
+    }
+)
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """An invariant that broke: in which seed, after how many simulated seconds, which, and how."""
+
+    seed: int
+    at: float
+    invariant: str
+    detail: str
+
+
+class _Readings:
+    """What one service's counters said, as running sums at each reading."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+        self.total: list[float] = [0.0]
+        self.bad: list[float] = [0.0]
+        self.last: dict[str, tuple[float, float]] = {}
+
+    def add(self, at: float, epoch: str, total: float, bad: float) -> None:
+        before_total, before_bad = self.last.get(epoch, (0.0, 0.0))
+        self.last[epoch] = (total, bad)
+        self.at.append(at)
+        self.total.append(self.total[-1] + total - before_total)
+        self.bad.append(self.bad[-1] + bad - before_bad)
+
+    def window(self, start: float, end: float) -> tuple[float, float]:
+        """(total, bad) of the readings in (start, end]."""
+        first, last = bisect_right(self.at, start), bisect_right(self.at, end)
+        return self.total[last] - self.total[first], self.bad[last] - self.bad[first]
+
+
+class Watch:
+    """Holds the world to its invariants; ``failures`` is what broke."""
+
+    def __init__(self, seed: int, clock: SimulatedClock, envoy: Envoy, policy: BudgetPolicy) -> None:
+        self.seed, self._clock, self._envoy, self._policy = seed, clock, envoy, policy
+        self.failures: list[Failure] = []
+        self.objects: dict[str, dict[str, Struct]] = {}
+        self.performed: set[str] = set()
+        self.token = 0
+        self._generations: dict[tuple[str, str], int] = {}
+        self._written: dict[str, tuple[list[int], list[str]]] = {}
+        self._sequence = 0
+        self._told: set[tuple[str, str]] = set()
+        self._asks: dict[str, list[Verdict]] = {}
+        self._readings: dict[str, _Readings] = {}
+        self._read_at: dict[str, float] = {}
+        self._newest_read: float | None = None
+        self._was_live: set[str] = set()
+        self._splits: dict[tuple[str, int], dict[int, int]] = {}
+        self._kinds: dict[str, Callable[[str, Struct | None], None]] = {
+            "Route": self._route,
+            "Rollout": self._rollout,
+            "Verdict": self._verdict,
+            "Budget": self._budget,
+            "HealOrder": self._heal,
+        }
+
+    def now(self) -> datetime:
+        """What the machine's clock says."""
+        return self._clock.now()
+
+    def breach(self, invariant: str, detail: str) -> None:
+        """An invariant broke."""
+        known = {failure.invariant for failure in self.failures}
+        if invariant not in known and len(self.failures) < FAILURES_MAX:
+            failure = Failure(seed=self.seed, at=round(self._clock.t, 3), invariant=invariant, detail=detail)
+            self.failures.append(failure)
+
+    def one(self, body: type[Body], key: str) -> Body | None:
+        """An object as it was last written."""
+        found = self.objects.get(body.__name__, {}).get(key)
+        return found if isinstance(found, body) else None
+
+    def all(self, body: type[Body], prefix: str = "") -> list[Body]:
+        """Objects under a prefix, ascending by key."""
+        rows = self.objects.get(body.__name__, {})
+        return [row for key in sorted(rows) if key.startswith(prefix) and isinstance(row := rows[key], body)]
+
+    # -- the store ------------------------------------------------------------------------------------
+
+    def changed_since(self, reads: tuple[Read, ...]) -> str:
+        """What of ``reads`` is not as it was read; empty when all is."""
+        for read in reads:
+            if isinstance(read, Ref):
+                if self._generations.get((read.kind, read.key), 0) != read.generation:
+                    return f"{read.kind} {read.key}"
+                continue
+            sequences, keys = self._written.get(read.kind, ([], []))
+            for key in keys[bisect_left(sequences, read.sequence + 1) :]:
+                if key.startswith(read.prefix):
+                    return f"{read.kind} {key}"
+        return ""
+
+    def committed(self, transaction: Transaction, stale: str) -> None:
+        """A transaction was accepted; ``stale`` is what had changed before it."""
+        if stale:
+            self.breach("no-stale-write", f"a decision was recorded though {stale} had changed since")
+        if transaction.fence is not None and transaction.fence < self.token:
+            self.breach("zombies-change-nothing", f"token {transaction.fence} wrote after {self.token}")
+        for write in transaction.writes:
+            self._sequence += 1
+            place = (write.kind, write.key)
+            self._generations[place] = self._generations.get(place, 0) + 1
+            sequences, keys = self._written.setdefault(write.kind, ([], []))
+            sequences.append(self._sequence)
+            keys.append(write.key)
+        before = {}
+        for write in transaction.writes:
+            rows = self.objects.setdefault(write.kind, {})
+            before[(write.kind, write.key)] = rows.get(write.key)
+            if write.body is None:
+                rows.pop(write.key, None)
+            else:
+                rows[write.key] = write.body
+        for write in transaction.writes:
+            check = self._kinds.get(write.kind)
+            if check is not None and write.body is not None:
+                check(write.key, before[(write.kind, write.key)])
+        for event in transaction.events:
+            self._event(event)
+
+    def settled(self, key: str, state: IntentState) -> None:
+        """An intent ended."""
+        if state is IntentState.DONE and key not in self.performed:
+            self.breach("no-lost-intent", f"{key} is done, but nobody performed it")
+
+    def _event(self, event: Event) -> None:
+        if event.type not in ONCE:
+            return
+        mark = (event.type, event.subject)
+        if mark in self._told:
+            self.breach("told-once", f"{event.type} of {event.subject} is in the journal twice")
+        self._told.add(mark)
+
+    # -- delivery and fleet ---------------------------------------------------------------------------
+
+    def _route(self, key: str, _before: Struct | None) -> None:
+        route = self.one(Route, key)
+        assert route is not None
+        for weights in (route.weights, route.acked):
+            if weights and sum(weights.values()) != 100:
+                self.breach("weights-sum-to-100", f"{key} wants {weights}")
+        split = self._splits.setdefault((key, route.version), route.weights)
+        if split != route.weights:
+            self.breach("one-split-per-version", f"{key} {route.version} is {split} and {route.weights}")
+
+    def _rollout(self, key: str, before: Struct | None) -> None:
+        rollout = self.one(Rollout, key)
+        assert rollout is not None
+        service = rollout.service_key
+        siblings = self.all(Rollout, f"{service}/")
+        live = [one.n for one in siblings if one.state is RolloutState.LIVE]
+        active = [one.n for one in siblings if one.state.is_active]
+        if live:
+            self._was_live.add(service)
+        if len(live) > 1 or len(active) > 1 or (not live and service in self._was_live):
+            self.breach("one-live-one-active", f"{service} has live {live} and active {active}")
+        if isinstance(before, Rollout) and before.state.is_final and before.state is not rollout.state:
+            self.breach("final-is-final", f"{key} went from {before.state.value} to {rollout.state.value}")
+        if before is None and rollout.order is None:
+            self._remembered(rollout, siblings)
+
+    def _remembered(self, rollout: Rollout, siblings: list[Rollout]) -> None:
+        judged = (
+            RolloutState.ROLLED_BACK,
+            RolloutState.ROLLING_BACK,
+            RolloutState.LIVE,
+            RolloutState.RETIRED,
+        )
+        last = [one for one in siblings if one.digest == rollout.digest and one.state in judged]
+        if last and last[-1].state in judged[:2]:
+            self.breach(
+                "a-rejected-digest-is-remembered", f"{rollout.key} brings back what {last[-1].key} rejected"
+            )
+
+    def applying(self, plan: TrafficPlan, token: int, newest_token: int) -> None:
+        """Envoy is about to serve this plan, at the word of the leader with ``token``."""
+        if token < newest_token:
+            self.breach("zombies-change-nothing", f"token {token} set traffic after {newest_token}")
+        known = self._envoy.plan
+        if known is not None and plan.version < known.version:
+            self.breach("plans-move-on", f"plan {plan.version} came after {known.version}")
+        weights = {host.service: host.weights for host in plan.hosts}
+        for service, asked in weights.items():
+            self._applying(service, dict(asked))
+
+    def _applying(self, service: str, weights: dict[str, int]) -> None:
+        serving = self._envoy.weights.get(service, {})
+        if weights and sum(weights.values()) != 100:
+            self.breach("weights-sum-to-100", f"{service} splits {weights}")
+        if serving and not weights:
+            self.breach("traffic-is-kept", f"{service} served {serving} and now nothing")
+        for name, weight in weights.items():
+            if weight <= serving.get(name, 0):
+                continue
+            rollout = self.one(Rollout, f"{service}/{int(name.rpartition('.')[2]):06d}")
+            if rollout is None:
+                self.breach("traffic-is-kept", f"{name} gets {weight} % and is no rollout")
+            elif rollout.state is not RolloutState.LIVE and not self._is_allowed(rollout, weight):
+                detail = f"{name} rises from {serving.get(name, 0)} % to {weight} % with no fresh verdict"
+                self.breach("no-step-without-verdict", detail)
+
+    def _is_allowed(self, rollout: Rollout, weight: int) -> bool:
+        now = self._clock.now()
+        return any(
+            verdict.kind is not VerdictKind.HOLD
+            and (verdict.digest, verdict.step) == (rollout.digest, rollout.step)
+            and 0 <= (now - verdict.at).total_seconds() <= VERDICT_MAX_AGE_S
+            and weight <= verdict.max_weight_percent
+            for verdict in self._asks.get(rollout.key, [])[-4:]
+        )
+
+    def mutated(self, what: str, token: int, key: str) -> None:
+        """The keeper accepted a mutation."""
+        if what == "stop" and key:
+            service, n = key.rsplit("/", 2)[0], int(key.rsplit("/", 2)[1])
+            rollout = self.one(Rollout, f"{service}/{n:06d}")
+            weight = self._envoy.weights.get(service, {}).get(rollout.cluster, 0) if rollout else 0
+            replicas = self.all(Replica, f"{service}/{n:06d}/")
+            others = [one for one in replicas if one.key != key and not one.draining]
+            if weight and not others:
+                self.breach("traffic-is-kept", f"{key} is stopped while its rollout takes {weight} %")
+
+    # -- balance --------------------------------------------------------------------------------------
+
+    def _verdict(self, key: str, _before: Struct | None) -> None:
+        verdict = self.one(Verdict, key)
+        assert verdict is not None
+        self._asks.setdefault(key.rpartition("/ask/")[0], []).append(verdict)
+        if verdict.kind is VerdictKind.HOLD or verdict.override is not None:
+            return
+        others = self.all(Rollout, f"{verdict.service}/")
+        is_first = not any(one.state is RolloutState.LIVE for one in others)
+        if verdict.change_class is ChangeClass.ROLLBACK or is_first:
+            return
+        age_s = None if self._newest_read is None else self._clock.now().timestamp() - self._newest_read
+        if age_s is None or age_s > self._policy.stale_after_s:
+            self.breach("unknown-is-never-go", f"{key} says {verdict.kind.value}, data is {age_s} s old")
+        budgets = self.all(Budget, f"{verdict.service}/")
+        spent = [one.key for one in budgets if one.left_ratio <= self._policy.hold_below_ratio]
+        if spent and verdict.change_class is ChangeClass.FEATURE:
+            self.breach("a-spent-budget-holds", f"{key} says {verdict.kind.value} though {spent} is spent")
+
+    def read(self, batch: Batch) -> None:
+        """A reading is durable."""
+        at = batch.at.timestamp()
+        self._newest_read = at
+        if self._read_at.get(batch.epoch) == at:
+            return  # the machine's clock stands still: the same instant twice is one reading
+        self._read_at[batch.epoch] = at
+        totals: dict[str, list[float]] = {}
+        for sample in batch.samples:
+            if sample.series.name in (REQUESTS_TOTAL, ERRORS_TOTAL):
+                both = totals.setdefault(sample.series.labels[0][1], [0.0, 0.0])
+                both[sample.series.name == ERRORS_TOTAL] = sample.value
+        for service, (total, bad) in totals.items():
+            self._readings.setdefault(service, _Readings()).add(at, batch.epoch, total, bad)
+
+    def _budget(self, key: str, _before: Struct | None) -> None:
+        budget = self.one(Budget, key)
+        assert budget is not None
+        readings = self._readings.get(budget.service)
+        end = budget.at.timestamp()
+        start = max(end - budget.window_s, budget.since.timestamp())
+        total, bad = readings.window(start, end) if readings else (0.0, 0.0)
+        if abs(budget.good + budget.bad - total) > 0.5 or abs(budget.bad - bad) > 0.5:
+            said, truth = (budget.good + budget.bad, budget.bad), (total, bad)
+            self.breach("budgets-are-what-was-counted", f"{key} says {said} (all, bad), counted {truth}")
+        if budget.bad > self._envoy.happened_bad.get(budget.service, 0):
+            self.breach("budgets-are-what-was-counted", f"{key} says {budget.bad} bad, more than happened")
+
+    # -- reliability ----------------------------------------------------------------------------------
+
+    def _heal(self, key: str, before: Struct | None) -> None:
+        order = self.one(HealOrder, key)
+        assert order is not None
+        if order.mass or order.gentle:
+            return
+        service = key.rsplit("/", 2)[0]
+        declared = self.one(Service, service)
+        replicas = self.all(Replica, f"{service}/")
+        running = [one for one in replicas if one.identity is not None and not one.draining]
+        most = declared.health.failures if declared else 1
+        failing = [one for one in running if one.failures >= most]
+        if len(failing) >= max(2, ceil(Heal().mass_failure_ratio * len(running))):
+            self.breach(
+                "no-heal-in-a-mass-failure", f"{len(failing)} of {len(running)} fail; {key} is healed"
+            )
+        under_way = [
+            one.key
+            for one in running
+            if (other := self.one(HealOrder, one.key)) is not None
+            and not other.mass
+            and (order.at - other.at).total_seconds() < HEAL_SETTLE_S
+            and (other.identity == one.identity or not one.ready)
+        ]
+        if len(under_way) > max(1, floor(Heal().share_ratio * len(running))):
+            self.breach("heal-budget", f"{under_way} of {len(running)} are healed at once")
+
+
+def raises_of(transaction: Transaction) -> bool:
+    """Whether a canary is about to rise by it."""
+    acts = (intent.act for intent in transaction.intents)
+    return any(isinstance(act, ApplyTraffic) and act.raises is not None for act in acts)

@@ -1,0 +1,165 @@
+"""What people do in the simulated world: declare, release, order, override; and which releases are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final
+
+from msgspec import Struct
+
+from poise.balance.gate.controller import make_override
+from poise.model import event_types
+from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
+from poise.model.record import Event, Write
+from poise.model.service import (
+    BudgetPolicy,
+    BurnTier,
+    Health,
+    IndicatorKind,
+    Objective,
+    Project,
+    Replicas,
+    Service,
+    Strategy,
+)
+from poise.ports.store import Transaction
+from poise.simulation.control import SIGNING_KEY, Surroundings
+from poise.simulation.machine import Version
+
+PROJECT: Final = "acme"
+POLICY: Final = BudgetPolicy(
+    stale_after_s=200.0,
+    bootstrap_s=1800.0,
+    bootstrap_events=2000,
+    fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),
+)
+STRATEGY: Final = Strategy(
+    steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
+)
+OBJECTIVE_WINDOW_S: Final = 7200.0
+KINDS: Final = (
+    ("good", 50), ("bad", 20), ("slightly bad", 5), ("crashing", 7), ("never ready", 5), ("hanging", 6),
+    ("rejected again", 7), ("unchanged", 4),
+)  # fmt: skip
+ORDERS: Final = (
+    Verb.PAUSE, Verb.PAUSE, Verb.ABORT, Verb.ROLLBACK, Verb.PROMOTE, Verb.DEPLOY, Verb.RESTART,
+)  # fmt: skip
+
+Schedule = Callable[[float, Callable[[], Awaitable[None]]], None]
+
+
+class People:
+    """A team with one or two services, seeded."""
+
+    def __init__(self, around: Surroundings, rng: Random, services: int, schedule: Schedule) -> None:
+        self._around, self._rng, self._schedule = around, rng, schedule
+        self._releases: dict[str, list[str]] = {}
+        self._orders: dict[str, int] = {}
+        self.services = [f"{PROJECT}/production/shop", f"{PROJECT}/production/cart"][:services]
+
+    async def declare(self) -> None:
+        """The team's declarations, as a push would apply them."""
+        project = Project(name=PROJECT, policy=POLICY)
+        bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project)]
+        for key in self.services:
+            service = Service(
+                project=PROJECT,
+                environment="production",
+                name=key.rpartition("/")[2],
+                command="serve",
+                port=8000,
+                health=Health(interval_s=20.0, timeout_s=5.0),
+                replicas=Replicas(min=2, max=4),
+                strategy=STRATEGY,
+            )
+            objective = Objective(
+                service=key,
+                name="availability",
+                indicator=IndicatorKind.AVAILABILITY,
+                target_ratio=0.99,
+                window_s=OBJECTIVE_WINDOW_S,
+            )
+            bodies += [("Service", key, service), ("Objective", objective.key, objective)]
+        writes = tuple(Write(kind=kind, key=key, body=body) for kind, key, body in bodies)
+        event = Event(type=event_types.SPEC_APPLIED, subject=PROJECT, summary="declared")
+        await self._write(writes, (event,))
+
+    async def release(self, service: str, kind: str | None = None) -> None:
+        """A succeeded run's release, as the pipeline would write it."""
+        rng, known = self._rng, self._releases.setdefault(service, [])
+        kind = kind or rng.choices([name for name, _ in KINDS], [weight for _, weight in KINDS])[0]
+        digest = self._digest(service, kind)
+        known.append(digest)
+        now, n = self._around.clock.now(), len(known)
+        change_class = rng.choices(
+            [ChangeClass.FEATURE, ChangeClass.FIX, ChangeClass.SECURITY], [70, 20, 10]
+        )[0]
+        release = Release(
+            project=PROJECT,
+            service=service.rpartition("/")[2],
+            n=n,
+            digest=digest,
+            run=n,
+            commit=f"{n:040x}",
+            summary=f"a {kind} release",
+            change_class=change_class,
+            committed_at=now,
+            created_at=now,
+        )
+        event = Event(type=event_types.ARTIFACT_PACKAGED, subject=release.key, summary=release.summary)
+        await self._write((Write(kind="Release", key=release.key, body=release),), (event,))
+
+    def _digest(self, service: str, kind: str) -> str:
+        """A new version that behaves so, or the digest of an earlier one."""
+        rng, rollouts = self._rng, self._around.watch.all(Rollout, f"{service}/")
+        if kind in ("rejected again", "unchanged"):
+            wanted = RolloutState.ROLLED_BACK if kind == "rejected again" else RolloutState.LIVE
+            digests = [one.digest for one in rollouts if one.state is wanted]
+            if digests:
+                return digests[-1]
+        digest = f"sha256:{rng.getrandbits(256):064x}"
+        version = Version(
+            digest=digest, error_ratio=rng.uniform(0.0, 0.002), startup_s=rng.uniform(2.0, 10.0)
+        )
+        match kind:
+            case "bad":
+                version.error_ratio = rng.uniform(0.05, 0.6)
+            case "slightly bad":
+                version.error_ratio = rng.uniform(0.004, 0.03)
+            case "crashing":
+                version.dies_after_s = rng.uniform(1.0, 6.0)
+                version.startup_s = rng.uniform(2.0, 10.0)
+            case "never ready":
+                version.never_ready = True
+            case "hanging":
+                version.hangs_after_s = rng.uniform(600.0, 4000.0)
+        self._around.machine.versions[digest] = version
+        return digest
+
+    async def order(self, service: str, verb: Verb | None = None) -> None:
+        """A person's order; a pause is followed by a resume."""
+        rng = self._rng
+        verb = verb or rng.choice(ORDERS)
+        n = self._orders[service] = self._orders.get(service, 0) + 1
+        release = (
+            rng.randint(1, max(1, len(self._releases.get(service, ())))) if verb is Verb.DEPLOY else None
+        )
+        now = self._around.clock.now()
+        order = Order(service=service, n=n, verb=verb, by="ada", reason="drill", at=now, release=release)
+        if verb is Verb.PAUSE:
+            self._schedule(rng.uniform(120.0, 1200.0), lambda: self.order(service, Verb.RESUME))
+        await self._write((Write(kind="Order", key=order.key, body=order),), ())
+
+    async def override(self, service: str) -> None:
+        """A signed override of the gate for a while."""
+        now, for_s = self._around.clock.now(), self._rng.uniform(300.0, 1800.0)
+        decision = await make_override(
+            self._around.store, signing_key=SIGNING_KEY, service_key=service, by="ada", reason="drill",
+            for_s=for_s, now=now,
+        )  # fmt: skip
+        await self._write(decision.writes, decision.events)
+
+    async def _write(self, writes: tuple[Write, ...], events: tuple[Event, ...]) -> None:
+        now = self._around.clock.now()
+        await self._around.store.commit(Transaction(at=now, writes=writes, events=events))

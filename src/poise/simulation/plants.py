@@ -1,0 +1,145 @@
+"""Bugs to plant, one at a time, to see that the simulation finds them. Nothing else may use this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from poise.adapters.memory import MemoryStore
+from poise.balance.budget.controller import BudgetController
+from poise.balance.budget.ledger import Ledger
+from poise.delivery.rollout import decide as rollout_decide
+from poise.delivery.rollout import moves
+from poise.delivery.rollout.facts import Seen
+from poise.engine.loop import Loop
+from poise.fleet import deeds, weights
+from poise.model import standing
+from poise.model.counting import Steps
+from poise.model.delivery import Rollout, RolloutState
+from poise.model.errors import Invalid
+from poise.ports.store import IntentState, StoredIntent
+from poise.reliability.healing import decide as healing_decide
+
+Swap = tuple[object, str, Any]  # in what, which name, and the bug to put there
+
+
+@contextmanager
+def planted(plant: str | None) -> Iterator[None]:
+    """The named bug is in the code inside this block; ``Invalid`` for a name that is none."""
+    if plant is None:
+        yield
+        return
+    if plant not in PLANTS:
+        raise Invalid(
+            "POISE-X101", f"there is no plant '{plant}'", where="--plant", mend=f"One of: {', '.join(PLANTS)}"
+        )
+    with ExitStack() as stack:
+        for owner, name, bug in PLANTS[plant]():
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, bug)
+        yield
+
+
+def _unchecked_generation() -> list[Swap]:
+    """The store records a decision without looking whether what it read still stands."""
+    return [(MemoryStore, "_holds", lambda self, reads: True)]
+
+
+def _lost_intent() -> list[Swap]:
+    """The loop takes an intent that it should try again for one that is done."""
+    honest = Loop.perform
+
+    async def perform(self: Loop, stored: StoredIntent) -> None:
+        if stored.attempts or self.lease is None or stored.intent.key in _performed:
+            await honest(self, stored)
+            return
+        _performed.add(stored.intent.key)
+        if len(_performed) % 7:
+            await honest(self, stored)
+            return
+        self._performing.discard(stored.intent.key)
+        await self._store.settle(stored.intent.key, IntentState.DONE, "done", fence=self.lease.token)
+
+    _performed: set[str] = set()
+    return [(Loop, "perform", perform)]
+
+
+def _unfenced() -> list[Swap]:
+    """The store takes writes of a leader that has been replaced."""
+    return [(MemoryStore, "_check_fence", lambda self, fence: None)]
+
+
+def _stale_verdict() -> list[Swap]:
+    """The executor does not mind how old a verdict is."""
+    return [(deeds, "VERDICT_MAX_AGE_S", 1e9)]
+
+
+def _go_on_unknown() -> list[Swap]:
+    """The gate takes missing data for good news."""
+    return [(standing, "_unknown", lambda budget, policy, now: None)]
+
+
+def _double_budget() -> list[Swap]:
+    """After a restart the budget counts its first batch twice."""
+    honest = BudgetController._count
+
+    async def count(self: BudgetController, objective: Any, *rest: Any) -> Any:
+        fresh = objective.key not in self._counts
+        found = await honest(self, objective, *rest)
+        ledger: Ledger = found.ledger
+        if fresh and ledger.size:
+            at = float(ledger._at[ledger.size])
+            total, bad = ledger._total[ledger.size], ledger._total[ledger.size] - ledger._good[ledger.size]
+            ledger.add(Steps(at=(at,), total=(float(total),), good=(float(total - bad),)))
+        return found
+
+    return [(BudgetController, "_count", count)]
+
+
+def _forgotten_rejection() -> list[Swap]:
+    """A digest that was rolled back comes again by itself."""
+    return [(Seen, "rejected_by", lambda self, digest: None)]
+
+
+def _weights_off() -> list[Swap]:
+    """The split adds up to one percent too many."""
+
+    def off(live: Rollout | None, canary: Rollout | None, share: int) -> dict[int, int]:
+        split = {canary.n: share} if canary is not None and share > 0 else {}
+        return split | ({live.n: min(100, 101 - share)} if live is not None and share < 100 else {})
+
+    return [(weights, "_weights", off)]
+
+
+def _healing_spree() -> list[Swap]:
+    """Half of a service fails together, and all of it is killed."""
+    return [
+        (healing_decide, "is_mass_failure", lambda failing, replicas, heal: False),
+        (healing_decide, "budget", lambda replicas, heal: 99),
+    ]
+
+
+def _two_live() -> list[Swap]:
+    """A promotion forgets to retire what was live."""
+    honest = moves.decision
+
+    def decision(seen: Seen, now: Any, *rollouts: Rollout, **rest: Any) -> Any:
+        kept = [one for one in rollouts if one.state is not RolloutState.RETIRED]
+        return honest(seen, now, *kept, **rest)
+
+    return [(rollout_decide, "decision", decision)]
+
+
+PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
+    "unchecked-generation": _unchecked_generation,
+    "lost-intent": _lost_intent,
+    "unfenced": _unfenced,
+    "stale-verdict": _stale_verdict,
+    "go-on-unknown": _go_on_unknown,
+    "double-budget": _double_budget,
+    "forgotten-rejection": _forgotten_rejection,
+    "weights-off": _weights_off,
+    "healing-spree": _healing_spree,
+    "two-live": _two_live,
+}

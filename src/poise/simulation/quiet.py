@@ -1,0 +1,68 @@
+"""After a quiet period: what is desired is what is observed, and everything that began has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from poise.model.delivery import Release, Rollout, RolloutState
+from poise.model.fleet import Replica, Route
+from poise.simulation.control import Surroundings
+from poise.simulation.invariants import Watch
+
+
+async def settled(around: Surroundings, services: Sequence[str]) -> None:
+    """Tell the watch of everything that has not come to rest."""
+    for service in services:
+        _ended(around.watch, service)
+        _agrees(around, service)
+    far = around.clock.now() + timedelta(days=1)
+    pending = await around.store.pending(far)
+    if pending:
+        keys = [(stored.intent.key, stored.outcome) for stored in pending]
+        around.watch.breach("everything-is-done", f"intents are still pending: {keys}")
+
+
+def _ended(watch: Watch, service: str) -> None:
+    """Each release ended; exactly one is live."""
+    rollouts = watch.all(Rollout, f"{service}/")
+    open_ = [
+        (one.n, one.state.value, one.step, one.reason)
+        for one in rollouts
+        if not one.state.is_final and one.state is not RolloutState.LIVE
+    ]
+    if open_:
+        watch.breach("every-release-ends", f"{service} has {open_}")
+    live = [one.n for one in rollouts if one.state is RolloutState.LIVE]
+    if len(live) != 1:
+        watch.breach("old-or-new", f"{service} has live {live}")
+    known = max((max(one.release, one.considered) for one in rollouts), default=0)
+    project, _, name = service.split("/")
+    newest = max((one.n for one in watch.all(Release, f"{project}/{name}/")), default=0)
+    if known < newest:
+        watch.breach("every-release-ends", f"release {newest} of {service} was never looked at")
+
+
+def _agrees(around: Surroundings, service: str) -> None:
+    """Weights, replicas and processes are those of the one live rollout."""
+    watch = around.watch
+    live = next((r for r in watch.all(Rollout, f"{service}/") if r.state is RolloutState.LIVE), None)
+    route = watch.one(Route, service)
+    if live is None or route is None:
+        return
+    serving = around.envoy.weights.get(service)
+    if route.weights != {live.n: 100} or route.acked != {live.n: 100} or serving != {live.cluster: 100}:
+        said = f"{service}: {live.n} is live, wanted {route.weights}, acked {route.acked}, served {serving}"
+        watch.breach("desired-is-observed", said)
+    wanted = {Replica(service=service, rollout=live.n, index=i).key for i in range(live.spec.replicas.min)}
+    running = {key: life for key, life in around.machine.lives.items() if key.startswith(f"{service}/")}
+    records = {one.key: one for one in watch.all(Replica, f"{service}/")}
+    if set(running) != wanted or set(records) != wanted:
+        said = f"{service} wants {sorted(wanted)}, runs {sorted(running)}, records {sorted(records)}"
+        watch.breach("desired-is-observed", said)
+        return
+    for key in sorted(wanted):
+        life, record = running[key], records[key]
+        pid = record.identity.pid if record.identity else None
+        if not life.serves or not record.ready or pid != life.pid:
+            watch.breach("desired-is-observed", f"{key} runs {life}, recorded {record}")
