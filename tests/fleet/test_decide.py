@@ -233,6 +233,19 @@ def test_an_envoy_that_lost_its_routes_gets_them_again() -> None:
     assert world.route is not None and world.running_version == world.route.version > 1
 
 
+def test_a_stop_that_was_done_in_vain_is_asked_for_again() -> None:
+    """Otherwise a replica whose stop was lost would run, and be watched, for ever."""
+    world = live_world()
+    world.service = replace(SERVICE, replicas=Replicas(min=1, max=4))
+    world.tick()
+    lost = [key for key, intent in world.outbox.items() if isinstance(intent.act, StopReplica)]
+    assert len(lost) == 1
+    world.done |= {lost[0]}
+    del world.outbox[lost[0]]
+    world.settle()
+    assert sorted(world.replicas) == sorted(world.processes) == [f"{KEY}/000001/000"]
+
+
 def test_a_process_nobody_recorded_is_stopped() -> None:
     """A store restored from an older copy knows less than the keeper."""
     world = live_world()

@@ -202,7 +202,8 @@ def _heal(order: HealOrder) -> Intent:
         reason=order.reason,
         drain_s=GENTLE_DRAIN_S if order.gentle else 0.0,
     )
-    return Intent(key=f"heal/{order.replica}/{order.identity.pid}-{order.identity.start_ticks}", act=act)
+    mark = f"{order.identity.pid}-{order.identity.start_ticks}/{int(order.at.timestamp() * 1000)}"
+    return Intent(key=f"heal/{order.replica}/{mark}", act=act)
 
 
 def _leave(
@@ -222,6 +223,10 @@ def _leave(
         out.tell(event_types.REPLICA_STOPPED, replica.key, f"{replica.key} is stopped")
     elif key not in seen.pending and key not in seen.settled:
         out.intents.append(_stop(seen, replica))
+    elif process is not None and not process.stopping and key in seen.settled:
+        again = replace(replica, asked_at=now)  # it was done, and yet it runs: another stop, another key
+        out.put(again)
+        out.intents.append(_stop(seen, again))
 
 
 def _may_stop(seen: Seen, replica: Replica, count: int, now: datetime) -> bool:

@@ -73,6 +73,13 @@ def test_one_order_stands_until_its_process_is_gone() -> None:
     assert decide(see(replica(0), hung, orders=(order(hung, 2),)), NOW).is_empty
 
 
+def test_a_process_that_outlives_its_order_is_ordered_anew() -> None:
+    """What was to be done about it was lost; it would hang for ever."""
+    hung = replica(1, failures=3)
+    again = orders(decide(see(replica(0), hung, orders=(order(hung, 61),)), NOW))
+    assert [(o.replica, o.identity, o.at) for o in again] == [(hung.key, hung.identity, NOW)]
+
+
 def test_while_one_is_being_healed_the_next_waits() -> None:
     """The budget of five replicas is one."""
     hung, next_one = replica(0, failures=3), replica(1, failures=3)

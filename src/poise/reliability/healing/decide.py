@@ -46,7 +46,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
     standing = {order.replica: order for order in seen.orders}
     running = [r for r in seen.replicas if r.identity is not None and not r.draining]
     failing = [r for r in running if r.failures >= seen.failures]
-    waiting = [r for r in failing if not _is_ordered(standing.get(r.key), r)]
+    waiting = [r for r in failing if not _is_ordered(standing.get(r.key), r, now)]
     writes, events = _forget(seen, standing, now)
     again = now + timedelta(seconds=LOOK_AGAIN_S) if failing or _under_way(seen, standing, now) else None
     if is_mass_failure(len(failing), len(running), seen.heal):
@@ -85,9 +85,14 @@ def _decision(
     return Decision(reads=seen.reads, writes=tuple(writes), events=tuple(events), wake_at=again)
 
 
-def _is_ordered(order: HealOrder | None, replica: Replica) -> bool:
-    """Whether an order for exactly this process stands (a withheld one does not count)."""
-    return order is not None and not order.mass and order.identity == replica.identity
+def _is_ordered(order: HealOrder | None, replica: Replica, now: datetime) -> bool:
+    """Whether a recent order for exactly this process stands (a withheld one does not count).
+
+    A process that outlives its order by so long was not replaced: what was to be done is lost.
+    """
+    if order is None or order.mass or order.identity != replica.identity:
+        return False
+    return (now - order.at).total_seconds() < SETTLE_S
 
 
 def _under_way(seen: Seen, standing: dict[str, HealOrder], now: datetime) -> list[Replica]:
