@@ -95,9 +95,11 @@ class FleetController:
         replicas, replicas_ref = await self._store.scan(Replica, f"{key}/")
         route, route_ref = await self._store.get(Route, key)
         routes, routes_ref = await self._store.scan(Route)
-        listed = await self._processes(now)
-        processes = None if listed is None else _of_service(key, listed)
+        processes = await self._processes_of(key, now)
         settled, pending = await self._intents(replicas, route, processes)
+        if processes is not None and _seems_gone(replicas, processes, settled):
+            self._listed = None  # it may have been started after the list was taken: only a newer one tells
+            processes = await self._processes_of(key, now)
         reads: tuple[Read, ...] = (
             service_ref, rollouts_ref, target_ref, orders_ref, replicas_ref, route_ref
         )  # fmt: skip
@@ -141,6 +143,10 @@ class FleetController:
         under_way = {s.intent.key for s in stored if s is not None and s.state is IntentState.PENDING}
         return frozenset(done), frozenset(under_way)
 
+    async def _processes_of(self, key: str, now: datetime) -> dict[str, Process] | None:
+        listed = await self._processes(now)
+        return None if listed is None else _of_service(key, listed)
+
     async def _processes(self, now: datetime) -> dict[str, Process] | None:
         if self._listed is None or not 0 <= (now - self._listed[0]).total_seconds() < LISTED_S:
             self._listed = (now, None)
@@ -166,6 +172,11 @@ def _process(process: runtime_port.Process) -> Process:
         restarts=process.restarts,
         stopping=process.state == "stopping",
     )
+
+
+def _seems_gone(replicas: Iterable[Replica], processes: dict[str, Process], settled: frozenset[str]) -> bool:
+    """Whether a replica that was started is not among the processes."""
+    return any(replica.key not in processes and spawn_key(replica) in settled for replica in replicas)
 
 
 def _of_service(key: str, listed: dict[str, Process]) -> dict[str, Process]:

@@ -15,9 +15,9 @@ from poise.ports.runtime import Sandbox, Workload
 APP: Final = "/app"
 PATH: Final = "/app/.venv/bin:/app/node_modules/.bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"
 
-SHELL_WORDS: Final = frozenset(
-    """. : [ ! { case cd command eval exec exit export for if read readonly return set shift source test
-    time trap ulimit umask unset until wait while""".split()
+SHELL_WORDS: Final = re.compile(
+    r"[.:[!{]|case|cd|command|eval|exec|exit|export|for|if|read|readonly|return|set|shift|source|test|time|trap"
+    r"|ulimit|umask|unset|until|wait|while"
 )
 
 
@@ -39,7 +39,7 @@ def shell_line(command: str) -> str:
         return command  # the shell says what is wrong with it
     plain = not re.search(r"[\n`]|\$\(", command) and not any(set(word) <= set("();<>|&") for word in words)
     first = words[0] if words else ""
-    starts = bool(first) and "=" not in first and first not in SHELL_WORDS
+    starts = bool(first) and "=" not in first and not SHELL_WORDS.fullmatch(first)
     return f"exec {command}" if plain and starts else command
 
 
