@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
 
 from poise.api import queries
 from poise.api.access import PUBLIC
@@ -80,30 +81,6 @@ async def list_projects(
     return Page(items=seen[:limit], next=seen[limit - 1].name if len(seen) > limit else None)
 
 
-@get("/api/v1/projects/{project:str}/services", opt={"permission": "viewer"})
-async def list_services(
-    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
-) -> Page[Service]:
-    """Declared services."""
-    return await page_of(parts_of(request), Service, f"{project}/", cursor, limit)
-
-
-@get("/api/v1/projects/{project:str}/changes", opt={"permission": "viewer"})
-async def list_changes(
-    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
-) -> Page[Change]:
-    """Pushed commits."""
-    return await page_of(parts_of(request), Change, f"{project}/", cursor, limit)
-
-
-@get("/api/v1/projects/{project:str}/runs", opt={"permission": "viewer"})
-async def list_runs(
-    request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
-) -> Page[Run]:
-    """Pipeline runs, by number."""
-    return await page_of(parts_of(request), Run, f"{project}/", cursor, limit)
-
-
 @get("/api/v1/projects/{project:str}/runs/{n:int}", opt={"permission": "viewer"})
 async def get_run(request: Request[Any, Any, Any], project: Part, n: Number) -> Response[Run]:
     """One run with its jobs, steps and test counts."""
@@ -127,14 +104,6 @@ async def get_run_log(
     return Page(items=lines, next=str(after + len(lines)) if len(lines) == limit else None)
 
 
-@get("/api/v1/projects/{project:str}/releases/{service:str}", opt={"permission": "viewer"})
-async def list_releases(
-    request: Request[Any, Any, Any], project: Part, service: Part, cursor: Cursor = "", limit: Limit = 100
-) -> Page[Release]:
-    """Immutable releases of a service."""
-    return await page_of(parts_of(request), Release, f"{project}/{service}/", cursor, limit)
-
-
 @get(
     "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}",
     opt={"permission": "viewer"},
@@ -148,20 +117,8 @@ async def get_service(
     return await queries.service_status(parts, declared, parts.clock.now())
 
 
+_PROJECT = "/api/v1/projects/{project:str}"
 _SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
-
-
-@get(_SERVICE + "/rollouts", opt={"permission": "viewer"})
-async def list_rollouts(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    cursor: Cursor = "",
-    limit: Limit = 100,
-) -> Page[Rollout]:
-    """Rollouts of a service, by number."""
-    return await page_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/", cursor, limit)
 
 
 @get(_SERVICE + "/rollouts/{n:int}", opt={"permission": "viewer"})
@@ -170,58 +127,6 @@ async def get_rollout(
 ) -> Response[Rollout]:
     """One rollout with its trial."""
     return await one_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/{n:06d}")
-
-
-@get(_SERVICE + "/replicas", opt={"permission": "viewer"})
-async def list_replicas(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    cursor: Cursor = "",
-    limit: Limit = 100,
-) -> Page[Replica]:
-    """What runs."""
-    return await page_of(parts_of(request), Replica, f"{project}/{environment}/{service}/", cursor, limit)
-
-
-@get(_SERVICE + "/objectives", opt={"permission": "viewer"})
-async def list_objectives(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    cursor: Cursor = "",
-    limit: Limit = 100,
-) -> Page[Objective]:
-    """SLOs in force."""
-    return await page_of(parts_of(request), Objective, f"{project}/{environment}/{service}/", cursor, limit)
-
-
-@get(_SERVICE + "/budgets", opt={"permission": "viewer"})
-async def list_budgets(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    cursor: Cursor = "",
-    limit: Limit = 100,
-) -> Page[Budget]:
-    """Error budgets now."""
-    return await page_of(parts_of(request), Budget, f"{project}/{environment}/{service}/", cursor, limit)
-
-
-@get(_SERVICE + "/overrides", opt={"permission": "viewer"})
-async def list_overrides(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    cursor: Cursor = "",
-    limit: Limit = 100,
-) -> Page[Override]:
-    """Decisions of people against the gate."""
-    return await page_of(parts_of(request), Override, f"{project}/{environment}/{service}/", cursor, limit)
 
 
 @get(_SERVICE + "/log", opt={"permission": "viewer"})
@@ -261,8 +166,61 @@ async def audit(request: Request[Any, Any, Any]) -> ChainReport:
     return await verify(parts_of(request).store)
 
 
+def _list_in_project(name: str, body: type[Body], said: str) -> HTTPRouteHandler:
+    """The route that lists a project's objects of one kind, with cursors."""
+
+    async def handler(
+        request: Request[Any, Any, Any], project: Part, cursor: Cursor = "", limit: Limit = 100
+    ) -> Any:
+        return await page_of(parts_of(request), body, f"{project}/", cursor, limit)
+
+    return _route(f"{_PROJECT}/{name}", name, handler, body, said)
+
+
+def _list_in_service(name: str, body: type[Body], said: str) -> HTTPRouteHandler:
+    """The route that lists a service's objects of one kind, with cursors."""
+
+    async def handler(
+        request: Request[Any, Any, Any],
+        project: Part,
+        environment: Part,
+        service: Part,
+        cursor: Cursor = "",
+        limit: Limit = 100,
+    ) -> Any:
+        under = f"{project}/{environment}/{service}/"
+        return await page_of(parts_of(request), body, under, cursor, limit)
+
+    return _route(f"{_SERVICE}/{name}", name, handler, body, said)
+
+
+def _route(path: str, name: str, handler: Any, body: type[Body], said: str) -> HTTPRouteHandler:
+    handler.__name__, handler.__doc__ = f"list_{name}", said
+    handler.__annotations__["return"] = Page[body]  # type: ignore[valid-type]
+    return get(path, opt={"permission": "viewer"})(handler)
+
+
+LISTS = [
+    _list_in_project("services", Service, "Declared services."),
+    _list_in_project("changes", Change, "Pushed commits."),
+    _list_in_project("runs", Run, "Pipeline runs, by number."),
+    _list_in_service("rollouts", Rollout, "Rollouts of a service, by number."),
+    _list_in_service("replicas", Replica, "What runs."),
+    _list_in_service("objectives", Objective, "SLOs in force."),
+    _list_in_service("budgets", Budget, "Error budgets now."),
+    _list_in_service("overrides", Override, "Decisions of people against the gate."),
+]
+
+
+@get(_PROJECT + "/releases/{service:str}", opt={"permission": "viewer"})
+async def list_releases(
+    request: Request[Any, Any, Any], project: Part, service: Part, cursor: Cursor = "", limit: Limit = 100
+) -> Page[Release]:
+    """Immutable releases of a service."""
+    return await page_of(parts_of(request), Release, f"{project}/{service}/", cursor, limit)
+
+
 ROUTES = [
-    healthz, readyz, get_status, list_projects, list_services, list_changes, list_runs, get_run, get_run_log,
-    list_releases, get_service, list_rollouts, get_rollout, list_replicas, list_objectives, list_budgets,
-    list_overrides, get_service_log, list_events, audit,
+    healthz, readyz, get_status, list_projects, get_run, get_run_log, list_releases, get_service, get_rollout,
+    get_service_log, list_events, audit, *LISTS,
 ]  # fmt: skip
