@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -123,11 +124,14 @@ def _folder(data: Path) -> Iterator[Finding]:
     for name in ("token", "signing.key", "poise.db"):
         path = data / name
         if path.exists():
-            loose = bool(path.stat().st_mode & 0o077)
+            mode = path.stat().st_mode & 0o777
+            loose = bool(mode & 0o077)
             yield Finding(
-                check=f"{name} mode", result="fail" if loose else "pass", finding=f"{path.stat().st_mode & 0o777:o}",
+                check=f"{name} mode",
+                result="fail" if loose else "pass",
+                finding=f"{mode:o}",
                 mend=f"chmod 600 {path}" if loose else "",
-            )  # fmt: skip
+            )
 
 
 def _disk(data: Path) -> Iterator[Finding]:
@@ -143,17 +147,20 @@ def _disk(data: Path) -> Iterator[Finding]:
 
 
 def _record(data: Path) -> Iterator[Finding]:
-    if not (data / "poise.db").exists():
-        return
     for name in ("poise.db", "signals.db"):
         if (data / name).exists():
-            with sqlite3.connect(f"file:{data / name}?mode=ro", uri=True) as raw:
-                answer = raw.execute("PRAGMA quick_check").fetchone()[0]
-            raw.close()
-            yield Finding(
-                check=name, result="pass" if answer == "ok" else "fail", finding=answer,
-                mend="" if answer == "ok" else "poise restore --verify <backup>",
-            )  # fmt: skip
+            answer = _quick_check(data / name)
+            good = answer == "ok"
+            mend = "" if good else "poise restore --verify <backup>"
+            yield Finding(check=name, result="pass" if good else "fail", finding=answer, mend=mend)
+
+
+def _quick_check(path: Path) -> str:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as raw:
+            return str(raw.execute("PRAGMA quick_check").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
 
 
 def _server(data: Path) -> Iterator[Finding]:

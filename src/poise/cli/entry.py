@@ -56,12 +56,21 @@ app.command("poise.cli.house:serve", name="serve", show=False)
 app.command("poise.cli.house:git_credential", name="git-credential", show=False)
 
 
+def _usage(error: CycloptsError) -> PoiseError:
+    """What was typed wrong, with the nearest thing that exists."""
+    what = " ".join(str(error).split()).rstrip(".")
+    return PoiseError(
+        "POISE-E200", what, mend=f"Run: {' '.join(['poise', *(error.command_chain or ())])} --help"
+    )
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; its exit code."""
     as_json = "--json" in arguments
     try:
-        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        complain(_usage(error), as_json=as_json)
         return USAGE
     except PoiseError as error:
         complain(error, as_json=as_json)
@@ -71,4 +80,11 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # this machine refused: a file's mode, a full disk
+        what = f"{error.strerror or error}"
+        complain(
+            PoiseError("POISE-E100", what, where=str(error.filename or ""), mend="Run: poise doctor"),
+            as_json=as_json,
+        )
+        return PoiseError.exit_code
     return result if isinstance(result, int) else 0

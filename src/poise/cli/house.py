@@ -226,9 +226,8 @@ def backup(target: Path, *, common: Common = COMMON) -> None:
         raise Conflict("POISE-E411", f"{target} is already there", mend="Choose another name")
     made = back_up(common.folder, target)
     done = {"path": str(target), "events": made.events, "head": made.head_hash}
-    output.data(done) if common.json else output.say(
-        f"{target}: {made.events} events, head {made.head_hash[:16]}. Keep the head: restore --verify checks it."
-    )
+    said = f"{target}: {made.events} events, head {made.head_hash}. Keep the head: restore --head checks it."
+    output.data(done) if common.json else output.say(said)
 
 
 def restore(

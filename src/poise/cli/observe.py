@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from poise.api.views import LogLine, Page, ServiceStatus, Status
 from poise.cli import output
 from poise.cli.client import Client
-from poise.cli.place import COMMON, Common, project_of, service_key
+from poise.cli.place import COMMON, Common, project_of, service_key, text_of
 from poise.engine.journal import ChainReport
 from poise.model.balance import Budget
 from poise.model.errors import NotFound, PoiseError
@@ -182,10 +182,8 @@ def explain(
     from poise.spec.explain import explain as explain_service
     from poise.spec.service import parse_project
 
-    if not file.is_file():
-        raise NotFound("POISE-E301", f"no {file}", mend="Run it where poise.yaml is, or give --file")
     name = what.removeprefix("service/")
-    declared = parse_project(file.read_text(), project=project_of(common, file.parent), filename=str(file))
+    declared = parse_project(text_of(file), project=project_of(common, file.parent), filename=str(file))
     for service in declared.services:
         if service.name == name:
             mine = tuple(one for one in declared.objectives if one.service == service.key)
@@ -238,5 +236,6 @@ def log(*, subject: str = "", last: int = 50, common: Common = COMMON) -> None:
             limit=min(last, 500),
         ).items
     for row in rows:
-        text = f"{row.sequence} {row.at:%Y-%m-%dT%H:%M:%SZ} {row.event.actor} {row.event.subject}: {row.event.summary}"
+        event = row.event
+        text = f"{row.sequence} {row.at:%Y-%m-%dT%H:%M:%SZ} {event.actor} {event.subject}: {event.summary}"
         output.data(row) if common.json else output.say(text)

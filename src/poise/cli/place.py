@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from poise.api.views import Address
-from poise.model.errors import Invalid, Unreachable
+from poise.model.errors import Invalid, NotFound, Unreachable
 
 
 @Parameter(name="*")
@@ -100,3 +100,17 @@ def service_key(common: Common, service: str) -> str:
             "POISE-E201", f"'{service}' names no service", mend="Use NAME or PROJECT/ENVIRONMENT/NAME"
         )
     return f"{project_of(common)}/{common.environment}/{parts[0]}"
+
+
+def text_of(file: Path) -> str:
+    """A spec's text; ``NotFound`` or ``Invalid`` with a mend when there is none."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, IsADirectoryError):
+        raise NotFound(
+            "POISE-E301", f"no {file}", mend="Run it where poise.yaml is, or name the file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise Invalid(
+            "POISE-E303", f"{file} is not UTF-8 text", why=str(error), mend=f"file {file}"
+        ) from None

@@ -12,10 +12,10 @@ from poise.api.views import Created, Plan
 from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.observe import service_path
-from poise.cli.place import COMMON, Common, project_of, service_key
+from poise.cli.place import COMMON, Common, project_of, service_key, text_of
 from poise.model.balance import Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Verb
-from poise.model.errors import Held, Invalid, NotFound
+from poise.model.errors import Held
 
 SPEC = Path("poise.yaml")
 HOLD_EXIT = 6
@@ -48,12 +48,7 @@ def _plan(file: Path, common: Common) -> Plan:
 
 
 def _body(file: Path) -> dict[str, str]:
-    try:
-        return {"text": file.read_text(), "filename": str(file)}
-    except FileNotFoundError:
-        raise NotFound("POISE-E301", f"no {file}", mend="Run it where poise.yaml is") from None
-    except UnicodeDecodeError as error:
-        raise Invalid("POISE-E303", f"{file} is not UTF-8 text", why=str(error)) from None
+    return {"text": text_of(file), "filename": str(file)}
 
 
 def _show(made: Plan) -> None:
