@@ -136,7 +136,10 @@ def test_the_host_header_and_the_paths_are_as_asked() -> None:
 @pytest.mark.parametrize(
     ("answer", "field", "failed"),
     [
-        (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "app_5xx", 0),
+        (b"HTTP/1.1 500 X\r\nX-App-Version: 1\r\nContent-Length: 0\r\n\r\n", "app_5xx", 0),
+        (b"HTTP/1.1 500 X\r\nServer: gunicorn\r\nContent-Length: 0\r\n\r\n", "app_5xx", 0),
+        # what proves nothing is not blamed on the app: Envoy set to pass Server on names none of its own
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "proxy_5xx", 50),
         (envoy(500, "sorry", upstream=True), "app_5xx", 0),
         (envoy(503, "no healthy upstream"), "proxy_5xx", 50),
         (envoy(503, REFUSED), "proxy_5xx", 50),

@@ -101,10 +101,13 @@ class LoadResult(Struct, frozen=True, kw_only=True):
 
 
 def judge(method: str, answer: Answer) -> Outcome:
-    """What an answer means. Envoy names itself, and says how long the app took only when the app answered."""
+    """What an answer means. A 5xx is the app's only when something in it proves that the app answered.
+
+    Envoy says how long the app took only when it did; its own replies name no server, or "envoy".
+    """
     if answer.status < 500:
         return Outcome.ANSWERED
-    if answer.server != "envoy" or answer.upstream_answered:
+    if answer.upstream_answered or answer.version or answer.server not in ("", "envoy"):
         return Outcome.APP_5XX
     if method == "POST" and any(reason in answer.reason for reason in LOST_IN_FLIGHT):
         return Outcome.POST_LOST_IN_FLIGHT
