@@ -11,6 +11,8 @@ from poise.model.delivery import ChangeClass, Verb
 
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Reason = Annotated[str, Meta(min_length=3, max_length=500)]
+Number = Annotated[int, Meta(ge=1, le=999_999)]
+Digest = Annotated[str, Meta(max_length=100)]
 SpecText = Annotated[str, Meta(max_length=262_144)]
 
 
@@ -25,15 +27,15 @@ class GiveOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     verb: Verb
     reason: Reason
-    release: int | None = None
-    rollout: int | None = None
+    release: Number | None = None
+    rollout: Number | None = None
 
 
 class AskGate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """May a change of this class go now?"""
 
     change_class: ChangeClass = ChangeClass.FEATURE
-    digest: str | None = None
+    digest: Digest | None = None
 
 
 class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +43,7 @@ class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     reason: Reason
     expires_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
-    digest: str | None = None
+    digest: Digest | None = None
 
 
 class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

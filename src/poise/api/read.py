@@ -16,7 +16,7 @@ from poise.api.views import LogLine, Page, ServiceStatus, Status
 from poise.engine.journal import ChainReport, verify
 from poise.model.balance import Budget, Override
 from poise.model.delivery import Change, Release, Rollout, Run
-from poise.model.errors import NotFound
+from poise.model.errors import NotFound, Unreachable
 from poise.model.fleet import Replica
 from poise.model.record import Recorded
 from poise.model.service import Objective, Project, Service
@@ -50,14 +50,12 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@get("/readyz", opt={"permission": PUBLIC})
-async def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-    """The loop leads and the keeper answers."""
-    parts = parts_of(request)
-    leads = parts.loop.lease is not None
-    return Response(
-        {"ready": leads, "problem": "" if leads else "not leading yet"}, status_code=200 if leads else 503
-    )
+@get("/readyz", opt={"permission": PUBLIC}, sync_to_thread=False)
+def readyz(request: Request[Any, Any, Any]) -> dict[str, bool]:
+    """The loop leads: what is asked for will be done. 503 until then."""
+    if parts_of(request).loop.lease is None:
+        raise Unreachable("POISE-E705", "not ready: this process does not lead yet", mend="Run: poise doctor")
+    return {"ready": True}
 
 
 @get("/api/v1/status", opt={"permission": "viewer"})
