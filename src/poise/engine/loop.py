@@ -36,12 +36,15 @@ class Loop:
         controllers: Sequence[Controller],
         performers: Mapping[type, Performer],
         holder: str,
+        resync_s: float = limits.RESYNC_S,
     ) -> None:
         self._store = store
         self._clock = clock
         self._controllers = {controller.name: controller for controller in controllers}
         self._performers = performers
         self._holder = holder
+        self._resync_s = resync_s
+        self._resync_at: datetime | None = None
         self._scheduler = Scheduler()
         self._performing: set[str] = set()
         self._changed: Callable[[], None] = lambda: None
@@ -63,7 +66,8 @@ class Loop:
         return self.lease is not None
 
     async def resync(self, now: datetime) -> None:
-        """Look at every key of every controller: what is, not what was told."""
+        """Look at every key of every controller: what is, not what was told; again in ``resync_s``."""
+        self._resync_at = now + timedelta(seconds=self._resync_s)
         for controller in self._controllers.values():
             for key in await controller.keys():
                 self._scheduler.wake((controller.name, key), now)
@@ -75,6 +79,8 @@ class Loop:
 
     async def tick(self, now: datetime) -> int:
         """Let every due controller decide once; the number of decisions that wrote something."""
+        if self._resync_at is not None and now >= self._resync_at:
+            await self.resync(now)
         wrote = 0
         for name, key in self._scheduler.due(now):
             wrote += await self._decide(self._controllers[name], key, now)
@@ -185,7 +191,7 @@ class Loop:
     async def next_at(self) -> datetime | None:
         """When there is next something to do that is not being done already."""
         later = await self._store.next_intent_at(self._clock.now())
-        return min((at for at in (self._scheduler.next_at(), later) if at), default=None)
+        return min((at for at in (self._scheduler.next_at(), later, self._resync_at) if at), default=None)
 
     async def run(self) -> None:
         """Drive until cancelled: one event, one heap, no polling.
