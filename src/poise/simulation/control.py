@@ -32,6 +32,7 @@ from poise.simulation.traffic import Envoy, SimulatedTraffic
 
 SIGNING_KEY: Final = b"simulation"
 ROUNDS_MAX: Final = 60  # of deciding and doing at one instant, before it is called a livelock
+RESYNC_S: Final = 240.0
 BUDGET_TICK_S: Final = 60.0
 FIRST_PORT: Final = 18_000
 DATA: Final = Path("/data")
@@ -64,7 +65,7 @@ class Control:
         self.store = MortalStore(around.store, around.trouble)
         self._runtime = SimulatedRuntime(around.machine, around.watch.mutated)
         self._traffic = SimulatedTraffic(around.envoy, around.clock, self._applying)
-        self.loop = Loop(self.store, around.clock, self._controllers(), self._performers(), name)
+        self.loop = Loop(self.store, around.clock, self._controllers(), self._performers(), name, RESYNC_S)
         self.reader = Reader(self._traffic, around.signals, around.clock, self._told)
         self.next_t = around.clock.t
         self.held: list[StoredIntent] = []
@@ -72,14 +73,14 @@ class Control:
         self.paused = False
 
     def _controllers(self) -> list[Controller]:
-        around, store = self._around, self.store
+        around, store, trouble = self._around, self.store, self._around.trouble
         probes = SimulatedProbes(around.machine, around.clock)
         return [
-            Paced(RolloutController(store, around.signals), 10.0, 30.0),
-            Paced(GateController(store, SIGNING_KEY), 1.0, 1.0, self._gate_deaf_s),
+            Paced(RolloutController(store, around.signals), trouble, 10.0, 30.0),
+            Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             BudgetController(store, around.signals, indicator, tick_s=BUDGET_TICK_S),
-            Paced(HealingController(store), 10.0, 10.0),
-            Paced(FleetController(store, self._runtime, self._traffic, probes, _port), 5.0, 60.0),
+            Paced(HealingController(store), trouble, 10.0, 10.0),
+            Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 5.0, 60.0),
         ]
 
     def _performers(self) -> dict[type, Performer]:

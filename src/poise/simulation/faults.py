@@ -17,6 +17,7 @@ from poise.model.record import Decision, Ref
 from poise.ports.store import IntentState, Transaction
 from poise.simulation.invariants import Watch, raises_of
 
+WAKE_LOST: Final = 0.1  # of the wake-ups that a write gives to a room
 LOST: Final = 0.025
 REFUSED: Final = 0.05
 UNHEARD: Final = 0.08
@@ -191,22 +192,33 @@ class ClumsyPerformer:
 
 
 class Paced:
-    """A room looked at less often than it asks for, which level-triggered rooms must bear.
+    """A room looked at less often than it asks for, and not always told: a level-triggered room bears it.
 
     A look asked for within a second comes after ``least_s``, any other after at least ``quiet_s``.
-    ``deaf`` says whether the room does not answer at all just now.
+    ``deaf_s`` says how long the room will not answer at all.
     """
 
     def __init__(
-        self, inner: Controller, least_s: float, quiet_s: float, deaf: Callable[[], float] = lambda: 0.0
+        self,
+        inner: Controller,
+        trouble: Trouble,
+        least_s: float,
+        quiet_s: float,
+        deaf_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._inner, self._least_s, self._quiet_s, self._deaf = inner, least_s, quiet_s, deaf
-        self.name = inner.name
-        self.keys, self.wakes = inner.keys, inner.wakes
+        self._inner, self._trouble = inner, trouble
+        self._least_s, self._quiet_s, self._deaf_s = least_s, quiet_s, deaf_s
+        self.name, self.keys = inner.name, inner.keys
+
+    def wakes(self, ref: Ref) -> str | None:
+        """See ``Controller``; now and then nobody is told."""
+        if self._trouble.is_on and self._trouble.rng.random() < WAKE_LOST:
+            return None
+        return self._inner.wakes(ref)
 
     async def look(self, key: str, now: datetime) -> Decision:
         """See ``Controller``."""
-        deaf_s = self._deaf()
+        deaf_s = self._deaf_s()
         if deaf_s > 0:
             return Decision(wake_at=now + timedelta(seconds=deaf_s + 0.01))
         decision = await self._inner.look(key, now)

@@ -183,12 +183,16 @@ class Watch:
 
     # -- delivery and fleet ---------------------------------------------------------------------------
 
-    def _route(self, key: str, _before: Struct | None) -> None:
+    def _route(self, key: str, before: Struct | None) -> None:
         route = self.one(Route, key)
         assert route is not None
         for weights in (route.weights, route.acked):
             if weights and sum(weights.values()) != 100:
                 self.breach("weights-sum-to-100", f"{key} wants {weights}")
+        served = self._envoy.weights.get(key, {})
+        known = before.acked_version if isinstance(before, Route) else 0
+        if route.acked_version > known and served != {f"{key}.{n}": w for n, w in route.acked.items()}:
+            self.breach("acknowledged-is-served", f"{key} has acked {route.acked}, Envoy serves {served}")
         split = self._splits.setdefault((key, route.version), route.weights)
         if split != route.weights:
             self.breach("one-split-per-version", f"{key} {route.version} is {split} and {route.weights}")

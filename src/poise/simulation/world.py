@@ -19,7 +19,7 @@ from poise.simulation.clock import SimulatedClock
 from poise.simulation.control import Control, Surroundings
 from poise.simulation.faults import Crash, Trouble
 from poise.simulation.invariants import Failure, Watch
-from poise.simulation.machine import Machine
+from poise.simulation.machine import Machine, service_of
 from poise.simulation.people import POLICY, People
 from poise.simulation.quiet import settled
 from poise.simulation.traffic import DAY_S, Envoy
@@ -30,6 +30,8 @@ OVERRIDES_A_DAY: Final = 2
 QUIET_S: Final = 3.5 * 3600.0
 READ_S: Final = 20.0  # between two readings while a rollout is under way
 READ_QUIET_S: Final = 60.0
+
+HUNG_MAX_S: Final = 1500.0  # bounded by the heal budget's back-off and every fault that may delay it
 
 Deed = Callable[[], Awaitable[None]]
 TROUBLES_A_DAY: Final = {
@@ -199,7 +201,17 @@ class World:
             await control.reader.read_once()
         rollouts = self.watch.objects.get("Rollout", {}).values()
         busy = any(isinstance(one, Rollout) and one.state.is_active for one in rollouts)
+        self._hung_too_long()
         self.after(READ_S if busy else READ_QUIET_S, self._read)
+
+    def _hung_too_long(self) -> None:
+        """One that hangs while its fellows serve is replaced; when all hang, the cause is elsewhere."""
+        for key, life in self.machine.lives.items():
+            if life.hung_at is None or self.clock.t - life.hung_at < HUNG_MAX_S or life.state != "running":
+                continue
+            fellows = [one for one in self.machine.lives.values() if service_of(one.key) == service_of(key)]
+            if sum(one.hung_at is not None for one in fellows) == 1:
+                self.watch.breach("a-hang-is-healed", f"{key} hangs since {life.hung_at:.0f} s: {life}")
 
     async def _trouble(self, kind: str) -> None:
         rng, trouble, t = self.rng, self.trouble, self.clock.t
@@ -239,7 +251,7 @@ class World:
     def _hang(self, lives: Sequence[str]) -> None:
         count = 2 if self.rng.random() < 0.25 else 1
         for key in self.rng.sample(lives, min(count, len(lives))):
-            if self.machine.hang(key, self.rng.uniform(300.0, 1200.0)):
+            if self.machine.hang(key, self.rng.uniform(1800.0, 7200.0) if count == 1 else 1200.0):
                 self.trouble.happened("replica hung")
 
     async def _interrupt(self, transaction: Transaction) -> bool:
