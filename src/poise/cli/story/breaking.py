@@ -49,6 +49,8 @@ async def heal(scene: Scene, facts: dict[str, Any]) -> None:
     facts["failed_requests"] = felt.failed
     facts["posts_lost_in_flight"] = felt.posts_lost
     facts["app_errors"] = felt.app_errors
+    if felt.app_errors:
+        facts["app_errors_seen"] = scene.users.failures(began)
     must(felt.failed == 0, f"requests failed: {scene.users.failures(began)}")
     must(hung_s <= HANG_MOST_S, f"a hang took {hung_s:.1f} s")
 

@@ -49,6 +49,8 @@ def _played(folder: Path, keep: bool, quiet: bool) -> Report:
         scene = Scene(folder, view)
         try:
             return asyncio.run(_acts(scene))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None  # SIGTERM ends it as Ctrl-C does
         finally:
             if keep:
                 view.say(f"Kept: http://127.0.0.1:{scene.port}. Log in: POISE_DATA={scene.data} poise login")

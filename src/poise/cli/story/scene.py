@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from poise.model.delivery import Rollout
 T = TypeVar("T")
 LOOK_S = 0.1
 COMMAND_S = 60.0
+POISE = (sys.executable, "-m", "poise.cli")
 
 
 class Done(Struct, frozen=True, kw_only=True):
@@ -51,13 +53,14 @@ class Scene:
 
     async def poise(self, *words: str, codes: tuple[int, ...] = (0,)) -> Done:
         """A command of Poise, run in the shop's repository; raises ``Failed`` for another exit code."""
-        return await self._run(sys.executable, "-m", "poise.cli", *words, codes=codes)
+        return await self._run(*POISE, *words, codes=codes)
 
     async def git(self, *words: str) -> str:
         """A command of git in the shop's repository; its output."""
         return (await self._run("git", *words, codes=(0,))).out.strip()
 
-    async def _run(self, *words: str, codes: tuple[int, ...]) -> Done:
+    async def _run(self, *words: str, codes: tuple[int, ...], finish: bool = False) -> Done:
+        """``finish``: told to stop meanwhile, let it come to its end, so that what it began can be ended."""
         process = await asyncio.create_subprocess_exec(
             *words, cwd=self.shop, env=self._environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -66,7 +69,10 @@ class Scene:
             async with asyncio.timeout(COMMAND_S):
                 out, err = await process.communicate()
         except BaseException:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, TimeoutError):
+                if finish:
+                    async with asyncio.timeout(COMMAND_S):
+                        await process.wait()
                 process.kill()
             raise
         done = Done(code=process.returncode or 0, out=out.decode(), err=err.decode().strip())
@@ -80,15 +86,20 @@ class Scene:
         """``poise up`` in a fresh repository; seconds until it was ready."""
         await self.git("init", "--quiet", "--initial-branch", "main")
         began = time.monotonic()
-        await self.poise("up", "--port", str(self.port), "--ingress-port", str(self.ingress_port))
+        ports = ("--port", str(self.port), "--ingress-port", str(self.ingress_port))
+        await self._run(*POISE, "up", *ports, codes=(0,), finish=True)
         return time.monotonic() - began
 
     def close(self) -> None:
-        """``poise down``: nothing of the house runs afterwards."""
-        subprocess.run(
-            [sys.executable, "-m", "poise.cli", "down", "--quiet"], env=self._environment, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, timeout=COMMAND_S,
-        )  # fmt: skip
+        """``poise down``: nothing of the house runs afterwards. An impatient Ctrl-C does not cut it short."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            subprocess.run(
+                [*POISE, "down", "--quiet"], env=self._environment, check=False, timeout=COMMAND_S,
+                stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     async def push(self, message: str, version: str | None = None, fail_one_in: int = 0) -> str:
         """Commit a version (None: nothing changes) and ``git push poise main``; the commit."""

@@ -77,7 +77,7 @@ class Users:
         """What went wrong since, by kind and reason, for the report of a failure."""
         found: dict[str, int] = {}
         for sample in self._samples:
-            if sample.at_s >= begin and (sample.failed or sample.outcome.value == "app_5xx"):
+            if sample.at_s >= begin and sample.outcome.value != "answered":
                 kind = (
                     f"{sample.method} {sample.status} {sample.outcome.value}: {sample.detail.strip()[:100]}"
                 )
