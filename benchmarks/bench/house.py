@@ -170,7 +170,8 @@ class House:
     def ready(self) -> bool:
         """Whether the control process leads."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1.0) as answer:
-            return bool(answer.status == 200)
+            status: int = answer.status
+            return status == 200
 
     def get(self, service: str, path: str = "/") -> tuple[int, str]:
         """(status, body) through the ingress; a refusal is an answer too."""
