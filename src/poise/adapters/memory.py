@@ -5,7 +5,7 @@ It keeps the store's whole contract but durability: what it holds dies with the 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -67,9 +67,11 @@ class MemoryStore:
     ) -> tuple[list[Body], PrefixRef]:
         kind = self._kind(body.__name__)
         under = kind.under(prefix)
-        found = [row for key in under if key > after and (row := kind.rows[key][2]) is not None]
+        rows = [kind.rows[key] for key in under]
+        keys = under if not after else under[bisect_right(under, after) :]
+        found = [row for _, _, row in rows[len(rows) - len(keys) :] if row is not None]
         chosen = found[-limit:] if last else found[:limit]
-        sequence = max((kind.rows[key][1] for key in under), default=0)
+        sequence = max([sequence for _, sequence, _ in rows], default=0)
         return chosen, PrefixRef(body.__name__, prefix, sequence)  # type: ignore[return-value]
 
     async def objects(
@@ -181,7 +183,10 @@ class MemoryStore:
     # -- inside ---------------------------------------------------------------------------------------
 
     def _kind(self, kind: str) -> _Kind:
-        return self._kinds.setdefault(kind, _Kind())
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = _Kind()
+        return found
 
     def _check_fence(self, fence: int | None) -> None:
         held = self._leases.get("leader")
@@ -195,7 +200,7 @@ class MemoryStore:
         kind = self._kind(read.kind)
         if isinstance(read, Ref):
             return kind.rows.get(read.key, (0, 0, None))[0] == read.generation
-        return max((kind.rows[key][1] for key in kind.under(read.prefix)), default=0) == read.sequence
+        return max([kind.rows[key][1] for key in kind.under(read.prefix)], default=0) == read.sequence
 
     def _write(self, name: str, key: str, body: Struct | None) -> Ref:
         kind = self._kind(name)

@@ -132,7 +132,8 @@ class Control:
 
     async def rest(self) -> None:
         """Note when there is next something to do (somebody may have written meanwhile)."""
-        await self._is_due()
+        if self.loop.lease is not None:  # else it waits to lead
+            await self._is_due()
 
     async def _is_due(self) -> bool:
         clock, at = self._around.clock, await self.loop.next_at()
@@ -148,7 +149,7 @@ class Control:
 
     def _told(self, batch: Batch) -> None:
         self._around.watch.read(batch)
-        for service in sorted({dict(sample.series.labels)["service"] for sample in batch.samples}):
+        for service in sorted(self._around.watch.moving()):  # nobody else would do anything with it
             self.wake("rollout", service)
 
 

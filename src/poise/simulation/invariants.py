@@ -31,6 +31,7 @@ from poise.simulation.traffic import Envoy
 Body = TypeVar("Body", bound=Struct)
 
 FAILURES_MAX: Final = 5  # of one seed; the first tells the most
+ASKS_WITHIN_S: Final = 1500.0  # with a deaf gate, a dead control process and a clock set forward in between
 HEAL_SETTLE_S: Final = 60.0
 ONCE: Final = frozenset(
     {
@@ -95,6 +96,7 @@ class Watch:
         self._read_at: dict[str, float] = {}
         self._newest_read: float | None = None
         self._was_live: set[str] = set()
+        self._moving: set[str] = set()
         self._splits: dict[tuple[str, int], dict[int, int]] = {}
         self._kinds: dict[str, Callable[[str, Struct | None], None]] = {
             "Route": self._route,
@@ -124,6 +126,10 @@ class Watch:
         """Objects under a prefix, ascending by key."""
         rows = self.objects.get(body.__name__, {})
         return [row for key in sorted(rows) if key.startswith(prefix) and isinstance(row := rows[key], body)]
+
+    def moving(self) -> set[str]:
+        """Services with a rollout under way."""
+        return self._moving
 
     # -- the store ------------------------------------------------------------------------------------
 
@@ -206,6 +212,7 @@ class Watch:
         active = [one.n for one in siblings if one.state.is_active]
         if live:
             self._was_live.add(service)
+        (self._moving.add if active else self._moving.discard)(service)
         if len(live) > 1 or len(active) > 1 or (not live and service in self._was_live):
             self.breach("one-live-one-active", f"{service} has live {live} and active {active}")
         if isinstance(before, Rollout) and before.state.is_final and before.state is not rollout.state:
@@ -321,6 +328,18 @@ class Watch:
             self.breach("budgets-are-what-was-counted", f"{key} says {said} (all, bad), counted {truth}")
         if budget.bad > self._envoy.happened_bad.get(budget.service, 0):
             self.breach("budgets-are-what-was-counted", f"{key} says {budget.bad} bad, more than happened")
+
+    def waits(self, service: str) -> None:
+        """A waiting release that nobody paused asks the gate again and again, so that it can start."""
+        if service in self._moving:
+            return
+        for rollout in self.all(Rollout, f"{service}/")[-1:]:
+            if rollout.state is not RolloutState.WAITING or rollout.paused:
+                continue
+            answered = [rollout.created_at, *(verdict.at for verdict in self._asks.get(rollout.key, ()))]
+            age_s = (self._clock.now() - answered[-1]).total_seconds()
+            if age_s > ASKS_WITHIN_S:
+                self.breach("a-waiting-release-asks", f"{rollout.key} was last answered {age_s:.0f} s ago")
 
     # -- reliability ----------------------------------------------------------------------------------
 

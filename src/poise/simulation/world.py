@@ -199,10 +199,10 @@ class World:
         control = self.control
         if control is not None:
             await control.reader.read_once()
-        rollouts = self.watch.objects.get("Rollout", {}).values()
-        busy = any(isinstance(one, Rollout) and one.state.is_active for one in rollouts)
         self._hung_too_long()
-        self.after(READ_S if busy else READ_QUIET_S, self._read)
+        for service in self.people.services:
+            self.watch.waits(service)
+        self.after(READ_S if self.watch.moving() else READ_QUIET_S, self._read)
 
     def _hung_too_long(self) -> None:
         """One that hangs while its fellows serve is replaced; when all hang, the cause is elsewhere."""
