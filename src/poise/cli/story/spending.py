@@ -8,7 +8,7 @@ import msgspec
 
 from poise.api.views import Page
 from poise.cli.story.scene import Scene
-from poise.cli.story.shipping import left, live, must, run_of
+from poise.cli.story.shipping import left, live, must, recounted, run_of
 from poise.cli.story.shop import PROJECT
 from poise.model.balance import Override, Verdict
 from poise.model.delivery import Rollout, RolloutState
@@ -16,7 +16,7 @@ from poise.model.delivery import Rollout, RolloutState
 HOLD_EXIT: Final = 6
 MISUSE_PER_S: Final = 25.0
 MISUSE_S: Final = 2.0
-MISUSE_TIMES: Final = 40
+MISUSE_TIMES: Final = 10
 OVERSPENT_RATIO: Final = -0.6  # below zero, since good requests earn some of the budget back meanwhile
 REASON: Final = "the launch is today; the owner has agreed"
 
@@ -38,14 +38,16 @@ async def _verdict(scene: Scene, change: str = "feature") -> tuple[int, Verdict]
 
 async def _spend(scene: Scene, facts: dict[str, Any]) -> None:
     errors = 0
+    ratio, _ = await left(scene)
     for _ in range(MISUSE_TIMES):
-        errors += await scene.users.misuse(MISUSE_S, MISUSE_PER_S)
-        ratio, _ = await left(scene)
         scene.view.doing(f"users met {errors} errors: {ratio:.0%} of the budget is left")
+        errors += await scene.users.misuse(MISUSE_S, MISUSE_PER_S)
+        ratio = await recounted(scene, ratio)
         if ratio <= OVERSPENT_RATIO:
             break
     facts["errors_met"] = errors
-    facts["budget_left_ratio"] = round((await left(scene))[0], 4)
+    facts["budget_left_ratio"] = round(ratio, 4)
+    must(ratio <= 0, f"{errors} errors did not spend the budget: {ratio:.0%} is left")
 
 
 async def _feature_waits(scene: Scene, facts: dict[str, Any]) -> None:
