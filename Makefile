@@ -1,6 +1,6 @@
 # make demo · make test · make check · make bench NAME=... ; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-browser check format bench lock clean
+.PHONY: help demo test test-slow simulate test-browser check format bench lock clean
 MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 export PYTHON
@@ -20,6 +20,9 @@ test-slow: .venv/ready .venv/debian-test ## the minutes-long tests
 
 test-browser: .venv/ready .venv/debian-test ## the pages in a real browser
 	@$(BIN)/pytest -m browser $(ARGS)
+
+simulate: .venv/ready ## every controller in 300 seeded worlds of faults, a day each
+	@$(BIN)/poise simulate --seeds 300 --days 1 $(ARGS)
 
 check: .venv/ready ## format, lint, types, imports, tidiness
 	@$(BIN)/ruff format --check --quiet . || { echo "to mend: make format"; exit 1; }
