@@ -20,6 +20,7 @@ from bench.house import House, free_port, until
 from bench.report import Figure, Goal, Report, percentile, run
 
 SERVED_S = 1.3  # the keeper counts a death after less than 1 s of service as a crash loop; nobody else does
+CONTENDERS = ("startup", "keeper", "loop", "supervisord")
 HANGS = ("sigstop", "deadlock", "spin")
 HANG_PATIENCE_S = 30.0
 GOALS = [
@@ -32,12 +33,11 @@ GOALS = [
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=50, help="kills of each contender")
     parser.add_argument("--hangs", type=int, default=5, help="hangs of each kind")
-    parser.add_argument("--starts", type=int, default=21, help="plain starts of the app")
 
 
 def measure(given: argparse.Namespace) -> Report:
-    startup_ms = [start_once() for _ in range(given.starts)]
     took_ms = kills(given.kills)
+    startup_ms = took_ms.pop("startup")
     figures: dict[str, Figure] = {
         "kills_each": given.kills,
         "startup_ms_median": statistics.median(startup_ms),
@@ -57,7 +57,7 @@ def measure(given: argparse.Namespace) -> Report:
     remarks = [
         "serving: HTTP 200 from the new process on a new connection; for the house through Envoy's ingress, "
         "from a sandbox and on a fresh port; for the loop and supervisord directly, on the app's fixed port",
-        "keeper_direct: the same kills, until the new process answers on its own port, without Envoy",
+        "startup: the plain app, spawned and asked in the same rounds, with nothing around it",
         f"the contenders are killed in turn, each after serving {SERVED_S} s or more, one replica each",
         "hang: every default of the probes; the new process of exactly that replica answers on its port",
     ]
@@ -83,7 +83,7 @@ def start_once() -> float:
 
 def kills(times: int) -> dict[str, list[float]]:
     """ms from SIGKILL to serving, by contender; they take turns."""
-    took: dict[str, list[float]] = {"keeper": [], "keeper_direct": [], "loop": [], "supervisord": []}
+    took: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with ExitStack() as stack:
         house = stack.enter_context(House("heal", patient.files("patient", 1)))
         house.up()
@@ -96,8 +96,7 @@ def kills(times: int) -> dict[str, list[float]]:
             took["keeper"].append(kill_replica(house))
             took["loop"].append(kill_plain(loop))
             took["supervisord"].append(kill_plain(supervised))
-            time.sleep(SERVED_S + 0.2 * dice.random())
-            took["keeper_direct"].append(kill_direct(house))
+            took["startup"].append(start_once())
     return took
 
 
@@ -108,15 +107,6 @@ def kill_replica(house: House) -> float:
     began = time.perf_counter()
     os.kill(victim, signal.SIGKILL)
     patient.wait_for_other(house.ingress_port, before, "patient.localhost")
-    return (time.perf_counter() - began) * 1000
-
-
-def kill_direct(house: House) -> float:
-    """On the new process's own port."""
-    victim = house.replicas("patient")[0]
-    began = time.perf_counter()
-    os.kill(victim["pid"], signal.SIGKILL)
-    until(lambda: serves_anew(house, victim), 20.0, "a new process serves", pause_s=0.002)
     return (time.perf_counter() - began) * 1000
 
 
