@@ -21,6 +21,7 @@ class _Life:
         self.values: list[dict[Series, float]] = []
         self.pinned: set[float] = set()
         self.known: dict[str, set[Series]] = {}  # by series name
+        self.asked: dict[tuple[str, frozenset[tuple[str, str]]], list[Series]] = {}  # answers of _series
 
 
 class MemorySignals:
@@ -43,7 +44,10 @@ class MemorySignals:
         life.instants.insert(place, at)
         life.values.insert(place, values)
         for series in values:
-            life.known.setdefault(series.name, set()).add(series)
+            known = life.known.setdefault(series.name, set())
+            if series not in known:
+                known.add(series)
+                life.asked.clear()
         if at - self._thinned_at >= self._retention.every_s:
             self._thin(at)
 
@@ -105,7 +109,12 @@ class MemorySignals:
 
 
 def _series(life: _Life, name: str, labels: Mapping[str, str]) -> list[Series]:
-    return sorted(series for series in life.known.get(name, ()) if matches(series, name, labels))
+    asked = (name, frozenset(labels.items()))
+    found = life.asked.get(asked)
+    if found is None:
+        found = sorted(series for series in life.known.get(name, ()) if matches(series, name, labels))
+        life.asked[asked] = found
+    return found
 
 
 def _window(

@@ -32,8 +32,8 @@ from poise.simulation.traffic import Envoy, SimulatedTraffic
 
 SIGNING_KEY: Final = b"simulation"
 ROUNDS_MAX: Final = 60  # of deciding and doing at one instant, before it is called a livelock
-RESYNC_S: Final = 240.0
-BUDGET_TICK_S: Final = 60.0
+RESYNC_S: Final = 300.0
+BUDGET_TICK_S: Final = 90.0
 FIRST_PORT: Final = 18_000
 DATA: Final = Path("/data")
 
@@ -80,7 +80,7 @@ class Control:
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             BudgetController(store, around.signals, indicator, tick_s=BUDGET_TICK_S),
             Paced(HealingController(store), trouble, 10.0, 10.0),
-            Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 5.0, 60.0),
+            Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 5.0, 120.0),
         ]
 
     def _performers(self) -> dict[type, Performer]:

@@ -61,12 +61,9 @@ def take_release(seen: Seen, now: datetime) -> Decision | None:
 
 def take_order(seen: Seen, now: datetime) -> Decision | None:
     """The oldest order that was not handled; None when there is none."""
+    handled = seen.orders_seen
     for order in seen.orders:
-        if (
-            order.n > seen.orders_seen
-            and order.verb in HANDLED
-            and (seen.rollouts or order.verb is Verb.DEPLOY)
-        ):
+        if order.n > handled and order.verb in HANDLED and (seen.rollouts or order.verb is Verb.DEPLOY):
             break
     else:
         return None
