@@ -107,6 +107,12 @@ def test_3_a_service_that_is_not_there(online: Run) -> None:
     assert set(parts) == {"code", "what", "where", "why", "mend"}
 
 
+@pytest.mark.parametrize("name", ["a b", "é", "a?b", "a#b", "%2e", "x" * 90])
+def test_3_a_strange_name_is_only_not_found(online: Run, name: str) -> None:
+    done = online("why", name)
+    assert done.code == 3, done.err
+
+
 def test_3_a_file_that_is_not_there(poise: Run) -> None:
     for words in (("explain", "service/web"), ("restore", "none.tgz"), ("restore", "--verify", "none.tgz")):
         assert poise(*words).code == 3, words
@@ -201,9 +207,9 @@ def test_7_what_ran_here_is_dead(house: Any, poise: Run, monkeypatch: pytest.Mon
 
 
 def test_8_no_answer_in_time(house: Any, poise: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from poise.cli import client
+    from poise.cli.client import Client
 
-    monkeypatch.setattr(client, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(Client, "patience_s", 0.1)
     monkeypatch.setenv("POISE_TOKEN", "poise_a_b")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx2
 import msgspec
 from msgspec import Struct
 
@@ -15,7 +17,6 @@ from poise.model import errors
 from poise.model.errors import PoiseError, TimedOut, Unreachable
 
 T = TypeVar("T")
-TIMEOUT_S = 30.0
 _BY_EXIT_CODE = {
     cls.exit_code: cls
     for cls in (errors.Invalid, errors.NotFound, errors.Conflict, errors.Held, Unreachable, TimedOut)
@@ -41,46 +42,43 @@ class Several(errors.Invalid):
 
 
 class Client:
-    """Calls with the machine's token. Use as a context manager."""
+    """Calls with the machine's token. Use as a context manager.
+
+    The standard library's client: a richer one would take half of the time that a command may take.
+    """
+
+    patience_s: ClassVar[float] = 30.0
 
     def __init__(self, common: Common) -> None:
         self.address = address_of(common.folder)
-        self._http = httpx2.Client(
-            base_url=self.address.url,
-            headers={"authorization": f"Bearer {token_of(common.folder)}"},
-            timeout=TIMEOUT_S,
-            verify=False,
-            trust_env=False,
-        )
+        self._token = token_of(common.folder)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        """Nothing is kept open between calls."""
 
     def get(self, path: str, answer: type[T], **query: Any) -> T:
         """GET, decoded."""
-        params = {name: value for name, value in query.items() if value is not None}
-        return msgspec.json.decode(self._send("GET", path, params=params).content, type=answer)
+        return msgspec.json.decode(self._send("GET", path + _query(query)), type=answer)
 
     def post(self, path: str, body: Struct | dict[str, Any], answer: type[T]) -> T:
         """POST with a fresh Idempotency-Key, decoded."""
         headers = {"idempotency-key": str(uuid.uuid4()), "content-type": "application/json"}
-        sent = self._send("POST", path, content=msgspec.json.encode(body), headers=headers)
-        return msgspec.json.decode(sent.content, type=answer)
+        return msgspec.json.decode(self._send("POST", path, body, headers), type=answer)
 
     def put(self, path: str, body: Struct | dict[str, Any], answer: type[T], if_match: str) -> T:
         """PUT what was read as ``if_match``, decoded."""
         headers = {"if-match": if_match, "content-type": "application/json"}
-        sent = self._send("PUT", path, content=msgspec.json.encode(body), headers=headers)
-        return msgspec.json.decode(sent.content, type=answer)
+        return msgspec.json.decode(self._send("PUT", path, body, headers), type=answer)
 
     def lines(self, path: str, **query: Any) -> Iterator[tuple[str, str]]:
         """Server-sent events as ``(event, data)`` until the server ends them."""
-        with self._http.stream("GET", path, params=query, timeout=None) as answer:
+        with self._asked("GET", path + _query(query), endless=True) as answer:
             event = "message"
-            for line in answer.iter_lines():
+            for raw in answer:
+                line = raw.decode().rstrip("\r\n")
                 if not line:
                     event = "message"
                 elif line.startswith("event:"):
@@ -88,17 +86,41 @@ class Client:
                 elif line.startswith("data:"):
                     yield event, line[5:].strip()
 
-    def _send(self, method: str, path: str, **how: Any) -> httpx2.Response:
+    def _send(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        with self._asked(method, path, body, headers) as answer:
+            return answer.read()
+
+    @contextmanager
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        endless: bool = False,
+    ) -> Iterator[HTTPResponse]:
+        host = urlsplit(self.address.url).netloc
+        sent = {"authorization": f"Bearer {self._token}", **(headers or {})}
+        content = None if body is None else msgspec.json.encode(body)
         try:
-            answer = self._http.request(method, path, **how)
-        except httpx2.TimeoutException as error:
+            with closing(HTTPConnection(host, timeout=None if endless else self.patience_s)) as connection:
+                connection.request(method, quote(path, safe="/?&=%+"), content, sent)
+                answer = connection.getresponse()
+                if not 200 <= answer.status < 300:
+                    raise _error_of(answer.status, answer.read())
+                yield answer
+        except PoiseError:
+            raise
+        except TimeoutError as error:
             raise TimedOut(
                 "POISE-E801",
-                f"no answer in {TIMEOUT_S:.0f} s",
+                f"no answer in {self.patience_s:g} s",
                 where=self.address.url,
                 mend="Run: poise doctor",
             ) from error
-        except httpx2.TransportError as error:
+        except (OSError, HTTPException) as error:
             raise Unreachable(
                 "POISE-E703",
                 "Poise does not answer",
@@ -106,16 +128,22 @@ class Client:
                 why=str(error),
                 mend="Run: poise up",
             ) from error
-        if answer.is_success:
-            return answer
-        raise _error_of(answer)
 
 
-def _error_of(answer: httpx2.Response) -> PoiseError:
+def _query(query: dict[str, Any]) -> str:
+    given = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in query.items()
+        if value is not None
+    }
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _error_of(status: int, content: bytes) -> PoiseError:
     try:
-        problem = msgspec.json.decode(answer.content, type=_Problem)
+        problem = msgspec.json.decode(content, type=_Problem)
     except msgspec.DecodeError:
-        problem = _Problem(why=f"HTTP {answer.status_code}")
+        problem = _Problem(why=f"HTTP {status}")
     if problem.problems:
         return Several(tuple(_one(each) for each in problem.problems))
     return _one(problem)
@@ -124,3 +152,13 @@ def _error_of(answer: httpx2.Response) -> PoiseError:
 def _one(problem: _Problem) -> PoiseError:
     cls = _BY_EXIT_CODE.get(problem.exit_code, PoiseError)
     return cls(problem.code, problem.what, where=problem.where, why=problem.why, mend=problem.mend)
+
+
+def answers(url: str, timeout_s: float = 2.0) -> bool:
+    """Whether the server at ``url`` is ready."""
+    try:
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=timeout_s)) as connection:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import httpx2
 from cyclopts import Parameter
 
 from poise.api.views import Address, Created, Page
 from poise.cli import output
-from poise.cli.client import Client
+from poise.cli.client import Client, answers
 from poise.cli.place import COMMON, Common, address_of, project_name, token_of
 from poise.model.errors import Conflict, Invalid, NotFound, PoiseError, TimedOut, Unreachable
 from poise.model.service import Project
@@ -94,9 +93,8 @@ def _tail(path: Path, start: int) -> str:
 
 def _answers(data: Path) -> bool:
     try:
-        url = address_of(data).url + "/readyz"
-        return httpx2.get(url, timeout=2.0, trust_env=False, verify=False).is_success
-    except (PoiseError, httpx2.HTTPError):
+        return answers(address_of(data).url)
+    except PoiseError:
         return False
 
 

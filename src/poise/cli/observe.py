@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
@@ -19,7 +20,7 @@ from poise.model.record import Recorded
 
 def service_path(key: str) -> str:
     """The API's path of a service."""
-    project, environment, service = key.split("/")
+    project, environment, service = (quote(part, safe="") for part in key.split("/"))
     return f"/api/v1/projects/{project}/environments/{environment}/services/{service}"
 
 

@@ -28,18 +28,26 @@ def data(record: Any) -> None:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns on stdout, aligned; widths follow the content, not the terminal, when piped."""
+    if not sys.stdout.isatty():
+        return _plain([tuple(headers), *(tuple(row) for row in rows)])
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for header in headers:
-        made.add_column(header, overflow="fold", no_wrap=not sys.stdout.isatty())
+        made.add_column(header, overflow="fold")
     for row in rows:
         made.add_row(*(f"[{STYLES[cell]}]{cell}[/]" if cell in STYLES else _escape(cell) for cell in row))
-    if not sys.stdout.isatty():
-        console.width = 400
-    console.print(made)
+    Console(highlight=False).print(made)
+    return None
+
+
+def _plain(rows: Sequence[Sequence[str]]) -> None:
+    """For a pipe: no colour, no wrapping, and nothing to load."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say("  ".join(cells).rstrip())
 
 
 def say(sentence: str) -> None:
