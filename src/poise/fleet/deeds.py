@@ -175,6 +175,10 @@ class TrafficPerformer:
                 raise Dropped(f"rollout {rollout.n} is over")
             key = verdict_key(rollout.key, rollout.ask.n) if rollout.ask else ""
             verdict, _ = await self._store.get(Verdict, key)
+            if verdict is None and key and key == route.verdict:
+                raise Again(
+                    f"the gate has not answered {key} yet", 0.5
+                )  # dropped, it would wait for the next ask
             if verdict is None or key != route.verdict:
                 raise Dropped(f"no verdict allows rollout {rollout.n} to rise")
             step_weight = weight if has_live else rollout.weight_percent
