@@ -190,9 +190,9 @@ def resting_state(status: Any) -> dict[str, object]:
 
 def account(house: House, team: Team, witness: Witness, figures: dict[str, Figure]) -> None:
     """What was acknowledged and is not there; what was done twice; whether the chain is whole."""
-    told = str(house.events())
+    told = house.journal_text()
     lost = [commit for commit in team.pushed if commit not in told]
-    lost += [name for name in witness.acknowledged if not journalled(house, name)]
+    lost += [name for name in witness.acknowledged if name not in told]
     audit = house.api("/api/v1/audit")
     figures["acknowledged"] = len(team.pushed) + len(witness.acknowledged)
     figures["acknowledged_lost"] = len(lost)
@@ -203,12 +203,6 @@ def account(house: House, team: Team, witness: Witness, figures: dict[str, Figur
     figures["chain_ok"] = int(house.poise("audit", "verify", check=False).returncode == 0)
     for name in (*lost, *sorted(witness.doubled)):
         print(f"  lost or doubled: {name}", file=sys.stderr)
-
-
-def journalled(house: House, name: str) -> bool:
-    """Whether the journal holds the creation of this project."""
-    page = house.api(f"/api/v1/projects/{name}/events?limit=5")
-    return any(name in str(item) for item in page["items"])
 
 
 if __name__ == "__main__":

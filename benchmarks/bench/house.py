@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -159,13 +160,18 @@ class House:
     def events(self) -> list[Any]:
         """The project's journal, ascending."""
         found: list[Any] = []
-        cursor = ""
+        after = "0"
         while True:
-            page = self.api(f"/api/v1/projects/{self.project}/events?limit=500&cursor={cursor}")
+            page = self.api(f"/api/v1/projects/{self.project}/events?limit=500&after={after}")
             found += page["items"]
-            cursor = page.get("next") or ""
-            if not cursor:
+            after = page.get("next") or ""
+            if not after:
                 return found
+
+    def journal_text(self) -> str:
+        """Every row of the whole journal, of all projects, as the store holds it."""
+        with closing(sqlite3.connect(f"file:{self.data / 'poise.db'}?mode=ro", uri=True)) as store:
+            return "\n".join(map(str, store.execute("SELECT * FROM event")))
 
     def ready(self) -> bool:
         """Whether the control process leads."""

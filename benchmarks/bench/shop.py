@@ -24,9 +24,7 @@ spec:
 def files(mark: str = "shop") -> dict[str, str]:
     """The shop at version 1; ``mark`` is in the environment of each of its processes."""
     found = shop_files()
-    spec = found["poise.yaml"].replace(
-        "  replicas: {min: 2, max: 4}\n", "  replicas: {min: 2, max: 4}\n" + ROLLOUT
-    )
+    spec = found["poise.yaml"].replace("  health: /healthz\n", "  health: /healthz\n" + ROLLOUT)
     assert ROLLOUT in spec, "the shop's storefront is where it was"
     spec = spec.replace("  health: /healthz\n", f"  health: /healthz\n  env: {{POISE_BENCH: {mark}}}\n")
     return found | {"poise.yaml": spec + POLICY}
