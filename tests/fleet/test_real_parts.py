@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -141,15 +141,17 @@ class Place:
         writes = [Write(kind=type(b).__name__, key=key_of(b), body=b) for b in bodies]
         await self.store.commit(Transaction(at=datetime.now(UTC), writes=writes))
 
-    async def rise(self, rollout: Rollout, weight: int, step: int, state: RolloutState) -> Rollout:
-        """What rollout and gate write for one step."""
+    async def rise(
+        self, rollout: Rollout, weight: int, step: int, state: RolloutState, *, age_s: float = 0.0
+    ) -> Rollout:
+        """What rollout and gate write for one step; the verdict is ``age_s`` old."""
         now = datetime.now(UTC)
         ask = Ask(n=step, step=step, digest=rollout.digest, weight_percent=weight, at=now)
         risen = replace(rollout, weight_percent=weight, step=step, ask=ask, state=state)
         verdict = Verdict(
             kind=VerdictKind.GO, service=KEY, digest=rollout.digest, step=step, weight_percent=weight,
             max_weight_percent=weight, change_class=ChangeClass.FEATURE, bake_factor=1.0, steps_percent=(),
-            reasons=(), until=None, at=now,
+            reasons=(), until=None, at=now - timedelta(seconds=age_s),
         )  # fmt: skip
         write = Write(kind="Verdict", key=verdict_key(rollout.key, step), body=verdict)
         await self.store.commit(Transaction(at=now, writes=[write]))
@@ -284,9 +286,7 @@ async def test_a_raise_without_a_fresh_verdict_is_dropped() -> None:
     """The last look before traffic moves is at the actuator."""
     async with running() as place:
         await first_light(place)
-        two = replace(rollout(2), state=RolloutState.STEPPING, weight_percent=5)
-        ask = Ask(n=1, step=1, digest=two.digest, weight_percent=5, at=datetime.now(UTC))
-        await place.put(replace(two, ask=ask))
+        await place.rise(rollout(2), 5, 1, RolloutState.STEPPING, age_s=60.0)
 
         async def dropped() -> bool:
             route = await place.route()

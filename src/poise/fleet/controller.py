@@ -159,7 +159,11 @@ class FleetController:
         if self._routed is None or not 0 <= (now - self._routed[0]).total_seconds() < LISTED_S:
             self._routed = (now, await self._traffic.observe())
         said = self._routed[1]
-        return None if said is None else TrafficSeen(version=said.version, active=said.active)
+        return (
+            None
+            if said is None
+            else TrafficSeen(version=said.version, active=said.active, weights=said.weights)
+        )
 
 
 def _process(process: runtime_port.Process) -> Process:

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from poise.fleet.seen import Process, Seen
+from poise.fleet.seen import Process, Seen, TrafficSeen
 from poise.fleet.weights import Split, split
 from poise.model import event_types
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
@@ -315,7 +315,7 @@ def _acknowledge(seen: Seen, route: Route, out: _Wanted) -> Route:
     """Acknowledged is what the performer brought to an end and Envoy still runs."""
     if route.version <= route.acked_version or traffic_key(route) not in seen.settled:
         return route
-    if seen.traffic is None or seen.traffic.version < route.version:
+    if seen.traffic is None or not _is_served(seen.traffic, route):
         return route
     if route.weights != route.acked:
         text = f"Envoy runs {_said(route.weights)} of {route.service}"
@@ -331,7 +331,18 @@ def _is_new(seen: Seen, route: Route, aim: Split, now: datetime) -> bool:
     if seen.traffic is None or (route.changed_at and (now - route.changed_at).total_seconds() < REPAIR_S):
         return False
     done = route.acked_version >= route.version or traffic_key(route) in seen.settled
-    return done and (seen.traffic.version < route.version or _has_leftovers(seen))
+    return done and (not _is_served(seen.traffic, route) or _has_leftovers(seen))
+
+
+def _is_served(traffic: TrafficSeen, route: Route) -> bool:
+    """Whether Envoy runs this route. A newer plan of another service is no proof: the weights are."""
+    if traffic.version < route.version:
+        return False
+    if traffic.weights is None:
+        return True
+    mine = f"{route.service}."
+    served = {name: weight for name, weight in traffic.weights.items() if name.startswith(mine) and weight}
+    return served == {f"{mine}{n}": weight for n, weight in route.weights.items() if weight}
 
 
 def _has_leftovers(seen: Seen) -> bool:

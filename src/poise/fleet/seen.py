@@ -28,10 +28,14 @@ class Probed(Struct, frozen=True, kw_only=True):
 
 
 class TrafficSeen(Struct, frozen=True, kw_only=True):
-    """What Envoy runs: the plan's ``version`` and the requests in flight by cluster."""
+    """What Envoy runs: the plan's ``version``, the requests in flight and the percents by cluster.
+
+    ``weights`` None: they cannot be told.
+    """
 
     version: int
     active: dict[str, int] = {}
+    weights: dict[str, int] | None = None
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -43,13 +43,15 @@ class TrafficPlan(Struct, frozen=True, kw_only=True):
 class Acknowledged(Struct, frozen=True, kw_only=True):
     """What Envoy says it runs: ``version`` of the plan, and why it refused if it did.
 
-    ``healthy`` counts healthy endpoints and ``active`` the requests in flight, by cluster.
+    ``healthy`` counts healthy endpoints and ``active`` the requests in flight, by cluster. ``weights`` are
+    the percents that it serves by cluster; None while they cannot be told (a change is under way).
     """
 
     version: int
     rejected: str = ""
     healthy: dict[str, int] = {}
     active: dict[str, int] = {}
+    weights: dict[str, int] | None = None
     epoch: str = ""
 
 

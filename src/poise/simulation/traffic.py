@@ -141,7 +141,13 @@ class SimulatedTraffic:
         plan = envoy.plan
         hosts = plan.hosts if plan else ()
         active = {cluster.name: 0 for host in hosts for cluster in host.clusters}
-        return Acknowledged(version=plan.version if plan else 0, active=active, epoch=f"envoy-{envoy.epoch}")
+        weights = {name: weight for host in hosts for name, weight in host.weights}
+        return Acknowledged(
+            version=plan.version if plan else 0,
+            active=active,
+            weights=weights,
+            epoch=f"envoy-{envoy.epoch}",
+        )
 
     async def read(self) -> Batch | None:
         """See the port."""

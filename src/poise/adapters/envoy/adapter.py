@@ -72,6 +72,7 @@ class EnvoyTraffic:
             rejected=self._refusal() if any(stats.numbers.get(n) for n in counters.REJECTIONS) else "",
             healthy=counters.by_cluster(stats, "membership_healthy"),
             active=counters.by_cluster(stats, "upstream_rq_active"),
+            weights=self._running_weights(stats),
             epoch=epoch,
         )
 
@@ -212,6 +213,13 @@ class EnvoyTraffic:
         """Those whose endpoint file is there: Envoy would refuse any other."""
         named = [Cluster(name=str(resource["name"])) for resource in self._written(config.CDS)]
         return [cluster for cluster in named if config.endpoint_file(self._folder, cluster.name).exists()]
+
+    def _running_weights(self, stats: Stats) -> dict[str, int] | None:
+        """The weights of the routes that Envoy runs: those written, once it has acknowledged them."""
+        path = self._folder / config.RDS
+        written = path.read_bytes() if path.exists() else b""
+        acknowledged = written and stats.texts.get(counters.RDS_VERSION) == _version_of(written)
+        return config.weights_in(written) if acknowledged else None
 
     def _written_weights(self) -> dict[str, int]:
         path = self._folder / config.RDS
