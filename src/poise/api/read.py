@@ -152,10 +152,11 @@ async def list_events(
     newest: Flag = False,
 ) -> Page[Recorded]:
     """The journal of a project, ascending by sequence."""
-    under = subject if subject.startswith(f"{project}/") else f"{project}/"
+    under = subject if subject.startswith(f"{project}/") else project
     rows = await parts_of(request).store.journal(after=after, limit=limit, subject=under, last=newest)
     more = str(rows[-1].sequence) if len(rows) == limit and not newest else None
-    return Page(items=rows, next=more)
+    mine = [row for row in rows if row.event.subject.split("/", 1)[0] == project]  # not shop2's, for shop
+    return Page(items=mine, next=more)
 
 
 @get("/api/v1/audit", opt={"permission": "admin"})
