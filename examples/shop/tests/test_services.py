@@ -5,6 +5,7 @@ import unittest
 import catalog
 import payments
 import storefront
+
 from web import Request, Unavailable
 
 
