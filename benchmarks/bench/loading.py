@@ -45,6 +45,8 @@ class Loading:
             self._process.kill()
             self._process.wait()
         self._reader.join(PATIENCE_S)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         if not self.total and kind is None:
             raise Unmeasured("the load generator gave no result")
 

@@ -63,6 +63,7 @@ log = structlog.get_logger()
 FOLDERS = ("run", "logs", "repos", "releases", "workspaces", "envoy")
 KEEPER_PATIENCE_S = 0.2  # for so long a silent keeper may be one that is being upgraded
 STOP_PATIENCE_S = 30.0
+STOP_LOOK_S = 0.02
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -308,14 +309,29 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 def stop_workloads(data: Path) -> None:
-    """Stop everything the keeper runs, gently, and the keeper itself. Nothing to do when none runs."""
+    """Stop everything the keeper runs, gently, and the keeper itself; returns once all have ended.
+
+    Nothing to do when none runs. The keeper ends last, so its end is the end of all.
+    """
 
     async def stop() -> None:
         client = KeeperClient(data, patience_s=0.5)
         try:
-            token = (await client.hello()).token
-            await client.shutdown(token, STOP_PATIENCE_S)
+            keeper = await client.hello()
+            await client.shutdown(keeper.token, STOP_PATIENCE_S)
         except Unreachable:
             return
+        with anyio.move_on_after(STOP_PATIENCE_S):
+            while not _has_ended(keeper.pid):
+                await anyio.sleep(STOP_LOOK_S)
 
     anyio.run(stop)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits for its parent to notice (a zombie)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
