@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,6 @@ log = structlog.get_logger()
 FOLDERS = ("run", "logs", "repos", "releases", "workspaces", "envoy")
 KEEPER_PATIENCE_S = 0.2  # for so long a silent keeper may be one that is being upgraded
 STOP_PATIENCE_S = 30.0
-STOP_LOOK_S = 0.02
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -314,24 +314,17 @@ def stop_workloads(data: Path) -> None:
     Nothing to do when none runs. The keeper ends last, so its end is the end of all.
     """
 
-    async def stop() -> None:
+    async def stop() -> int | None:
         client = KeeperClient(data, patience_s=0.5)
         try:
             keeper = await client.hello()
+            ending = os.pidfd_open(keeper.pid)
             await client.shutdown(keeper.token, STOP_PATIENCE_S)
-        except Unreachable:
-            return
-        with anyio.move_on_after(STOP_PATIENCE_S):
-            while not _has_ended(keeper.pid):
-                await anyio.sleep(STOP_LOOK_S)
+        except (Unreachable, ProcessLookupError):
+            return None
+        return ending
 
-    anyio.run(stop)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process is gone, or only waits for its parent to notice (a zombie)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state == "Z"
+    ending = anyio.run(stop)
+    if ending is not None:
+        select.select([ending], [], [], STOP_PATIENCE_S)
+        os.close(ending)
