@@ -29,7 +29,7 @@ from poise.adapters.envoy.config import endpoint_file
 from poise.adapters.envoy.launch import ensure_envoy
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.keeper import KeeperClient, ensure_keeper
-from poise.adapters.keeper.proc import start_ticks
+from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
@@ -183,11 +183,7 @@ class House:
 
 def holder() -> str:
     """This process, told apart from every other: boot id, pid, start time."""
-    return f"{_boot_id()}:{os.getpid()}:{start_ticks(os.getpid())}"
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot_id()}:{os.getpid()}:{start_ticks(os.getpid())}"
 
 
 def serve_forever(config: Config) -> None:

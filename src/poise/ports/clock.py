@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """``now`` is aware UTC and never retreats; ``jumped_s`` is the last forward jump over 5 s, else 0."""
+    """``now`` is aware UTC and never retreats; ``sleep`` waits without holding the loop."""
 
     def now(self) -> datetime: ...
 
