@@ -62,4 +62,17 @@ class PackRelease(Struct, frozen=True, kw_only=True, tag=True):
     run: str
 
 
-Act = SpawnReplica | StopReplica | RestartReplica | ApplyTraffic | RunJob | PackRelease
+class SendPage(Struct, frozen=True, kw_only=True, tag=True):
+    """The page at this key shall have reached its contact; sent again only after a crash between."""
+
+    page: str
+
+
+class SendEvent(Struct, frozen=True, kw_only=True, tag=True):
+    """The event of the journal with this sequence shall have reached the sink, as a CloudEvent."""
+
+    sequence: int
+    sink: str
+
+
+Act = SpawnReplica | StopReplica | RestartReplica | ApplyTraffic | RunJob | PackRelease | SendPage | SendEvent

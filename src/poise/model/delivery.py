@@ -214,7 +214,8 @@ class Trial(Struct, frozen=True, kw_only=True):
 class Rollout(Struct, frozen=True, kw_only=True):
     """A release on its way to users in one environment; key ``project/environment/service/n``.
 
-    ``revision`` is digest + spec hash: unchanged means no rollout. ``weight_percent`` is what this
+    ``revision`` is digest + spec hash + versions of config and secret (0: none): unchanged means no rollout.
+    ``weight_percent`` is what this
     rollout should take now; the live one takes the rest. Written by rollout.
     """
 
@@ -225,6 +226,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     release: int
     digest: str
     revision: str
+    config: int = 0
+    secret: int = 0
     commit: str
     summary: str
     change_class: ChangeClass

@@ -52,3 +52,35 @@ HEAL_SPENT: Final = "dev.poise.heal.spent"
 BUDGET_CHANGED: Final = "dev.poise.budget.changed"  # its state, not each number
 GATE_ANSWERED: Final = "dev.poise.gate.answered"
 OVERRIDE_CREATED: Final = "dev.poise.override.created"
+
+CONFIG_CHANGED: Final = "dev.poise.config.changed"
+SECRET_CHANGED: Final = "dev.poise.secret.changed"  # noqa: S105 - a type, not a secret
+
+SCALE_CHANGED: Final = "dev.poise.scale.changed"
+SCALE_WITHHELD: Final = "dev.poise.scale.withheld"  # data is missing, or the flap budget is used up
+ROLLBACK_REQUESTED: Final = "dev.poise.rollback.requested"  # a crash loop soon after a release
+
+ALERT_FIRING: Final = "dev.poise.alert.firing"
+ALERT_RESOLVED: Final = "dev.poise.alert.resolved"
+INCIDENT_DETECTED: Final = "dev.cdevents.incident.detected.0.3.0"
+INCIDENT_RESOLVED: Final = "dev.cdevents.incident.resolved.0.3.0"
+INCIDENT_JOINED: Final = "dev.poise.incident.joined"  # another alert or service is part of it
+INCIDENT_ACKNOWLEDGED: Final = "dev.poise.incident.acknowledged"
+INCIDENT_MITIGATED: Final = "dev.poise.incident.mitigated"
+INCIDENT_REOPENED: Final = "dev.poise.incident.reopened"
+INCIDENT_MERGED: Final = "dev.poise.incident.merged"
+INCIDENT_NOTED: Final = "dev.poise.incident.noted"
+INCIDENT_RATED: Final = "dev.poise.incident.rated"  # its severity changed
+PAGE_ASKED: Final = "dev.poise.page.asked"
+PAGE_SENT: Final = "dev.poise.page.sent"
+PAGE_FAILED: Final = "dev.poise.page.failed"
+PAGE_NOBODY: Final = "dev.poise.page.nobody"  # nobody could be paged; says why
+ESCALATED: Final = "dev.poise.escalation.stepped"
+ONCALL_OVERRIDDEN: Final = "dev.poise.oncall.overridden"
+CAUSE_DIAGNOSED: Final = "dev.poise.cause.diagnosed"
+REVIEW_DRAFTED: Final = "dev.poise.review.drafted"
+REVIEW_EDITED: Final = "dev.poise.review.edited"
+REVIEW_PUBLISHED: Final = "dev.poise.review.published"
+ACTION_ADDED: Final = "dev.poise.action.added"
+ACTION_DONE: Final = "dev.poise.action.done"
+DRIFT_FOUND: Final = "dev.poise.drift.found"

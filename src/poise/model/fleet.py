@@ -61,10 +61,32 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class ScaleTarget(Struct, frozen=True, kw_only=True):
-    """How many replicas scaling wants; key ``project/environment/service``. Written by scaling."""
+    """How many replicas scaling wants; key ``project/environment/service``. Written by scaling.
+
+    ``rule`` and ``numbers`` say why; ``changed_at`` is when ``replicas`` last changed, ``reversals`` the
+    instants at which its direction turned (the flap budget counts them).
+    """
 
     service: str
     replicas: int
+    rule: str = ""
+    reason: str = ""
+    numbers: dict[str, float] = {}
+    changed_at: datetime | None = None
+    reversals: tuple[datetime, ...] = ()
+
+
+class RollbackRequest(Struct, frozen=True, kw_only=True):
+    """Healing asks delivery to roll back; key ``project/environment/service``. Written by healing.
+
+    ``rollout`` is the number of the rollout whose replicas crash in a loop; a request about any other than
+    the newest active or live one is void.
+    """
+
+    service: str
+    rollout: int
+    reason: str
+    at: datetime
 
 
 class HealOrder(Struct, frozen=True, kw_only=True):

@@ -8,15 +8,21 @@ from msgspec import Struct
 
 from poise.model.access import Answer, Principal, Token
 from poise.model.balance import Budget, Override, Verdict
+from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
-from poise.model.fleet import HealOrder, Replica, Route, ScaleTarget
+from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
+from poise.model.incident import Alert, Diagnosis, Escalation, Incident, IncidentOrder, Page
+from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
+from poise.model.review import Review, ReviewEdit
 from poise.model.service import Objective, Project, Service
 
 BODIES: Final[dict[str, type[Struct]]] = {
     cls.__name__: cls
     for cls in (
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override,
-        Replica, Route, ScaleTarget, HealOrder, Principal, Token, Answer,
+        Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
+        Alert, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
+        OnCallSchedule, OnCallOverride, EscalationPolicy,
     )
 }  # fmt: skip
 

@@ -29,6 +29,24 @@ class Replicas(Struct, frozen=True, kw_only=True):
     max: int = 4
 
 
+class Scaling(Struct, frozen=True, kw_only=True):
+    """How replicas follow the load, between ``replicas.min`` and ``replicas.max``.
+
+    ``service_rate_per_s`` is how many requests one replica answers per second at most; None: scaling leaves
+    the service alone. At most ``wait_ratio_max`` of requests may wait longer than ``wait_ms`` (Erlang C).
+    Going in waits ``scale_in_after_s`` of lower need; ``reversals_per_day`` is the flap budget.
+    """
+
+    service_rate_per_s: float | None = None
+    concurrency: int = 1
+    wait_ms: float = 50.0
+    wait_ratio_max: float = 0.05
+    headroom_ratio: float = 0.1
+    scale_in_after_s: float = 300.0
+    stale_after_s: float = 15.0
+    reversals_per_day: int = 5
+
+
 class Strategy(Struct, frozen=True, kw_only=True):
     """How a rollout proceeds: canary weights and the bounds of its analysis.
 
@@ -62,6 +80,7 @@ class Service(Struct, frozen=True, kw_only=True):
     health: Health = Health()
     replicas: Replicas = Replicas()
     depends_on: tuple[str, ...] = ()
+    scaling: Scaling = Scaling()
     strategy: Strategy = Strategy()
     artifact_job: str | None = None
     artifact_path: str = "."
@@ -151,9 +170,21 @@ class Heal(Struct, frozen=True, kw_only=True):
 
 
 class Project(Struct, frozen=True, kw_only=True):
-    """A repository and its policy; key: its name."""
+    """A repository and its policy; key: its name.
+
+    ``environments`` are in the order in which a release passes through them. ``sinks`` are URLs to which
+    events are sent as CloudEvents.
+    """
 
     name: str
     policy: BudgetPolicy = BudgetPolicy()
     heal: Heal = Heal()
     branch: str = "main"
+    environments: tuple[str, ...] = ("production",)
+    sinks: tuple[str, ...] = ()
+
+    def environment_before(self, environment: str) -> str | None:
+        """The environment that a release must be live in first; None for the first and for an unknown one."""
+        if environment not in self.environments[1:]:
+            return None
+        return self.environments[self.environments.index(environment) - 1]
