@@ -73,6 +73,25 @@ class SendEvent(Struct, frozen=True, kw_only=True, tag=True):
 
     sequence: int
     sink: str
+    project: str = ""
 
 
-Act = SpawnReplica | StopReplica | RestartReplica | ApplyTraffic | RunJob | PackRelease | SendPage | SendEvent
+class FetchBranch(Struct, frozen=True, kw_only=True, tag=True):
+    """The hosted repository shall hold the branch as the hook's remote has it now."""
+
+    hook: str
+    branch: str
+    pushed_by: str
+
+
+Act = (
+    SpawnReplica
+    | StopReplica
+    | RestartReplica
+    | ApplyTraffic
+    | RunJob
+    | PackRelease
+    | SendPage
+    | SendEvent
+    | FetchBranch
+)

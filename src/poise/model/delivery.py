@@ -20,7 +20,10 @@ class ChangeClass(StrEnum):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A pushed commit; key ``project/commit``. Written by source."""
+    """A pushed commit; key ``project/commit``. Written by source.
+
+    One that is not ``hosted`` was only told of by a forge: it is on record, nothing here can build it.
+    """
 
     project: str
     commit: str
@@ -32,6 +35,7 @@ class Change(Struct, frozen=True, kw_only=True):
     pushed_at: datetime
     change_class: ChangeClass
     trusted: bool = True
+    hosted: bool = True
 
     @property
     def key(self) -> str:

@@ -60,6 +60,8 @@ SCALE_CHANGED: Final = "dev.poise.scale.changed"
 SCALE_WITHHELD: Final = "dev.poise.scale.withheld"  # data is missing, or the flap budget is used up
 ROLLBACK_REQUESTED: Final = "dev.poise.rollback.requested"  # a crash loop soon after a release
 
+ALERTS_TRUNCATED: Final = "dev.poise.alert.truncated"  # another system left some out
+HOOK_CHANGED: Final = "dev.poise.hook.changed"
 ALERT_FIRING: Final = "dev.poise.alert.firing"
 ALERT_RESOLVED: Final = "dev.poise.alert.resolved"
 INCIDENT_DETECTED: Final = "dev.cdevents.incident.detected.0.3.0"

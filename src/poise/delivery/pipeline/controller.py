@@ -36,7 +36,7 @@ class PipelineController:
         runs, _ = await _all(self._store, Run, "")
         changes, _ = await _all(self._store, Change, "")
         ran = {(run.project, run.commit, run.branch) for run in runs}
-        waiting = [c.key for c in changes if (c.project, c.commit, c.branch) not in ran]
+        waiting = [c.key for c in changes if c.hosted and (c.project, c.commit, c.branch) not in ran]
         open_runs = [run.key for run in runs if not run.state.is_final]
         return [*(f"change/{key}" for key in waiting), *(f"run/{key}" for key in open_runs)]
 
@@ -51,7 +51,7 @@ class PipelineController:
 
     async def _begin(self, key: str, now: datetime) -> Decision:
         change, ref = await self._store.get(Change, key)
-        if change is None:
+        if change is None or not change.hosted:
             return Decision()
         runs, runs_ref = await _all(self._store, Run, f"{change.project}/")
         if any(run.commit == change.commit and run.branch == change.branch for run in runs):

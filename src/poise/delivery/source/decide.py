@@ -59,7 +59,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
 
 
 def _is_new(head: Head, project_branch: str) -> bool:
-    if head.known is None:
+    if head.known is None or not head.known.hosted:  # a forge told of it before; now it can be built
         return True
     return head.branch == project_branch and head.known.branch != project_branch
 
