@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import anyio
@@ -28,6 +28,7 @@ LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all servic
 LIST_TIMEOUT_S: Final = 1.0  # a keeper that takes longer is not waited for: nothing is known of what runs
 FOLLOW_AGAIN_S: Final = 0.5
 ROLLOUTS_SEEN: Final = 200
+FROM_OUTSIDE: Final = (2, 9, 15)  # SIGINT, SIGKILL, SIGTERM: no app ends itself by these
 _REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
 
 
@@ -170,12 +171,21 @@ def _process(process: runtime_port.Process) -> Process:
     identity = None
     if process.pid is not None and process.start_time is not None and process.state != "exited":
         identity = Identity(pid=process.pid, start_ticks=process.start_time)
+    end = process.last_exit
     return Process(
         identity=identity,
         port=process.port,
         restarts=process.restarts,
         stopping=process.state == "stopping",
+        exited_at=datetime.fromtimestamp(end.at, UTC) if end else None,
+        crashed=end is not None and _is_crash(end),
     )
+
+
+def _is_crash(end: runtime_port.ExitRecord) -> bool:
+    """Whether it ended by itself. A shell in between tells a signal as 128 + its number."""
+    number = end.signal if end.signal is not None else (end.code or 0) - 128
+    return not end.unknown and number not in FROM_OUTSIDE
 
 
 def _seems_gone(replicas: Iterable[Replica], processes: dict[str, Process], settled: frozenset[str]) -> bool:

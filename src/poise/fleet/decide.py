@@ -16,14 +16,13 @@ from poise.fleet.weights import Split, split
 from poise.model import event_types
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
 from poise.model.delivery import Rollout, RolloutState
-from poise.model.fleet import HealOrder, Replica, Route
+from poise.model.fleet import CRASHES_KEPT, REPLICAS_MAX, HealOrder, Replica, Route, wanted_replicas
 from poise.model.record import Decision, Event, Intent, PrefixRef, Write
 
 LOOK_AGAIN_S: Final = 0.25  # while something is under way
 LOOK_SLOWLY_S: Final = 2.0
 REPAIR_S: Final = 10.0  # how long after a change before what Envoy lost or kept too long is asked for again
 GENTLE_DRAIN_S: Final = 20.0
-REPLICAS_MAX: Final = 100  # of one rollout
 
 
 class _Wanted:
@@ -73,9 +72,7 @@ def desired(seen: Seen, rollout: Rollout) -> int:
         return 0
     if rollout.state is not RolloutState.LIVE:
         return min(rollout.replicas, REPLICAS_MAX)
-    bounds = seen.service.replicas
-    count = seen.target.replicas if seen.target else bounds.min
-    return min(max(bounds.min, min(count, bounds.max)), REPLICAS_MAX)
+    return wanted_replicas(seen.service.replicas, seen.target)
 
 
 # -- replicas -------------------------------------------------------------------------------------
@@ -145,7 +142,7 @@ def _respawn(seen: Seen, replica: Replica, now: datetime, out: _Wanted) -> None:
         out.intents.append(_spawn(replica, rollout))  # dropped or failed: the same key is pending again
         return
     anew = Replica(service=seen.key, rollout=replica.rollout, index=replica.index, asked_at=now)
-    anew = replace(anew, restarts=replica.restarts + 1)
+    anew = replace(anew, restarts=replica.restarts + 1, exited_at=replica.exited_at, crashes=replica.crashes)
     out.put(anew)
     out.intents.append(_spawn(anew, rollout))
     out.tell(event_types.REPLICA_ASKED, replica.key, f"{replica.key} is gone from the keeper; asked for anew")
@@ -153,6 +150,7 @@ def _respawn(seen: Seen, replica: Replica, now: datetime, out: _Wanted) -> None:
 
 def _observed(seen: Seen, replica: Replica, process: Process, now: datetime) -> Replica:
     """The replica as the keeper and the probes saw it; another process starts with a clean slate."""
+    replica = _ended(seen, replica, process)
     if process.identity != replica.identity or process.port != replica.port:
         replica = replace(
             replica,
@@ -182,6 +180,17 @@ def _observed(seen: Seen, replica: Replica, process: Process, now: datetime) -> 
         failing_since=replica.failing_since or now,
         probed_at=now,
     )
+
+
+def _ended(seen: Seen, replica: Replica, process: Process) -> Replica:
+    """Note the newest end of a process; a crash is one that nobody asked for (ends between are counted)."""
+    at = process.exited_at
+    if at is None or (replica.exited_at is not None and at <= replica.exited_at):
+        return replica
+    ordered = any(o.replica == replica.key and o.identity == replica.identity for o in seen.orders)
+    ends = 0 if ordered or not process.crashed else max(1, process.restarts - replica.restarts)
+    crashes = (*replica.crashes, *[at] * min(ends, CRASHES_KEPT))[-CRASHES_KEPT:]
+    return replace(replica, exited_at=at, crashes=crashes)
 
 
 def _tell_change(before: Replica, after: Replica, out: _Wanted) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from poise.model.delivery import Rollout
@@ -11,12 +13,18 @@ from poise.model.service import Service
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """What the keeper says of one workload; ``identity`` None while none is alive."""
+    """What the keeper says of one workload; ``identity`` None while none is alive.
+
+    ``exited_at`` is its last end, ``crashed`` whether that was its own doing: neither unknown, nor by a
+    signal that is sent from outside.
+    """
 
     identity: Identity | None = None
     port: int | None = None
     restarts: int = 0
     stopping: bool = False
+    exited_at: datetime | None = None
+    crashed: bool = False
 
 
 class Probed(Struct, frozen=True, kw_only=True):

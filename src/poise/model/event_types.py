@@ -48,6 +48,7 @@ TRAFFIC_ACKNOWLEDGED: Final = "dev.poise.traffic.acknowledged"
 HEAL_ORDERED: Final = "dev.poise.heal.ordered"
 HEAL_WITHHELD: Final = "dev.poise.heal.withheld"  # a mass failure: nothing is killed
 HEAL_SPENT: Final = "dev.poise.heal.spent"
+HEAL_FAILED: Final = "dev.poise.heal.failed"  # healed three times in a row and still not ready
 
 BUDGET_CHANGED: Final = "dev.poise.budget.changed"  # its state, not each number
 GATE_ANSWERED: Final = "dev.poise.gate.answered"

@@ -6,6 +6,11 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from poise.model.service import Replicas
+
+REPLICAS_MAX = 100  # of one rollout
+CRASHES_KEPT = 10
+
 
 class Identity(Struct, frozen=True, kw_only=True):
     """Which process exactly: never a port or a name. ``start_ticks`` is field 22 of /proc/pid/stat."""
@@ -19,7 +24,9 @@ class Replica(Struct, frozen=True, kw_only=True):
 
     ``ready`` is fleet's alone to set. ``failures`` counts consecutive failed probes of this identity.
     ``draining`` is set before it leaves the rotation. ``asked_at`` is when this start was asked for: it makes
-    the key of the intent, so that a replica gone for good can be asked for again.
+    the key of the intent, so that a replica gone for good can be asked for again. ``exited_at`` is the newest
+    end of a process that was looked at; ``crashes`` are those (newest last, at most ten) that nobody asked
+    for: not healed, not restarted, not killed from outside.
     """
 
     service: str
@@ -35,6 +42,8 @@ class Replica(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     probed_at: datetime | None = None
     asked_at: datetime | None = None
+    exited_at: datetime | None = None
+    crashes: tuple[datetime, ...] = ()
 
     @property
     def key(self) -> str:
@@ -64,7 +73,8 @@ class ScaleTarget(Struct, frozen=True, kw_only=True):
     """How many replicas scaling wants; key ``project/environment/service``. Written by scaling.
 
     ``rule`` and ``numbers`` say why; ``changed_at`` is when ``replicas`` last changed, ``reversals`` the
-    instants at which its direction turned (the flap budget counts them).
+    instants at which its direction turned (the flap budget counts them); ``direction`` is 1 after going out,
+    -1 after going in, 0 before either. ``withheld`` is the rule that keeps it from moving, "" when none.
     """
 
     service: str
@@ -74,6 +84,14 @@ class ScaleTarget(Struct, frozen=True, kw_only=True):
     numbers: dict[str, float] = {}
     changed_at: datetime | None = None
     reversals: tuple[datetime, ...] = ()
+    direction: int = 0
+    withheld: str = ""
+
+
+def wanted_replicas(bounds: Replicas, target: ScaleTarget | None) -> int:
+    """How many replicas take a service's whole load: the scale target within its bounds, else the minimum."""
+    count = target.replicas if target else bounds.min
+    return min(max(bounds.min, min(count, bounds.max)), REPLICAS_MAX)
 
 
 class RollbackRequest(Struct, frozen=True, kw_only=True):
@@ -93,7 +111,8 @@ class HealOrder(Struct, frozen=True, kw_only=True):
     """Healing's order to restart one exact process; key as the replica's. Written by healing.
 
     Spent once the replica's identity is another. ``count`` is how often in a row it was healed without a
-    quiet time between; ``gentle`` orders drain first (a person asked), the others kill.
+    quiet time between; ``gentle`` orders drain first (a person asked), the others kill. ``checked_at`` is
+    when it was seen whether the heal helped, ``failed`` how many in a row did not.
     """
 
     replica: str
@@ -103,3 +122,5 @@ class HealOrder(Struct, frozen=True, kw_only=True):
     mass: bool = False  # a mass failure: nothing is killed
     count: int = 1
     gentle: bool = False
+    checked_at: datetime | None = None
+    failed: int = 0

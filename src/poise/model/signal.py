@@ -59,3 +59,6 @@ TRIALS_TOTAL = "poise_rollout_trials_total"  # upstream_rq_completed + upstream_
 FAILURES_TOTAL = "poise_rollout_failures_total"  # upstream_rq_5xx + upstream_rq_retry
 ROLLOUT_LATENCY_BUCKET = "poise_rollout_latency_ms_bucket"  # labels: service, rollout, le
 IN_FLIGHT = "poise_rollout_in_flight"  # gauge: upstream_rq_active; labels: service, rollout
+# What each replica uses, by its exact process and its children (labels: service, rollout, index)
+REPLICA_CPU_TOTAL = "poise_replica_cpu_seconds_total"  # user and system time; begins anew with each process
+REPLICA_MEMORY = "poise_replica_memory_bytes"  # gauge: resident, shared pages counted in each process
