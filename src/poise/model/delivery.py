@@ -210,6 +210,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     e_value_harm: float = 1.0
     e_value_safe: float = 1.0
     first_request_at: datetime | None = None
+    last_request_at: datetime | None = None
     read_at: datetime | None = None
     log_likelihood: tuple[float, ...] = ()  # per point of the interval's grid, relative to RR = 1
     relative_risk: tuple[float, float | None] | None = None  # anytime-valid interval; None: no bound yet

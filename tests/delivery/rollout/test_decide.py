@@ -314,7 +314,28 @@ def test_each_step_needs_requests_of_its_own() -> None:
     world.requests_per_s = 0
     world.run(60)
     assert world.route.acked[2] == 20
-    assert world.rollouts[2].reason == "fewer than 10 canary requests at 20 %"
+    assert world.rollouts[2].reason.startswith("fewer than 10 canary requests at 20 %")
+
+
+def test_a_rarely_visited_service_goes_on_unproven_after_max_bake() -> None:
+    """Three requests in half an hour are all there will be; they did not fail."""
+    world = World(requests_per_s=1).settled()
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    world.until(S.LIVE, 2)
+    assert world.rollouts[2].proven is False
+
+
+def test_a_service_without_visitors_is_promoted_unproven_after_max_bake() -> None:
+    """Staging often has no traffic at all; a release that can never be judged must not wait for ever."""
+    world = World(requests_per_s=0).settled()
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    world.run(20)
+    assert world.rollouts[2].state is S.STEPPING
+    world.until(S.LIVE, 2)
+    assert world.rollouts[2].proven is False
+    assert world.now - world.rollouts[2].started_at >= timedelta(seconds=world_module.STRATEGY.max_bake_s)
 
 
 # -- orders -------------------------------------------------------------------------------------------

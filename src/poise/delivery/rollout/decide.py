@@ -219,20 +219,43 @@ def _blocker(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
     bake_s = strategy.step_s * rollout.bake_factor
     if now - rollout.step_started_at < timedelta(seconds=bake_s):
         return f"watches {rollout.weight_percent} % for {bake_s:g} s"
-    if trial.canary_requests - rollout.step_requests_from < strategy.min_canary_requests:
-        return f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
+    max_bake_s = strategy.max_bake_s * rollout.bake_factor
+    if _is_short_of_requests(rollout, now):
+        few = f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
+        return f"{few}; goes on unproven after {max_bake_s:g} s unless traffic stopped"
     if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
         return f"no counters in the last {DATA_FRESH_S:g} s"
     if weight == 100 and not sequential.is_proven(trial, strategy) and not _baked(rollout, now):
-        return f"not yet proven safe; goes on unproven after {strategy.max_bake_s * rollout.bake_factor:g} s"
+        return f"not yet proven safe; goes on unproven after {max_bake_s:g} s"
     return ""
 
 
+def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
+    """Whether this step has too few requests of its own to go on.
+
+    Few are enough once the step was held for maxBake and they still come; none are once a service that
+    nobody visits was: it must not wait for ever. Traffic that stopped is neither: silence after noise
+    proves nothing.
+    """
+    trial = rollout.trial
+    assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
+    if trial.canary_requests - rollout.step_requests_from >= rollout.spec.strategy.min_canary_requests:
+        return False
+    if not trial.canary_requests and not trial.baseline_requests:
+        return not _baked(rollout, now)
+    bake = timedelta(seconds=rollout.spec.strategy.max_bake_s * rollout.bake_factor)
+    still_come = trial.last_request_at is not None and now - trial.last_request_at < bake / 2
+    return not still_come or now - rollout.step_started_at < bake
+
+
 def _baked(rollout: Rollout, now: datetime) -> bool:
-    """Whether it has taken requests for so long that it is promoted without proof."""
-    first = rollout.trial.first_request_at
+    """Whether it has been out for so long that it is promoted without proof.
+
+    Counted from its first request; from its start where nobody ever asked anything.
+    """
+    since = rollout.trial.first_request_at or rollout.started_at
     bake_s = rollout.spec.strategy.max_bake_s * rollout.bake_factor
-    return first is not None and now - first >= timedelta(seconds=bake_s)
+    return since is not None and now - since >= timedelta(seconds=bake_s)
 
 
 def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:

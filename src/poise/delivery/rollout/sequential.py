@@ -126,7 +126,11 @@ def consume(
     if first is None and batch.canary_requests:
         # It came after the reading before: the earlier bound is the honest one, within a reading's gap.
         first = max(trial.read_at or at, at - timedelta(seconds=READING_GAP_S))
-    return replace(advance(trial, batch, strategy), consumed=consumed, first_request_at=first, read_at=at)
+    last = at if batch.canary_requests else trial.last_request_at
+    return replace(
+        advance(trial, batch, strategy), consumed=consumed, first_request_at=first, last_request_at=last,
+        read_at=at,
+    )  # fmt: skip
 
 
 def take(
