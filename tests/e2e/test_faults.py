@@ -121,6 +121,19 @@ def test_a_dependency_that_accepts_and_never_answers_does_not_stop_the_control_p
         one.close()
 
 
+def test_a_killed_envoy_comes_back_by_itself_and_everything_converges(house: House) -> None:
+    """Its death is the one fault users see; it must be short and leave nothing behind."""
+    settle(house)
+    envoy = next(one for one in house.processes("") if "envoy" in one["key"])
+    os.kill(envoy["pid"], signal.SIGKILL)
+    until(lambda: house.get("storefront")[0] == 200, 15, "users are served again")
+    house.write(shop.version("after-envoy"))
+    with Loading(house.ingress_port, shop.HOST, RATE_PER_S) as load:  # a canary is judged by its requests
+        house.ship("feat: after the fault", ("storefront",), 120)
+        assert "after-envoy" in house.get("storefront")[1]
+    assert load.total["failed_requests"] == 0, load.total
+
+
 def test_a_noisy_app_is_bounded_while_poise_is_dead() -> None:
     """Nobody is there to rotate its log but the keeper, and the app must not wait for anyone."""
     files = {"server.py": NOISY, "poise.yaml": SPEC, ".github/workflows/ci.yml": WORKFLOW}
