@@ -14,6 +14,7 @@ from poise.model.service import (
     OnUnknown,
     Project,
     Replicas,
+    Scaling,
     Service,
     Strategy,
 )
@@ -240,6 +241,16 @@ def policy(line: str) -> str:
     return f"{SIX_LINES}{header}spec: {{{line}}}\n"
 
 
+def project(line: str) -> str:
+    """A project whose only key is on its fifth line."""
+    header = "---\napiVersion: poise.dev/v1\nkind: Project\nmetadata: {name: acme}\n"
+    return f"{header}spec: {{{line}}}\n"
+
+
+SIX = f"---\n{SIX_LINES}"
+ORDERED = "environments: [{name: staging}, {name: production}]"
+BACKWARDS = "environments: [{name: production}, {name: staging}]"
+LAST = "environments: [{name: production}]"
 SECOND = "---\napiVersion: poise.dev/v1\nkind: Service\nmetadata: {name: other}\n"
 
 BAD = [
@@ -316,7 +327,26 @@ BAD = [
     (SIX_LINES + SECOND + "spec: {command: x, health: /}", "POISE-S118", "11:20"),
     (SIX_LINES + SECOND + "spec: {command: x, hostname: a}", "POISE-S118", "11:20"),
     (SIX_LINES + SECOND + "spec: {command: x, port: 1, hostname: hello.localhost}", "POISE-S117", "11:39"),
-    (service("environments: [{name: a}, {name: b}]"), "POISE-S114", "7:29"),
+    (service("environments: [{name: a}, {name: a}]"), "POISE-S117", "7:36"),
+    (service("environments: [{name: a}, {name: b}]", "hostname: x.example"), "POISE-S117", "8:13"),
+    (service("environments:", "  - name: a", "    overrides: {branch: x}"), "POISE-S114", "9:19"),
+    (service("environments:", "  - name: a", "    overrides: {artifact: {job: x}}"), "POISE-S114", "9:19"),
+    (service(ORDERED) + SECOND + f"spec: {{command: x, {BACKWARDS}}}", "POISE-S118", "12:42"),
+    (
+        service(ORDERED, "dependsOn: [other]") + SECOND + f"spec: {{command: x, port: 1, {LAST}}}",
+        "POISE-S115",
+        "8:15",
+    ),
+    (service(ORDERED) + project("environments: [production]"), "POISE-S115", "7:25"),
+    (service(BACKWARDS) + project("environments: [staging, production]"), "POISE-S118", "7:45"),
+    (project("environments: []") + SIX, "POISE-S113", "5:22"),
+    (project("environments: [a, a]") + SIX, "POISE-S117", "5:26"),
+    (project("events: [ftp://a]") + SIX, "POISE-S113", "5:17"),
+    (project("events: ['http://me:pass@a/']") + SIX, "POISE-S113", "5:17"),
+    (service("scaling: {serviceRate: 0}"), "POISE-S113", "7:26"),
+    (service("scaling: {wait: 5}"), "POISE-S112", "7:19"),
+    (service("scaling: {serviceRat: 5}"), "POISE-S110", "7:13"),
+    (SIX_LINES + SECOND + "spec: {command: x, scaling: {serviceRate: 5}}", "POISE-S118", "11:20"),
     (service("environments: []"), "POISE-S113", "7:17"),
     (service("environments: [{overrides: {}}]"), "POISE-S111", "7:18"),
     (service("environments:", "  - name: a", "    overrides: {replcas: 1}"), "POISE-S110", "9:19"),
@@ -324,7 +354,7 @@ BAD = [
     (service("environments:", "  - name: a", "    overrides: {env: {PORT: 1}}"), "POISE-S118", "9:25"),
     (
         SIX_LINES + SECOND + "spec: {command: x, environments: [{name: b}]}",
-        "POISE-S114",
+        "POISE-S118",
         "11:42",
     ),
     (policy("slowBelow: 140%"), "POISE-S113", "11:19"),
@@ -386,3 +416,106 @@ def test_explain_tells_declared_from_default() -> None:
     assert ("objectives.latency", "99% latency under 250 ms over 28d", "default") in rows
     assert ("policy.slowBelow", "40%", "default") in rows
     assert len({field for field, _, _ in rows}) == len(rows)
+
+
+STAGED = """\
+apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  command: python3 shop.py
+  port: 8080
+  dependsOn: [stock]
+  environments:
+    - name: staging
+      overrides: {replicas: 1, env: {LEVEL: debug}}
+    - name: production
+---
+apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: stock}
+spec:
+  command: ./stock
+  port: 9
+  environments: [{name: dev}, {name: staging}, {name: production}]
+---
+apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: worker}
+spec: {command: ./work}
+"""
+
+
+def test_a_service_is_declared_once_per_environment_in_order() -> None:
+    """Each environment has its own replicas and settings; the last one has the short host name."""
+    declared = parse(STAGED)
+    assert declared.project.environments == ("dev", "staging", "production")
+    assert [(one.key, one.hostname) for one in declared.services] == [
+        ("acme/staging/shop", "shop.staging.localhost"),
+        ("acme/production/shop", "shop.localhost"),
+        ("acme/dev/stock", "stock.dev.localhost"),
+        ("acme/staging/stock", "stock.staging.localhost"),
+        ("acme/production/stock", "stock.localhost"),
+        ("acme/production/worker", None),
+    ]
+    staging, production = declared.services[:2]
+    assert (staging.replicas, staging.env) == (Replicas(min=1, max=1), {"LEVEL": "debug"})
+    assert (production.replicas, production.env) == (Replicas(), {})
+
+
+def test_every_environment_has_objectives_of_its_own() -> None:
+    """A budget spent in staging must not hold production, nor the other way round."""
+    objective = """\
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: quick}
+spec:
+  service: shop
+  budgetingMethod: Occurrences
+  indicator:
+    metadata: {name: quick}
+    spec:
+      ratioMetric:
+        counter: true
+        good: {metricSource: {type: poise, spec: {counter: latency, thresholdMs: 100}}}
+        total: {metricSource: {type: poise, spec: {counter: requests}}}
+  objectives: [{target: 0.95}]
+"""
+    keys = [one.key for one in parse(STAGED + objective).objectives if "/shop/" in one.key]
+    assert keys == [
+        "acme/staging/shop/quick",
+        "acme/staging/shop/availability",
+        "acme/production/shop/quick",
+        "acme/production/shop/availability",
+    ]
+
+
+def test_the_project_says_the_order_and_where_silent_services_run() -> None:
+    """One line in the project is enough: nobody repeats the list in every service."""
+    declared = parse(
+        project("environments: [staging, production], events: ['https://hooks.example/a']") + SIX
+    )
+    assert declared.project.environments == ("staging", "production")
+    assert declared.project.sinks == ("https://hooks.example/a",)
+    assert [one.key for one in declared.services] == ["acme/staging/hello", "acme/production/hello"]
+    assert parse(SIX_LINES).project.environments == ("production",)
+
+
+def test_how_a_service_scales_is_declared() -> None:
+    """Every key reaches scaling, in its own unit."""
+    keys = "serviceRate: 12.5, concurrency: 4, wait: 20ms, waitRatioMax: 1%, headroom: 0.2, scaleInAfter: 1m"
+    declared = parse(service(f"scaling: {{{keys}, staleAfter: 30s, reversalsPerDay: 2}}"))
+    assert declared.services[0].scaling == Scaling(
+        service_rate_per_s=12.5,
+        concurrency=4,
+        wait_ms=20.0,
+        wait_ratio_max=0.01,
+        headroom_ratio=0.2,
+        scale_in_after_s=60.0,
+        stale_after_s=30.0,
+        reversals_per_day=2,
+    )
+    rows = explain(declared.services[0], declared.objectives, declared.project.policy)
+    assert ("scaling.wait", "20ms", "declared") in rows
+    assert parse(SIX_LINES).services[0].scaling == Scaling()

@@ -21,7 +21,7 @@ from poise.spec.problems import (
 )
 from poise.spec.read import Found, ServiceDocument
 
-NEEDS_A_PORT = ("hostname", "health", "timeouts")
+NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling")
 
 
 def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
@@ -32,7 +32,8 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
         _check_timeouts(document, report)
         _check_env(document, report)
     _check_hostnames(found, report)
-    _check_dependencies(found, report)
+    for environment in dict.fromkeys(document.environment for document in found):
+        _check_dependencies([one for one in found if one.environment == environment], found, report)
 
 
 def check_policy(spec: Found, report: Report) -> None:
@@ -135,17 +136,26 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _check_hostnames(found: Iterable[ServiceDocument], report: Report) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, ServiceDocument] = {}
     for document in found:
         if document.has_port:
-            host = str(document.values.get("hostname", f"{document.name}.localhost"))
-            first = seen.setdefault(host, document.name)
-            if first != document.name:
-                what = f"the host name {shown(host)} is already that of service {shown(first)}"
-                report.add(DECLARED_TWICE, document.at("hostname"), what, mend="Give it another.")
+            host = str(document.values.get("hostname", document.hostname))
+            first = seen.setdefault(host, document)
+            if (first.name, first.environment) == (document.name, document.environment):
+                continue
+            what = f"the host name {shown(host)} is already that of service {shown(first.name)}"
+            mend = "Give it another."
+            if first.name == document.name:
+                what += f" in {first.environment}"
+                mend = f"Give it another in the overrides of {document.environment}."
+            report.add(DECLARED_TWICE, document.at("hostname"), what, mend=mend)
 
 
-def _check_dependencies(found: Sequence[ServiceDocument], report: Report) -> None:
+def _check_dependencies(
+    found: Sequence[ServiceDocument], everywhere: Sequence[ServiceDocument], report: Report
+) -> None:
+    """Of one environment: a service reaches those of its own environment alone."""
+    elsewhere = {document.name for document in everywhere}
     known = {document.name: document for document in found}
     places: dict[tuple[str, str], Node] = {}
     for document in found:
@@ -154,7 +164,10 @@ def _check_dependencies(found: Sequence[ServiceDocument], report: Report) -> Non
             if not isinstance(item, Scalar) or item.text not in _names(document.values.get("depends_on")):
                 continue
             places[document.name, item.text] = item
-            if item.text not in known:
+            if item.text not in known and item.text in elsewhere:
+                what = f"service {shown(item.text)} is not in environment {shown(document.environment)}"
+                report.add(UNKNOWN_NAME, item, what, mend="Declare it there too, or remove it here.")
+            elif item.text not in known:
                 what = f"no service {shown(item.text)} in this file"
                 others = (name for name in known if name != document.name)
                 report.add(UNKNOWN_NAME, item, what, mend=nearest(item.text, others))

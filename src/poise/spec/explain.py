@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from poise.model.service import BudgetPolicy, Objective, Service
 from poise.spec.durations import format_duration
+from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.keys_policy import POLICY
 from poise.spec.keys_service import SERVICE
-from poise.spec.service import DEFAULT_ENVIRONMENT
 from poise.spec.shape import Duration, Ratio, Record, Shape, Short
 
 Source = Literal["declared", "default"]
@@ -25,12 +25,13 @@ def explain(
     A value that equals the built-in default is ``default``, whether or not it was written out.
     Objectives of other services are left out.
     """
+    own_hosts = (default_hostname(service.name, service.environment, last) for last in (False, True))
     bare = Service(
         project=service.project,
         environment=DEFAULT_ENVIRONMENT,
         name=service.name,
         command="",
-        hostname=None if service.port is None else f"{service.name}.localhost",
+        hostname=service.hostname if service.hostname in (None, *own_hosts) else "",
     )
     rows = [("environment", service.environment, _source(service.environment, bare.environment))]
     rows += _rows(SERVICE, service, bare, "")
@@ -65,7 +66,7 @@ def _text(shape: Shape, value: object) -> str:
         case None | () | {}:
             return "none"
         case float() | int() if isinstance(shape, Duration):
-            return format_duration(value)
+            return format_duration(value * shape.unit_s)
         case float() | int() if isinstance(shape, Ratio):
             return f"{value * 100:.6g}%"
         case float():

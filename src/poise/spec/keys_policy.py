@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.service import OnUnknown
-from poise.spec.keys_text import BRANCH, STEPS
+from poise.spec import limits
+from poise.spec.keys_text import BRANCH, NAME, STEPS, URL
 from poise.spec.shape import (
     Choice,
     Duration,
@@ -76,6 +77,18 @@ PROJECT: Final = Record(
     fields=(
         Field("branch", BRANCH, "branch", "The branch that services release."),
         Field("heal", HEAL, "heal", "The heal budget of every service."),
+        Field(
+            "environments",
+            ListOf(item=NAME, low=1, high=limits.ENVIRONMENTS, unique=True),
+            "environments",
+            "The order in which a release passes through them; default: as the services say.",
+        ),
+        Field(
+            "events",
+            ListOf(item=URL, high=limits.SINKS, unique=True),
+            "sinks",
+            "URLs to which every event is sent as a CloudEvent.",
+        ),
     ),
     refused={"policy": "Write a document of kind BudgetPolicy."},
 )

@@ -111,6 +111,43 @@ ROLLOUT: Final = Record(
         ),
     )
 )
+SCALING: Final = Record(
+    fields=(
+        Field(
+            "serviceRate",
+            Number(low=0, high=1_000_000, open_ends=True),
+            "service_rate_per_s",
+            "Requests per second that one place of a replica answers at most; without it nothing scales.",
+        ),
+        Field(
+            "concurrency",
+            Integer(low=1, high=10_000),
+            "concurrency",
+            "Requests that one replica answers at the same time.",
+        ),
+        Field(
+            "wait",
+            Duration(low_s=0.001, high_s=60, unit_s=0.001),
+            "wait_ms",
+            "How long a request may wait for a free replica.",
+        ),
+        Field(
+            "waitRatioMax",
+            Ratio(low=0, high=1, open_ends=True),
+            "wait_ratio_max",
+            "The share of requests that may wait longer.",
+        ),
+        Field("headroom", Ratio(low=0, high=10), "headroom_ratio", "So much more than the load needs."),
+        Field("scaleInAfter", Duration(), "scale_in_after_s", "Fewer run only after so long of lower need."),
+        Field("staleAfter", Duration(low_s=1), "stale_after_s", "On older measurements nothing changes."),
+        Field(
+            "reversalsPerDay",
+            Integer(low=0, high=10_000),
+            "reversals_per_day",
+            "How often a day the direction may turn.",
+        ),
+    )
+)
 ARTIFACT: Final = Record(
     fields=(
         Field("job", Text(max_chars=100), "artifact_job", "The workflow's job."),
@@ -144,13 +181,19 @@ SERVICE_REFUSED: Final = {
     "network": _LATER,
     "secrets": _LATER,
     "envFrom": "Write the values in 'env'.",
-    "autoscaling": "Use 'replicas: {min: 2, max: 4}'.",
+    "autoscaling": "Use 'replicas: {min: 2, max: 4}' and 'scaling: {serviceRate: 50}'.",
 }
 
 _SERVICE: Final = (
     Field("command", COMMAND, "command", "What starts one replica; it listens on $PORT.", required=True),
     Field("port", Integer(low=1, high=65_535), "port", "The app's port; none for a worker without HTTP."),
-    Field("hostname", HOSTNAME, "hostname", "The host that reaches it; default '<name>.localhost'."),
+    Field(
+        "hostname",
+        HOSTNAME,
+        "hostname",
+        "The host that reaches it; default '<name>.localhost', before the last environment "
+        "'<name>.<environment>.localhost'.",
+    ),
     Field("env", ENV, "env", "Environment variables."),
     Field(
         "health", Short(scalar=HTTP_PATH, into=("path",), record=HEALTH), "health", "How replicas are probed."
@@ -167,14 +210,21 @@ _SERVICE: Final = (
         "depends_on",
         "Services of this file; each is reached at $<NAME>_URL.",
     ),
+    Field("scaling", SCALING, "scaling", "How replicas follow the load, between min and max."),
     Field("rollout", ROLLOUT, "strategy", "How a release reaches users."),
     Field("artifact", ARTIFACT, "", "Which job's workspace is released."),
     Field("branch", BRANCH, "branch", "The branch that is released."),
     Field("timeouts", TIMEOUTS, "", "Time-outs of requests to this service."),
 )
+_ONE_RELEASE: Final = "Write it beside 'command': one release moves through every environment."
+OVERRIDES_REFUSED: Final = {"branch": _ONE_RELEASE, "artifact": _ONE_RELEASE}
 OVERRIDES: Final = Record(
-    fields=tuple(Field(field.key, field.shape, field.target, field.about) for field in _SERVICE),
-    refused=SERVICE_REFUSED,
+    fields=tuple(
+        Field(field.key, field.shape, field.target, field.about)
+        for field in _SERVICE
+        if field.key not in OVERRIDES_REFUSED
+    ),
+    refused=SERVICE_REFUSED | OVERRIDES_REFUSED,
 )
 ENVIRONMENT: Final = Record(
     fields=(
@@ -187,9 +237,9 @@ SERVICE: Final = Record(
         *_SERVICE,
         Field(
             "environments",
-            ListOf(item=ENVIRONMENT, low=1),
+            ListOf(item=ENVIRONMENT, low=1, high=limits.ENVIRONMENTS),
             "environments",
-            "Where it runs; default one, 'production'.",
+            "Where it runs, in the order of a release's way; default: the project's, else 'production'.",
         ),
     ),
     refused=SERVICE_REFUSED,

@@ -34,6 +34,11 @@ HOSTNAME: Final = Text(
     hint="A host name has lower-case letters, digits, hyphens and dots.",
     max_chars=253,
 )
+URL: Final = Text(
+    pattern=r"https?://[^\s/?#@]+(/[!-~]*)?",
+    hint="A URL starts with 'http://' or 'https://' and has no spaces and no password.",
+    max_chars=1000,
+)
 HTTP_PATH: Final = Text(pattern=r"/[!-~]*", hint="A path starts with '/' and has no spaces.", max_chars=1000)
 FOLDER: Final = Text(
     pattern=r"(?!/)(?!(?:.*/)?\.\.(?:/|$))[^\x00-\x1f\\]+",

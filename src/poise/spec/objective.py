@@ -106,31 +106,32 @@ def default_objectives(service: str) -> tuple[Objective, Objective]:
 def objectives_of(
     slos: Sequence[Document],
     slis: Sequence[Document],
-    services: Map[str, str],
-    workers: frozenset[str],
+    services: Map[str, Map[str, bool]],
     report: Report,
 ) -> tuple[Objective, ...]:
     """All objectives by service: declared ones first, then the defaults that none replaces.
 
-    ``services`` maps names to keys; ``workers`` are those without a port, which have no counters. A
+    ``services`` maps a name to the service's keys, one per environment, and each to whether it has a port
+    there; without one it has no counters. Every environment has objectives, and budgets, of its own. A
     declared objective replaces the default of the same name or the same indicator.
     """
     shared = {document.name: _shared_indicator(document, report) for document in slis}
-    declared: dict[str, list[Objective]] = {name: [] for name in services}
+    declared: dict[str, list[Objective]] = {key: [] for keys in services.values() for key in keys}
     origins: dict[str, str] = {}
     for document in slos:
-        for objective in _declared(document, shared, services, workers, report):
+        for objective in _declared(document, shared, services, report):
             if origins.setdefault(objective.key, document.name) != document.name:
                 what = f"the objective {shown(objective.name)} is declared twice"
                 report.add(DECLARED_TWICE, document.place, what, mend="Rename one of the two.")
-            declared[objective.service.rpartition("/")[2]].append(objective)
+            declared[objective.service].append(objective)
     if sum(map(len, declared.values())) > limits.OBJECTIVES:
         what = f"more than {limits.OBJECTIVES} objectives"
         report.add(TOO_LARGE, slos[-1].place, what, mend="Remove some.")
     result: list[Objective] = []
-    for name, own in declared.items():
+    counted = {key for keys in services.values() for key, has_port in keys.items() if has_port}
+    for key, own in declared.items():
         taken = {objective.name for objective in own} | {objective.indicator.value for objective in own}
-        defaults = () if name in workers else default_objectives(services[name])
+        defaults = default_objectives(key) if key in counted else ()
         result += own + [default for default in defaults if default.name not in taken]
     return tuple(result)
 
@@ -138,11 +139,10 @@ def objectives_of(
 def _declared(
     document: Document,
     shared: Map[str, Indicator | None],
-    services: Map[str, str],
-    workers: frozenset[str],
+    services: Map[str, Map[str, bool]],
     report: Report,
 ) -> list[Objective]:
-    """The objectives of one SLO document; several targets are numbered from 1."""
+    """The objectives of one SLO document in every environment; several targets are numbered from 1."""
     spec = document.spec
     if not document.clean:
         return []
@@ -150,7 +150,7 @@ def _declared(
     if name is not None and name not in services:
         mend = nearest(name, services)
         report.add(UNKNOWN_NAME, spec.at("service"), f"no service {shown(name)} in this file", mend=mend)
-    elif name in workers:
+    elif name is not None and not any(services[name].values()):
         what = f"service {shown(str(name))} has no port, so nothing counts its requests"
         report.add(BAD_VALUE, spec.at("service"), what, mend="Give it a port, or remove this objective.")
     indicator = _indicator_of(document, shared, report)
@@ -160,7 +160,7 @@ def _declared(
         return []
     return [
         Objective(
-            service=services[slo.service],
+            service=key,
             name=document.name if len(ratios) == 1 else f"{document.name}-{number}",
             indicator=indicator.kind,
             target_ratio=ratio,
@@ -168,8 +168,9 @@ def _declared(
             threshold_ms=indicator.threshold_ms,
             source=report.filename,
         )
+        for key, has_port in services[slo.service].items()
         for number, ratio in enumerate(ratios, 1)
-        if ratio is not None
+        if ratio is not None and has_port
     ]
 
 

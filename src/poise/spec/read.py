@@ -85,7 +85,7 @@ class Document(Struct, frozen=True, kw_only=True):
 class ServiceDocument(Struct, frozen=True):
     """A service in its environment: values with the overrides upon them, and the nodes they are from.
 
-    ``nodes`` are mappings with the keys of a service, the one that wins first.
+    ``nodes`` are mappings with the keys of a service, the one that wins first; ``hostname`` is the default.
     """
 
     name: str
@@ -93,6 +93,7 @@ class ServiceDocument(Struct, frozen=True):
     environment: str
     values: Values
     nodes: tuple[Mapping, ...]
+    hostname: str = ""
 
     @property
     def has_port(self) -> bool:
@@ -279,6 +280,8 @@ def _read_scalar(shape: Shape, node: Node, what: str, report: Report) -> object:
         what_is = f"{what}: {shown(node.text)} is out of range"
         report.add(BAD_VALUE, node, what_is, why=f"It must be {_wanted(shape)}.", mend=_example(shape))
         return UNREAD
+    if isinstance(shape, Duration) and shape.unit_s != 1.0:
+        return round(value / shape.unit_s, 9)
     return value
 
 

@@ -10,6 +10,7 @@ from poise.model.service import BudgetPolicy, Heal, Objective, Project, Replicas
 from poise.spec import limits
 from poise.spec.checks import check_policy, check_services
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
+from poise.spec.environments import environments_of, placed
 from poise.spec.kinds import KINDS, KINDS_REFUSED, KindTable
 from poise.spec.objective import objectives_of
 from poise.spec.problems import (
@@ -28,11 +29,10 @@ from poise.spec.read import Document, Found, ServiceDocument, plain, read_record
 from poise.spec.shape import Anything, Field, Record
 
 FILENAME: Final = "poise.yaml"
-DEFAULT_ENVIRONMENT: Final = "production"
 
 
 class Declared(Struct, frozen=True, kw_only=True):
-    """What a ``poise.yaml`` declares; services in the order of the file, one per environment."""
+    """What a ``poise.yaml`` declares; services in the order of the file, each once per environment."""
 
     project: Project
     services: tuple[Service, ...]
@@ -50,19 +50,22 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         document for node in compose(text, filename) if (document := _document(node, report)) is not None
     ]
     _check_once(documents, report)
-    found = [_service_document(document, report) for document in _of_kind(documents, "Service")]
-    _check_one_environment(found, report)
+    services_found = _of_kind(documents, "Service")
+    order = environments_of(_of_kind(documents, "Project"), services_found, report)
+    found = [one for document in services_found for one in placed(document, order)]
     check_services(found, report)
     policy = _policy(documents, report)
-    declared = _project(documents, project, policy, report)
+    declared = _project(documents, project, policy, order.names, report)
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)
     objectives = objectives_of(
         _of_kind(documents, "SLO"),
         _of_kind(documents, "SLI"),
-        {document.name: f"{project}/{document.environment}/{document.name}" for document in found},
-        frozenset(document.name for document in found if not document.has_port),
+        {
+            name: {f"{project}/{one.environment}/{name}": one.has_port for one in found if one.name == name}
+            for name in dict.fromkeys(document.name for document in found)
+        },
         report,
     )
     report.raise_if_any()
@@ -143,44 +146,6 @@ def _check_once(documents: list[Document], report: Report) -> None:
         report.add(TOO_LARGE, place, f"more than {limits.SERVICES} services", mend="Split the project.")
 
 
-def _service_document(document: Document, report: Report) -> ServiceDocument:
-    """A service with the overrides of its one environment laid over it."""
-    environments = document.spec.values.get("environments")
-    first = environments[0] if isinstance(environments, list) else None
-    if not isinstance(first, Found):
-        values, node = document.spec.values, document.spec.node
-        return ServiceDocument(document.name, document.place, DEFAULT_ENVIRONMENT, values, (node,))
-    for extra in environments[1:] if isinstance(environments, list) else ():
-        if isinstance(extra, Found):
-            mend = "Keep one environment, or give the other a repository of its own."
-            report.add(UNSUPPORTED, extra.node, "a second environment is not supported yet", mend=mend)
-    over = first.values.get("overrides")
-    overridden = first.node.get("overrides")
-    values = _laid_over(document.spec.values, over if isinstance(over, dict) else {})
-    values.pop("environments", None)
-    nodes = (*([overridden] if isinstance(overridden, Mapping) else []), document.spec.node)
-    name = first.text("name") or DEFAULT_ENVIRONMENT
-    return ServiceDocument(document.name, first.at("name"), name, values, nodes)
-
-
-def _laid_over(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
-    """``base`` with ``over`` upon it: mappings key by key, anything else as a whole."""
-    result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        result[key] = _laid_over(below, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
-def _check_one_environment(found: list[ServiceDocument], report: Report) -> None:
-    for document in found[1:]:
-        if document.environment != found[0].environment:
-            what = f"a second environment, {shown(document.environment)}, is not supported yet"
-            mend = f"Use {shown(found[0].environment)} for every service."
-            report.add(UNSUPPORTED, document.place, what, mend=mend)
-
-
 def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
     for document in _of_kind(documents, "BudgetPolicy"):
         check_policy(document.spec, report)
@@ -189,22 +154,31 @@ def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
     return BudgetPolicy()
 
 
-def _project(documents: list[Document], name: str, policy: BudgetPolicy, report: Report) -> Project:
+def _project(
+    documents: list[Document], name: str, policy: BudgetPolicy, environments: tuple[str, ...], report: Report
+) -> Project:
     for document in _of_kind(documents, "Project"):
         if document.name != name:
             what = f"this is project {shown(name)}, not {shown(document.name)}"
             report.add(CONTRADICTION, document.place, what, mend=f"Write 'name: {name}'.")
         values = _plain(document.spec)
         heal = convert(values.get("heal", {}), Heal)
-        return Project(name=name, policy=policy, heal=heal, branch=str(values.get("branch", "main")))
-    return Project(name=name, policy=policy)
+        return Project(
+            name=name,
+            policy=policy,
+            heal=heal,
+            branch=str(values.get("branch", "main")),
+            environments=environments,
+            sinks=tuple(values.get("sinks", ())),
+        )
+    return Project(name=name, policy=policy, environments=environments)
 
 
 def _service(document: ServiceDocument, project: str, branch: str) -> Service:
     values: dict[str, Any] = {"branch": branch, **document.values}
     values |= {"project": project, "environment": document.environment, "name": document.name}
     if "port" in values:
-        values.setdefault("hostname", f"{document.name}.localhost")
+        values.setdefault("hostname", document.hostname)
     values["replicas"] = replicas_of(values.get("replicas", {}))
     return convert(values, Service)
 

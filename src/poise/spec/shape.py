@@ -43,10 +43,11 @@ class Ratio(Struct, frozen=True, kw_only=True):
 
 
 class Duration(Struct, frozen=True, kw_only=True):
-    """A duration with its unit, ``30s``; read as seconds. Bounds are seconds, both allowed."""
+    """A duration with its unit, ``30s``; read as so many ``unit_s``. Bounds are seconds, both allowed."""
 
     low_s: float = 0.0
     high_s: float = limits.DURATION_S
+    unit_s: float = 1.0
 
 
 class Flag(Struct, frozen=True, kw_only=True):
