@@ -47,8 +47,9 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     Poise's own are written by detection; those of other systems (``name`` starts with the source and a
     colon: ``alertmanager:<fingerprint>``) by the webhook face. ``started_at`` is the onset: when the
-    condition began, not when it was seen. ``numbers`` re-derive it. A later firing of the same condition is
-    the same object with ``count`` raised.
+    condition began, not when it was seen; ``seen_at`` is when this firing was first seen. ``numbers``
+    re-derive it. A later firing of the same condition is the same object with ``count`` raised.
+    ``clear_since`` is since when the condition of a firing alert is known not to hold.
     """
 
     service: str
@@ -63,11 +64,41 @@ class Alert(Struct, frozen=True, kw_only=True):
     seen_at: datetime
     ended_at: datetime | None = None
     count: int = 1
+    clear_since: datetime | None = None
 
     @property
     def key(self) -> str:
         """``project/environment/service/name``."""
         return f"{self.service}/{self.name}"
+
+
+class AlertGroup(Struct, frozen=True, kw_only=True):
+    """All alerts of one service as one, while they matter. Written by incident.
+
+    Key ``project/environment/service/group``; ``service`` ends in ``-`` when no service is known, and then
+    ``group`` says what the alerts have in common. Alerts first seen after ``after`` count. ``firing``,
+    ``count`` (distinct), ``severity`` (worst), ``onset_at`` and ``fired_at`` (newest) sum them up, ``newest``
+    are keys. ``incident`` is the number of the one that they are part of; None while it waits to open.
+    """
+
+    service: str
+    group: str = ""
+    incident: int | None = None
+    after: datetime | None = None
+    seen_at: datetime
+    onset_at: datetime
+    fired_at: datetime
+    firing: int = 0
+    count: int = 0
+    severity: Severity
+    title: str = ""
+    newest: tuple[str, ...] = ()
+    only_signals: bool = False
+
+    @property
+    def key(self) -> str:
+        """``project/environment/service/group``."""
+        return f"{self.service}/{self.group}"
 
 
 class IncidentState(StrEnum):

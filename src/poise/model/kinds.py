@@ -12,7 +12,7 @@ from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
 from poise.model.exchange import Announcement, Delivery, Hook
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
-from poise.model.incident import Alert, Diagnosis, Escalation, Incident, IncidentOrder, Page
+from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.review import Review, ReviewEdit
 from poise.model.service import Objective, Project, Service
@@ -22,7 +22,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
     for cls in (
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override,
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
-        Alert, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
+        Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement,
     )
 }  # fmt: skip

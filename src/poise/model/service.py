@@ -169,6 +169,25 @@ class Heal(Struct, frozen=True, kw_only=True):
     cooldown_s: float = 10.0
 
 
+class Detection(Struct, frozen=True, kw_only=True):
+    """When a condition is an alert, when alerts are one incident, and when it is over.
+
+    An alert is over after its condition was known not to hold for ``resolve_after_s``. An incident waits
+    ``group_wait_s`` for alerts of the same cause before it opens; services join one while the gap between
+    their alerts is at most ``group_window_s``. Clear for ``close_after_s`` it resolves itself; what fires
+    again within ``reopen_within_s`` reopens it.
+    """
+
+    resolve_after_s: float = 60.0
+    down_after_s: float = 5.0
+    unready_after_s: float = 60.0
+    missing_after_s: float = 120.0
+    group_wait_s: float = 5.0
+    group_window_s: float = 600.0
+    close_after_s: float = 300.0
+    reopen_within_s: float = 600.0
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """A repository and its policy; key: its name.
 
@@ -179,6 +198,7 @@ class Project(Struct, frozen=True, kw_only=True):
     name: str
     policy: BudgetPolicy = BudgetPolicy()
     heal: Heal = Heal()
+    alerts: Detection = Detection()
     branch: str = "main"
     environments: tuple[str, ...] = ("production",)
     sinks: tuple[str, ...] = ()
