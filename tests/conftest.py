@@ -107,6 +107,8 @@ def headers(house: House) -> Callable[..., dict[str, str]]:
 def _house(data: Path) -> House:
     from poise.adapters.blocks.store import BlockSignals
     from poise.adapters.git.repositories import GitRepositories
+    from poise.adapters.masking import Masker
+    from poise.adapters.sealing import Sealer, secret_key
     from poise.adapters.sqlite.store import SqliteStore
     from poise.api import first
     from poise.api.parts import Parts
@@ -117,6 +119,9 @@ def _house(data: Path) -> House:
         (data / name).mkdir(parents=True)
     clock, stops = FixedClock(), []
     store = SqliteStore(data / "poise.db")
+    sealer = Sealer(secret_key(data))
+    masker = Masker(sealer)
+    store.mask_with(masker.transaction)
     repositories = GitRepositories(data / "repos")
     parts = Parts(
         data=data,
@@ -128,6 +133,8 @@ def _house(data: Path) -> House:
         runtime=NoKeeper(),  # type: ignore[arg-type]
         source=SourceController(store, repositories),
         signing_key=first.signing_key(data),
+        sealer=sealer,
+        masker=masker,
         ingress_port=8080,
         stop=lambda: stops.append("stop"),
     )

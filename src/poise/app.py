@@ -30,6 +30,8 @@ from poise.adapters.envoy.launch import ensure_envoy
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.adapters.keeper.proc import boot_id, start_ticks
+from poise.adapters.masking import Masker
+from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
@@ -47,7 +49,7 @@ from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
 from poise.engine.controller import Controller, Performer
 from poise.engine.limits import LEASE_RENEW_S
-from poise.engine.loop import Loop
+from poise.engine.loop import Loop, contain
 from poise.engine.reader import Reader
 from poise.fleet.controller import FleetController
 from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
@@ -82,7 +84,10 @@ class House:
         data = config.data
         self.config = config
         self.clock = SystemClock()
+        self.sealer = Sealer(secret_key(data))
+        self.masker = Masker(self.sealer)
         self.store = SqliteStore(data / "poise.db")
+        self.store.mask_with(self.masker.transaction)
         self.signals = BlockSignals(data / "signals.db")
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
@@ -94,7 +99,9 @@ class House:
         self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
         self.fleet = FleetController(self.store, self.runtime, self.traffic, self.prober, probe.fixed_port)
         self.source = SourceController(self.store, self.repositories)
-        self.loop = Loop(self.store, self.clock, self._controllers(), self._performers(), holder())
+        self.loop = Loop(
+            self.store, self.clock, self._controllers(), self._performers(), holder(), on_mistake=contain
+        )
         self.reader = Reader(self.traffic, self.signals, self.clock, self._measured, config.read_period_s)
 
     def _controllers(self) -> list[Controller]:
@@ -196,6 +203,8 @@ def serve_forever(config: Config) -> None:
 async def _serve(config: Config, listener: socket.socket) -> None:
     ensure_keeper(config.data)
     house = House(config)
+    structlog.configure(processors=[house.masker.told, *structlog.get_config()["processors"]])
+    await house.masker.learn_all(house.store)
     await house.take_over()
     await first.welcome(house.store, house.clock, config.data)
     server = _server(house)
@@ -252,6 +261,8 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         runtime=house.runtime,
         source=house.source,
         signing_key=house.signing_key,
+        sealer=house.sealer,
+        masker=house.masker,
         ingress_port=house.config.ingress_port,
         stop=stop,
     )

@@ -25,7 +25,7 @@ from poise.api.idempotency import create_once
 from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
-from poise.api.views import Created, Difference, Plan, Secret
+from poise.api.views import Created, Difference, Minted, Plan
 from poise.balance.gate.controller import check, make_override
 from poise.delivery.infrastructure.controller import apply as apply_declared
 from poise.delivery.infrastructure.controller import declarations, on_record
@@ -135,7 +135,7 @@ async def override_gate(
             signing_key=parts.signing_key,
             service_key=key,
             by=request.scope["user"].name,
-            reason=data.reason,
+            reason=parts.masker.text(data.reason),  # before it is signed
             for_s=data.expires_s,
             now=now,
             digest=data.digest,
@@ -211,7 +211,7 @@ async def set_principal(
 
 
 @post("/api/v1/tokens", opt={"permission": "admin"})
-async def make_token(request: Asked, data: JSONBody[MakeToken]) -> Secret:
+async def make_token(request: Asked, data: JSONBody[MakeToken]) -> Minted:
     """A token for a principal, shown once. A retry makes a new one: a secret is never kept to repeat."""
     parts = parts_of(request)
     principal, ref = await parts.store.get(Principal, data.principal)
@@ -227,7 +227,7 @@ async def make_token(request: Asked, data: JSONBody[MakeToken]) -> Secret:
             at=now, reads=[ref], writes=[Write(kind="Token", key=token.key, body=token)], events=[event]
         )
     )
-    return Secret(id=token.id, credential=credential, expires_at=token.expires_at)
+    return Minted(id=token.id, credential=credential, expires_at=token.expires_at)
 
 
 @delete("/api/v1/tokens/{token:str}", opt={"permission": "admin"})

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from poise.adapters.masking import Masker
+from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
 from poise.delivery.source.controller import SourceController
 from poise.engine.loop import Loop
@@ -28,5 +30,7 @@ class Parts:
     runtime: Runtime
     source: SourceController
     signing_key: bytes
+    sealer: Sealer
+    masker: Masker
     ingress_port: int
     stop: Callable[[], None]

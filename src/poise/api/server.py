@@ -18,6 +18,7 @@ from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
 from poise.api.headers import secured
+from poise.api.masked import Front
 from poise.api.parts import Parts
 from poise.model.errors import PoiseError
 
@@ -42,7 +43,7 @@ def make_server(
     ``show`` turns an error into a page for who asked for one; it answers None for everybody else.
     """
     handlers = Handlers(show)
-    return Litestar(
+    return Front(
         route_handlers=[*read.ROUTES, *act.ROUTES, *stream.ROUTES, openapi, *faces],
         guards=[authorise],
         exception_handlers={

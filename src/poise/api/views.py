@@ -70,7 +70,7 @@ class Created(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-class Secret(Struct, frozen=True, kw_only=True):
+class Minted(Struct, frozen=True, kw_only=True):
     """A credential, shown this once."""
 
     id: str

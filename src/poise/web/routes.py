@@ -101,7 +101,7 @@ async def act(
             signing_key=parts.signing_key,
             service_key=key,
             by=asker.name,
-            reason=reason,
+            reason=parts.masker.text(reason),  # before it is signed
             for_s=_seconds(data.get("expires_s", "")),
             now=now,
         )

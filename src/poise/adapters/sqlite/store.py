@@ -59,6 +59,11 @@ class SqliteStore:
         path.chmod(0o600)
         self._one_writer = anyio.CapacityLimiter(1)
         self._listeners: list[Callable[[Sequence[Ref], int], None]] = []
+        self._masked: Callable[[Transaction], Transaction] = lambda transaction: transaction
+
+    def mask_with(self, masked: Callable[[Transaction], Transaction]) -> None:
+        """Take secrets out of every transaction before it is written."""
+        self._masked = masked
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -160,7 +165,8 @@ class SqliteStore:
     # -- writing --------------------------------------------------------------------------------------
 
     async def commit(self, transaction: Transaction) -> int:
-        refs, last = await self._write(lambda c: _commit(c, transaction))
+        masked = self._masked(transaction)
+        refs, last = await self._write(lambda c: _commit(c, masked))
         for listener in list(self._listeners):
             listener(refs, last)
         return last
