@@ -98,7 +98,7 @@ async def get_run_log(
     run, _ = await parts.store.get(Run, f"{project}/{n:06d}")
     if run is None:
         raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
-    lines = run_lines(parts.data, run, after, limit)
+    lines = run_lines(parts.data, run, after, limit, parts.masker)
     return Page(items=lines, next=str(after + len(lines)) if len(lines) == limit else None)
 
 
@@ -139,7 +139,7 @@ async def get_service_log(
     key = f"{project}/{environment}/{service}"
     parts = parts_of(request)
     await queries.service_or_raise(parts, key)
-    return Page(items=replica_lines(parts.data, key, limit))
+    return Page(items=replica_lines(parts.data, key, limit, parts.masker))
 
 
 @get("/api/v1/projects/{project:str}/events", opt={"permission": "viewer"})

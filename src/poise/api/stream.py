@@ -72,7 +72,7 @@ async def log_rows(parts: Parts, key: str, after: int) -> AsyncIterator[ServerSe
             run, _ = await parts.store.get(Run, key)
             if run is None:
                 return
-            lines = run_lines(parts.data, run, after, BATCH)
+            lines = run_lines(parts.data, run, after, BATCH, parts.masker)
             for line in lines:
                 after += 1
                 yield ServerSentEventMessage(data=msgspec.json.encode(line).decode(), id=str(after))

@@ -210,7 +210,7 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
     if found is None:
         raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
     change, _ = await parts.store.get(Change, f"{project}/{found.commit}")
-    lines = run_lines(parts.data, found, 0, views.LOG_LINES_MAX)
+    lines = run_lines(parts.data, found, 0, views.LOG_LINES_MAX, parts.masker)
     first: dict[str, int] = {}
     for line in lines:
         first.setdefault(line.source, line.n)
