@@ -73,10 +73,30 @@ HEAL: Final = Record(
         Field("cooldown", Duration(), "cooldown_s", "The time between two heals."),
     )
 )
+ALERTS: Final = Record(
+    fields=(
+        Field("resolveAfter", Duration(), "resolve_after_s", "How long a condition must be gone."),
+        Field("downAfter", Duration(), "down_after_s", "How long no replica may be ready."),
+        Field("unreadyAfter", Duration(), "unready_after_s", "How long too few replicas may be ready."),
+        Field("missingAfter", Duration(low_s=1), "missing_after_s", "How long a signal may be missing."),
+        Field("groupWait", Duration(), "group_wait_s", "The wait for alerts of the same cause."),
+        Field(
+            "groupWindow",
+            Duration(),
+            "group_window_s",
+            "The largest gap between alerts of services that are one incident.",
+        ),
+        Field("closeAfter", Duration(), "close_after_s", "A clear incident resolves itself after this."),
+        Field(
+            "reopenWithin", Duration(), "reopen_within_s", "What fires again so soon reopens its incident."
+        ),
+    )
+)
 PROJECT: Final = Record(
     fields=(
         Field("branch", BRANCH, "branch", "The branch that services release."),
         Field("heal", HEAL, "heal", "The heal budget of every service."),
+        Field("alerts", ALERTS, "alerts", "When alerts fire and end, and which are one incident."),
         Field(
             "environments",
             ListOf(item=NAME, low=1, high=limits.ENVIRONMENTS, unique=True),
