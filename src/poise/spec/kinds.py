@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
 from poise.spec.keys_service import SERVICE
@@ -63,6 +64,20 @@ KINDS: Final = {
             about="What holds for every service of the repository.",
         ),
         KindTable(
+            kind="OnCallSchedule",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=SCHEDULE,
+            about="Who is on call, and when.",
+        ),
+        KindTable(
+            kind="EscalationPolicy",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=ESCALATION,
+            about="Who is paged, in which order, until somebody answers.",
+        ),
+        KindTable(
             kind="SLO",
             api_version=OPENSLO_V1,
             metadata=OPENSLO_METADATA,
@@ -84,8 +99,6 @@ KINDS_REFUSED: Final = {
     "AlertPolicy": "Remove it: alerts come later.",
     "AlertCondition": "Remove it: alerts come later.",
     "AlertNotificationTarget": "Remove it: alerts come later.",
-    "OnCallSchedule": "Remove it: on-call comes later.",
-    "EscalationPolicy": "Remove it: on-call comes later.",
     "Stack": "Remove it: infrastructure comes later.",
     "HorizontalPodAutoscaler": "Remove it: use 'replicas' in the service.",
 }

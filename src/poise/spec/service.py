@@ -6,13 +6,15 @@ from typing import Any, Final
 
 from msgspec import Struct, convert
 
-from poise.model.service import BudgetPolicy, Heal, Objective, Project, Replicas, Service
+from poise.model.oncall import EscalationPolicy, OnCallSchedule
+from poise.model.service import BudgetPolicy, Detection, Heal, Objective, Project, Replicas, Service
 from poise.spec import limits
 from poise.spec.checks import check_policy, check_services
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.kinds import KINDS, KINDS_REFUSED, KindTable
 from poise.spec.objective import objectives_of
+from poise.spec.oncall import oncall_of
 from poise.spec.problems import (
     CONTRADICTION,
     DECLARED_TWICE,
@@ -37,6 +39,8 @@ class Declared(Struct, frozen=True, kw_only=True):
     project: Project
     services: tuple[Service, ...]
     objectives: tuple[Objective, ...]
+    schedules: tuple[OnCallSchedule, ...] = ()
+    escalations: tuple[EscalationPolicy, ...] = ()
 
 
 def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Declared:
@@ -68,9 +72,15 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         },
         report,
     )
+    schedules, escalations = oncall_of(documents, project, report)
     report.raise_if_any()
-    services = tuple(_service(document, project, declared.branch) for document in found)
-    return Declared(project=declared, services=services, objectives=objectives)
+    return Declared(
+        project=declared,
+        services=tuple(_service(document, project, declared.branch) for document in found),
+        objectives=objectives,
+        schedules=schedules,
+        escalations=escalations,
+    )
 
 
 def _document(node: Node, report: Report) -> Document | None:
@@ -167,6 +177,7 @@ def _project(
             name=name,
             policy=policy,
             heal=heal,
+            alerts=convert(values.get("alerts", {}), Detection),
             branch=str(values.get("branch", "main")),
             environments=environments,
             sinks=tuple(values.get("sinks", ())),

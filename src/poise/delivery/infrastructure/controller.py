@@ -11,6 +11,7 @@ from poise.delivery.infrastructure.decide import Declaration, Seen, change, deci
 from poise.model.delivery import Change
 from poise.model.errors import PoiseError
 from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
+from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Objective, Project, Service
 from poise.ports.artifacts import Repositories
@@ -87,13 +88,22 @@ async def on_record(store: Store, project: str) -> tuple[tuple[Declaration, ...]
     known, ref = await store.get(Project, project)
     services, services_ref = await store.scan(Service, f"{project}/")
     objectives, objectives_ref = await store.scan(Objective, f"{project}/")
-    bodies: tuple[Declaration, ...] = (*([known] if known else []), *services, *objectives)
-    return bodies, (ref, services_ref, objectives_ref)
+    schedules, schedules_ref = await store.scan(OnCallSchedule, f"{project}/")
+    policies, policies_ref = await store.scan(EscalationPolicy, f"{project}/")
+    mine: tuple[Declaration, ...] = (known,) if known else ()
+    bodies = (*mine, *services, *objectives, *schedules, *policies)
+    return bodies, (ref, services_ref, objectives_ref, schedules_ref, policies_ref)
 
 
 def declarations(declared: Declared) -> tuple[Declaration, ...]:
     """What a parsed ``poise.yaml`` declares, as one list."""
-    return (declared.project, *declared.services, *declared.objectives)
+    return (
+        declared.project,
+        *declared.services,
+        *declared.objectives,
+        *declared.schedules,
+        *declared.escalations,
+    )
 
 
 def _with(seen: Seen, *, declared: tuple[Declaration, ...] = (), refused: str = "") -> Seen:

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from poise.model.event_types import DECLARED, REDECLARED, SPEC_APPLIED, SPEC_REFUSED, UNDECLARED
+from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Event, Read, Write
 from poise.model.service import Objective, Project, Service
 
-Declaration = Project | Service | Objective
+Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy
 
 
 class Act(StrEnum):
@@ -76,7 +77,7 @@ def decide(seen: Seen) -> Decision:
 
 
 def plan(current: Iterable[Declaration], declared: Iterable[Declaration]) -> tuple[Difference, ...]:
-    """Every difference, in the order of kind (project, service, objective) and key."""
+    """Every difference, in the order of kind (project, service, objective, schedule, policy) and key."""
     before, after = _by_key(current), _by_key(declared)
     names = sorted({*before, *after}, key=lambda name: (_ORDER[name[0]], name[1]))
     found = (_difference(name, before.get(name), after.get(name)) for name in names)
@@ -103,7 +104,7 @@ def change(
     )
 
 
-_ORDER = {"Project": 0, "Service": 1, "Objective": 2}
+_ORDER = {"Project": 0, "Service": 1, "Objective": 2, "OnCallSchedule": 3, "EscalationPolicy": 4}
 _EVENTS = {Act.CREATE: DECLARED, Act.UPDATE: REDECLARED, Act.DELETE: UNDECLARED}
 _VERBS = {Act.CREATE: "is declared", Act.UPDATE: "is declared anew", Act.DELETE: "is no longer declared"}
 
