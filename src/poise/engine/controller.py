@@ -18,8 +18,8 @@ class Controller(Protocol):
         """Every key worth a look, at start and at each resync (level-triggered)."""
         ...
 
-    def wakes(self, ref: Ref) -> str | None:
-        """The key to look at after this object was written; None when it does not concern the room."""
+    def wakes(self, ref: Ref) -> str | tuple[str, ...] | None:
+        """The keys to look at after this object was written; None when it does not concern the room."""
         ...
 
     async def look(self, key: str, now: datetime) -> Decision:

@@ -6,6 +6,7 @@ transaction; ``perform`` does what the outbox holds. ``run`` drives both on one 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -26,8 +27,21 @@ log = structlog.get_logger()
 _RENEW_BELOW_S = limits.LEASE_TTL_S - limits.LEASE_RENEW_S
 
 
+def crash(_what: str, mistake: Exception) -> None:
+    """A mistake of our own ends the process: right in a test and in the simulation."""
+    raise mistake
+
+
+def contain(what: str, mistake: Exception) -> None:
+    """A mistake of our own stays with the key it is about: one room's fault must not stop every heal."""
+    log.error("a mistake of Poise", what=what, exc_info=mistake)
+
+
 class Loop:
-    """The one loop of the control process. Acts only while it holds the lease."""
+    """The one loop of the control process. Acts only while it holds the lease.
+
+    ``on_mistake`` is told of an exception that no error tree foresees: ``crash`` or ``contain``.
+    """
 
     def __init__(
         self,
@@ -37,6 +51,7 @@ class Loop:
         performers: Mapping[type, Performer],
         holder: str,
         resync_s: float = limits.RESYNC_S,
+        on_mistake: Callable[[str, Exception], None] = crash,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -46,7 +61,9 @@ class Loop:
         self._resync_s = resync_s
         self._resync_at: datetime | None = None
         self._scheduler = Scheduler()
-        self._performing: set[str] = set()
+        self._on_mistake = on_mistake
+        self._performing: dict[str, type] = {}
+        self._claimed_at: datetime | None = None
         self._changed: Callable[[], None] = lambda: None
         self.lease: Lease | None = None
         self.last_error: str = ""
@@ -96,6 +113,10 @@ class Loop:
             except (PoiseError, OSError) as error:
                 self._fault(controller.name, key, now, error)
                 return False
+            except Exception as error:
+                self._on_mistake(f"{controller.name} {key}", error)
+                self._fault(controller.name, key, now, error, limits.MISTAKE_PAUSE_S)
+                return False
             if decision.wake_at is not None:
                 self._scheduler.wake((controller.name, key), decision.wake_at)
             return not decision.is_empty
@@ -117,31 +138,47 @@ class Loop:
             )
         )
 
-    def _fault(self, controller: str, key: str, now: datetime, error: Exception) -> None:
+    def _fault(
+        self,
+        controller: str,
+        key: str,
+        now: datetime,
+        error: Exception,
+        pause_s: float = limits.FAULT_PAUSE_S,
+    ) -> None:
         """The world failed under a look: say so once and look again soon."""
         self.last_error = f"{controller} {key}: {error}"
         log.warning("look failed", controller=controller, key=key, error=str(error))
-        self._scheduler.wake((controller, key), now + timedelta(seconds=limits.FAULT_PAUSE_S))
+        self._scheduler.wake((controller, key), now + timedelta(seconds=pause_s))
 
     def _written(self, refs: Sequence[Ref], _sequence: int) -> None:
         now = self._clock.now()
         for ref in refs:
             for controller in self._controllers.values():
-                key = controller.wakes(ref)
-                if key is not None:
+                woken = controller.wakes(ref) or ()
+                for key in (woken,) if isinstance(woken, str) else woken:
                     self._scheduler.wake((controller.name, key), now)
         self._changed()
 
     # -- doing ------------------------------------------------------------------------------------
 
     async def claim(self, now: datetime) -> list[StoredIntent]:
-        """Pending intents that nobody is performing; the caller must ``perform`` each."""
-        free = [
-            stored
-            for stored in await self._store.pending(now, limits.INTENT_BATCH)
-            if stored.intent.key not in self._performing
-        ][: max(0, limits.INTENT_CONCURRENCY - len(self._performing))]
-        self._performing.update(stored.intent.key for stored in free)
+        """Pending intents that nobody is performing; the caller must ``perform`` each.
+
+        No kind of act takes every place: what waits for a hung receiver does not delay a heal.
+        """
+        self._claimed_at = now
+        taken = Counter(self._performing.values())
+        free = []
+        for stored in await self._store.pending(now, limits.INTENT_BATCH):
+            act = type(stored.intent.act)
+            if stored.intent.key in self._performing or taken[act] >= limits.INTENT_CONCURRENCY_PER_ACT:
+                continue
+            if taken.total() >= limits.INTENT_CONCURRENCY:
+                break
+            taken[act] += 1
+            free.append(stored)
+        self._performing.update({stored.intent.key: type(stored.intent.act) for stored in free})
         return free
 
     async def perform(self, stored: StoredIntent) -> None:
@@ -159,7 +196,7 @@ class Loop:
             log.warning("outcome not recorded", intent=key, error=str(error))
             await self._clock.sleep(limits.FAULT_PAUSE_S)
         finally:
-            self._performing.discard(key)
+            self._performing.pop(key, None)
             self._changed()
 
     async def _perform(self, stored: StoredIntent, fence: int) -> None:
@@ -173,6 +210,11 @@ class Loop:
             await self._store.settle(key, IntentState.DROPPED, str(dropped), fence=fence)
         except (Again, PoiseError, OSError) as error:
             await self._retry(stored, error, fence)
+        except Exception as mistake:
+            self._on_mistake(key, mistake)
+            await self._retry(
+                stored, Again(f"a mistake of Poise: {mistake!r}", limits.MISTAKE_PAUSE_S), fence
+            )
         else:
             await self._store.settle(key, IntentState.DONE, outcome, fence=fence)
 
@@ -189,8 +231,11 @@ class Loop:
     # -- driving ----------------------------------------------------------------------------------
 
     async def next_at(self) -> datetime | None:
-        """When there is next something to do that is not being done already."""
-        later = await self._store.next_intent_at(self._clock.now())
+        """When there is next something to do that is not being done already.
+
+        Counted from the last claim: what fell due since then was not seen by it.
+        """
+        later = await self._store.next_intent_at(self._claimed_at or self._clock.now())
         return min((at for at in (self._scheduler.next_at(), later, self._resync_at) if at), default=None)
 
     async def run(self) -> None:

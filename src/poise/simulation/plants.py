@@ -58,7 +58,7 @@ def _lost_intent() -> list[Swap]:
         if len(_performed) % 7:
             await honest(self, stored)
             return
-        self._performing.discard(stored.intent.key)
+        self._performing.pop(stored.intent.key, None)
         await self._store.settle(stored.intent.key, IntentState.DONE, "done", fence=self.lease.token)
 
     _performed: set[str] = set()
