@@ -37,6 +37,7 @@ from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
 from poise.api.parts import Parts
+from poise.api.seals import credential_of
 from poise.api.server import make_server
 from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
@@ -47,6 +48,7 @@ from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import JobRunner, Packer
 from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
+from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
 from poise.engine.limits import LEASE_RENEW_S
 from poise.engine.loop import Loop, contain
@@ -126,6 +128,13 @@ class House:
         return {
             acts.RunJob: JobRunner(store, self.clock, self.repositories, self.workspaces, runtime, wake),
             acts.PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+            acts.FetchBranch: BranchFetcher(
+                store,
+                self.repositories,
+                lambda hook: credential_of(self.sealer, hook),
+                self.source,
+                lambda project: self.loop.wake("source", project),
+            ),
             acts.SpawnReplica: SpawnPerformer(store, runtime, self.artifacts, self.config.data),
             acts.StopReplica: StopPerformer(runtime, probe.connections),
             acts.RestartReplica: RestartPerformer(runtime, probe.connections),

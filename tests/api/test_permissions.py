@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 
 from poise.api.access import PUBLIC
 from poise.model.access import Role
+from poise.model.exchange import Forge
 
 PATH = {
     "project": "shop", "environment": "production", "service": "web", "n": "1", "name": "absent",
@@ -98,6 +99,7 @@ def test_public_routes_are_few_and_tell_nothing(app: Litestar, client: TestClien
     assert public == {
         ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/static/absent"), ("GET", "/login"),
         ("POST", "/login"),
+        *(("POST", f"/api/v1/projects/shop/webhooks/{forge}") for forge in Forge),  # proven by a signature
     }  # fmt: skip
     for method, path in public:
         assert "shop" not in client.request(method, path).text

@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from poise import __version__
-from poise.api import act, read, stream
+from poise.api import act, forges, hooks, read, stream
 from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
@@ -44,7 +44,15 @@ def make_server(
     """
     handlers = Handlers(show)
     return Front(
-        route_handlers=[*read.ROUTES, *act.ROUTES, *stream.ROUTES, openapi, *faces],
+        route_handlers=[
+            *read.ROUTES,
+            *act.ROUTES,
+            *stream.ROUTES,
+            openapi,
+            *faces,
+            *forges.ROUTES,
+            *hooks.ROUTES,
+        ],
         guards=[authorise],
         exception_handlers={
             PoiseError: handlers.on_poise_error,

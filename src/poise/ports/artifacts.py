@@ -29,6 +29,18 @@ class Commit(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Mirrors(Protocol):
+    """Hosted repositories that follow one elsewhere."""
+
+    def fetch(self, project: str, remote: str, branch: str, credential: str = "") -> str:
+        """Make the hosted branch what the remote's is; the commit it is at.
+
+        ``credential`` is ``user:password``; it reaches no argument, log or error. Raises ``Invalid`` for a
+        remote of a kind that is not allowed, ``Unreachable`` or ``TimedOut`` when trying later may help.
+        """
+        ...
+
+
 class Repositories(Protocol):
     """Bare git repositories, one per project."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from poise.adapters.git.command import attempt, git
+from poise.adapters.git.remotes import fetch_branch
 from poise.model.errors import Invalid, NotFound, TooLarge
 from poise.ports.artifacts import Commit
 
@@ -114,6 +115,10 @@ class GitRepositories:
                 target.rename(Path(beside) / "old")
             tree.rename(target)
             shutil.rmtree(Path(beside) / "old", ignore_errors=True)
+
+    def fetch(self, project: str, remote: str, branch: str, credential: str = "") -> str:
+        """Make the hosted branch what the remote's is; see ``ports.artifacts.Mirrors``."""
+        return fetch_branch(self.ensure(project), remote, branch, credential)
 
     def _path(self, project: str) -> Path:
         if not _PROJECT.fullmatch(project) or ".." in project or project.endswith(".git"):

@@ -33,12 +33,13 @@ class Push(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What the room looks at for one project. ``pushes`` is by branch."""
+    """What the room looks at for one project. ``pushes`` is by branch; not ``hosted``: a forge told of it."""
 
     project: str
     branch: str
     heads: tuple[Head, ...]
     pushes: Mapping[str, Push] = {}
+    hosted: bool = True
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
@@ -49,7 +50,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
     """
     heads = sorted(seen.heads, key=lambda head: (head.branch != seen.branch, head.branch))
     first = {head.commit: head for head in reversed(heads)}
-    new = [head for head in heads if first[head.commit] is head and _is_new(head, seen.branch)]
+    new = [head for head in heads if first[head.commit] is head and _is_new(head, seen)]
     changes = [_change(seen, head, now) for head in new]
     return Decision(
         reads=tuple(head.ref for head in new),
@@ -58,10 +59,12 @@ def decide(seen: Seen, now: datetime) -> Decision:
     )
 
 
-def _is_new(head: Head, project_branch: str) -> bool:
-    if head.known is None or not head.known.hosted:  # a forge told of it before; now it can be built
+def _is_new(head: Head, seen: Seen) -> bool:
+    if head.known is None:
         return True
-    return head.branch == project_branch and head.known.branch != project_branch
+    if seen.hosted and not head.known.hosted:  # told of before; now it can be built
+        return True
+    return head.branch == seen.branch and head.known.branch != seen.branch
 
 
 def _change(seen: Seen, head: Head, now: datetime) -> Change:
@@ -77,6 +80,7 @@ def _change(seen: Seen, head: Head, now: datetime) -> Change:
         pushed_at=now,
         change_class=head.change_class,
         trusted=push.trusted,
+        hosted=seen.hosted,
     )
 
 
@@ -92,5 +96,6 @@ def _event(change: Change, project_branch: str) -> Event:
             "author": change.author,
             "class": change.change_class.value,
             "trusted": change.trusted,
+            "hosted": change.hosted,
         },
     )
