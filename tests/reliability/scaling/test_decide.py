@@ -159,7 +159,8 @@ def _future(readings: list[Reading]) -> list[Reading]:
     ("spoil", "rule"),
     [
         (_stale, "stale"), (_gap, "gap"), (_new_epoch, "gap"), (_no_total, "partial"),
-        (_no_flight, "partial"), (_frozen, "implausible-zero"), (_future, "future"), (lambda readings: [], "no-data"),
+        (_no_flight, "partial"), (_frozen, "implausible-zero"), (_future, "future"),
+        (lambda readings: [], "no-data"),
     ],
 )  # fmt: skip
 def test_doubtful_data_holds_and_is_told_once(spoil: object, rule: str) -> None:
