@@ -100,7 +100,9 @@ FAULTS = {
     ),
     "an unknown person in a rotation": (("[anna, ben]", "[anna, bem]"), "'bem'", "Did you mean 'ben'?"),
     "the same person twice": (
-        ("    - {name: ben", "    - {name: anna, contacts: [{email: a@x}]}\n    - {name: ben"), "listed twice", "Remove one.",
+        ("    - {name: ben", "    - {name: anna, contacts: [{email: a@x}]}\n    - {name: ben"),
+        "listed twice",
+        "Remove one.",
     ),
     "a bad handoff": (('"09:00"', '"9 am"'), "'9 am' is not allowed", "Change it."),
     "a handoff past midnight": (('"09:00"', '"24:10"'), "'24:10' is not allowed", "Change it."),

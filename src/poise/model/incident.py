@@ -123,7 +123,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     all that do. ``alerts`` are keys of the newest alerts folded in, ``alert_count`` how many distinct ones
     there were. ``onset_at`` is the earliest start of an alert. ``rollouts`` maps each service to the rollout
     that was live at the onset: the explicit link to what was deployed. ``cleared_at`` is since when no
-    alert of it fires.
+    alert of it fires. ``declared_by`` is the person who opened it by hand.
     """
 
     project: str
@@ -146,6 +146,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     resolved_at: datetime | None = None
     resolved_by: str | None = None
     merged_into: int | None = None
+    declared_by: str | None = None
     orders_seen: int = 0
 
     @property
@@ -186,7 +187,9 @@ class Escalation(Struct, frozen=True, kw_only=True):
     """How far the paging of an incident is; key as the incident's. Written by paging.
 
     ``step`` and ``round`` are the present place in the policy; ``due_at`` when the next step is taken if
-    nobody acknowledges; ``problem`` says why nobody could be paged.
+    nobody acknowledges; ``pages`` how many were asked for since the incident opened; ``severity`` what the
+    paging began at; ``problem`` says why nobody could be paged; ``closed``: those who were paged were told
+    that it is resolved.
     """
 
     incident: str
@@ -197,12 +200,15 @@ class Escalation(Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     ended: bool = False
     problem: str = ""
+    severity: Severity | None = None
+    closed: bool = False
 
 
 class Page(Struct, frozen=True, kw_only=True):
     """One message to one contact about one incident; key ``project/incident/k``. Written by paging.
 
     The key is also its Message-ID and Idempotency-Key: at least once, at most one duplicate per crash.
+    ``closing``: it says that the incident is resolved. ``problem`` is set once it was given up.
     """
 
     incident: str
@@ -215,6 +221,7 @@ class Page(Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     attempts: int = 0
     problem: str = ""
+    closing: bool = False
 
     @property
     def key(self) -> str:

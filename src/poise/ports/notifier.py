@@ -12,7 +12,8 @@ from poise.model.oncall import Contact, ContactKind
 class Message(Struct, frozen=True, kw_only=True):
     """What a person is told. ``id`` is stable: the receiver can drop a duplicate by it.
 
-    ``link`` acknowledges by one click on the page it leads to; ``detail`` is plain text, one fact a line.
+    ``link`` acknowledges by one click on the page it leads to; ``detail`` is plain text, one fact a line;
+    ``kind`` is ``page``, ``resolved`` or ``test``; ``incident`` is its key, empty for a test.
     """
 
     id: str
@@ -20,6 +21,8 @@ class Message(Struct, frozen=True, kw_only=True):
     detail: str
     severity: str
     link: str
+    kind: str = "page"
+    incident: str = ""
 
 
 class Notifier(Protocol):
