@@ -1,0 +1,299 @@
+"""The conditions of a service, each true, false or unknown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+from poise.model.balance import Budget, Burn
+from poise.model.delivery import Rollout
+from poise.model.fleet import HealOrder, Replica, RollbackRequest
+from poise.model.incident import Alert, AlertSource, Severity
+from poise.model.record import Read
+from poise.model.service import BudgetPolicy, BurnTier, Detection, Service
+from poise.model.standing import FUTURE_TOLERANCE_S, fires
+
+CRASHES: Final = 3  # as many unasked ends of one replica within CRASH_WINDOW_S are a loop
+CRASH_WINDOW_S: Final = 300.0
+HEALS_IN_VAIN: Final = 3  # as many heals in a row without a quiet time between have failed
+
+
+class Holds(StrEnum):
+    """Whether a condition holds. Unknown neither fires nor ends an alert."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """One thing that may be wrong. ``since`` is its onset; ``at`` when it becomes true if nothing changes."""
+
+    name: str
+    source: AlertSource
+    holds: Holds
+    severity: Severity = Severity.SEV2
+    summary: str = ""
+    since: datetime | None = None
+    at: datetime | None = None
+    numbers: dict[str, Any] = {}
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """One service as it stands. ``watched_since`` is since when this process looks."""
+
+    key: str
+    service: Service | None
+    timing: Detection = Detection()
+    policy: BudgetPolicy = BudgetPolicy()
+    objectives: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    live: Rollout | None = None
+    active: Rollout | None = None
+    heals: tuple[HealOrder, ...] = ()
+    request: RollbackRequest | None = None
+    alerts: tuple[Alert, ...] = ()
+    watched_since: datetime
+    reads: tuple[Read, ...] = ()
+
+
+def conditions(seen: Seen, now: datetime) -> list[Condition]:
+    """Every condition of the service, whether it holds or not."""
+    return [
+        *_burns(seen, now),
+        _replicas(seen, now),
+        _signal(seen, now),
+        _mass_failure(seen),
+        _crash_loop(seen, now),
+        _heal_failed(seen),
+    ]
+
+
+# -- objectives -----------------------------------------------------------------------------------
+
+
+def _burns(seen: Seen, now: datetime) -> Iterator[Condition]:
+    """One condition per objective; its tiers are severities of the one alert, the fastest the worst."""
+    tiers = sorted(seen.policy.fast_burn, key=lambda tier: -tier.factor)
+    for budget in seen.budgets:
+        severities = [Severity.SEV1, *[Severity.SEV2] * len(tiers)]
+        hit = next(((t, s) for t, s in zip(tiers, severities, strict=False) if fires(t, budget.burns)), None)
+        name = f"burn/{budget.objective}"
+        if not _is_current(budget, seen, now):
+            yield Condition(name=name, source=AlertSource.BURN, holds=Holds.UNKNOWN)
+        elif hit is None:
+            known = all(_is_known(tier, budget.burns) for tier in tiers)
+            yield Condition(name=name, source=AlertSource.BURN, holds=Holds.NO if known else Holds.UNKNOWN)
+        else:
+            yield _burning(budget, name, *hit)
+
+
+def _is_current(budget: Budget, seen: Seen, now: datetime) -> bool:
+    if budget.measured_at is None:
+        return False
+    age_s = (now - budget.measured_at).total_seconds()
+    return -FUTURE_TOLERANCE_S <= age_s <= seen.policy.stale_after_s
+
+
+def _is_known(tier: BurnTier, burns: Sequence[Burn]) -> bool:
+    rates = {burn.window_s: burn.rate for burn in burns}
+    return rates.get(tier.long_s) is not None and rates.get(tier.short_s) is not None
+
+
+def _burning(budget: Budget, name: str, tier: BurnTier, severity: Severity) -> Condition:
+    rates = {burn.window_s: burn.rate for burn in budget.burns}
+    earliest, latest = onset(budget, tier)
+    short = rates[tier.short_s] or 0.0
+    return Condition(
+        name=name,
+        source=AlertSource.BURN,
+        holds=Holds.YES,
+        severity=severity,
+        summary=(
+            f"{budget.objective} burns its error budget {short:.3g} times too fast "
+            f"({budget.left_ratio * 100:.3g} % is left)"
+        ),
+        since=latest,
+        numbers={
+            "burn_long": rates[tier.long_s],
+            "burn_short": short,
+            "long_s": tier.long_s,
+            "short_s": tier.short_s,
+            "factor": tier.factor,
+            "left_ratio": budget.left_ratio,
+            "bad": next(burn.bad for burn in budget.burns if burn.window_s == tier.short_s),
+            "onset_earliest": earliest.isoformat(),
+            "onset_latest": latest.isoformat(),
+        },
+    )
+
+
+def onset(budget: Budget, tier: BurnTier) -> tuple[datetime, datetime]:
+    """Between which instants the bad events began, as far as the burn windows tell.
+
+    A window that holds hardly more bad events than the next shorter one adds nothing: it began later. Where
+    a longer window does hold more, a steady failure of t seconds gives b(w) = b x w / t, so that t is
+    w x b(longer) / b(w). It cannot have begun later than the bad events need at the measured rate of events
+    if every one of them failed. The estimate is the later edge: a change after it cannot be the cause.
+    """
+    burns = sorted((b for b in budget.burns if b.window_s <= tier.long_s), key=lambda b: b.window_s)
+    at = budget.measured_at or budget.at
+    low_s, high_s, bad = 0.0, burns[0].window_s, burns[0].bad
+    for shorter, longer in pairwise(burns):
+        if longer.bad <= shorter.bad * 1.1:
+            break
+        spread_s = shorter.window_s * longer.bad / max(shorter.bad, 1.0)
+        low_s, high_s, bad = (
+            min(max(spread_s, shorter.window_s), longer.window_s),
+            longer.window_s,
+            longer.bad,
+        )
+    if low_s == 0.0:
+        events_per_s = max(budget.rate_per_s, burns[0].events / burns[0].window_s)
+        low_s = min(high_s, bad / events_per_s) if events_per_s > 0 else 0.0
+    floor = budget.since
+    return max(floor, at - timedelta(seconds=high_s)), max(floor, at - timedelta(seconds=low_s))
+
+
+# -- replicas and signals -------------------------------------------------------------------------
+
+
+def _replicas(seen: Seen, now: datetime) -> Condition:
+    """Too few replicas of what users reach are ready. A canary's count for nothing."""
+    live, service = seen.live, seen.service
+    quiet = Condition(name="replicas", source=AlertSource.PROBE, holds=Holds.NO)
+    if live is None or service is None:
+        return quiet
+    mine = [r for r in seen.replicas if r.rollout == live.n and not r.draining]
+    ready, needed = sum(r.ready for r in mine), service.replicas.min
+    if ready >= needed:
+        return quiet
+    down = ready == 0
+    since = _short_since(mine, 1 if down else needed, live)
+    patience_s = seen.timing.down_after_s if down else seen.timing.unready_after_s
+    at = since + timedelta(seconds=patience_s)
+    what = "no replica is ready" if down else f"{ready} of {needed} replicas are ready"
+    return Condition(
+        name="replicas",
+        source=AlertSource.PROBE,
+        holds=Holds.YES if now >= at else Holds.UNKNOWN,
+        severity=Severity.SEV1 if down else Severity.SEV2,
+        summary=what,
+        since=since,
+        at=at,
+        numbers={"ready": ready, "needed": needed, "rollout": live.n},
+    )
+
+
+def _short_since(mine: Sequence[Replica], needed: int, live: Rollout) -> datetime:
+    """Since when fewer than ``needed`` are ready: when one too many became unready."""
+    fallback = live.finished_at or live.created_at
+    lost = sorted(r.failing_since or r.started_at or r.asked_at or fallback for r in mine if not r.ready)
+    spare = len(mine) - needed
+    return max(fallback, lost[spare]) if 0 <= spare < len(lost) else max(fallback, *lost[:1], fallback)
+
+
+def _signal(seen: Seen, now: datetime) -> Condition:
+    """What users get is not measured though there are users. Not told before we have looked so long."""
+    quiet = Condition(name="signal", source=AlertSource.SIGNAL, holds=Holds.NO)
+    if seen.live is None or seen.service is None or seen.service.port is None or not seen.objectives:
+        return quiet
+    known = {budget.objective: budget for budget in seen.budgets}
+    began = seen.live.finished_at or seen.live.created_at
+    if not known:  # declared a moment ago: nobody can have measured it yet
+        return structs.replace(quiet, holds=Holds.UNKNOWN)
+    last = {name: one.measured_at or max(began, one.since) for name, one in known.items()}
+    oldest = min(last.values())
+    at = max(oldest, seen.watched_since) + timedelta(seconds=seen.timing.missing_after_s)
+    if now < at:
+        fresh = (now - oldest).total_seconds() < seen.policy.stale_after_s
+        return Condition(
+            name="signal", source=AlertSource.SIGNAL, holds=Holds.NO if fresh else Holds.UNKNOWN, at=at
+        )
+    silent = sorted(name for name, seen_at in last.items() if now - seen_at >= at - oldest)
+    return Condition(
+        name="signal",
+        source=AlertSource.SIGNAL,
+        holds=Holds.YES,
+        summary=f"nothing was measured of {', '.join(silent)} for {(now - oldest).total_seconds():.0f} s",
+        since=oldest,
+        numbers={"missing_after_s": seen.timing.missing_after_s, "objectives": silent},
+    )
+
+
+# -- healing --------------------------------------------------------------------------------------
+
+
+def _mass_failure(seen: Seen) -> Condition:
+    withheld = [order for order in seen.heals if order.mass]
+    quiet = Condition(name="mass-failure", source=AlertSource.HEALING, holds=Holds.NO)
+    if not withheld:
+        return quiet
+    return Condition(
+        name="mass-failure",
+        source=AlertSource.HEALING,
+        holds=Holds.YES,
+        severity=Severity.SEV1,
+        summary=f"{withheld[0].reason}; nothing is killed",
+        since=min(order.at for order in withheld),
+        numbers={"replicas": len(withheld)},
+    )
+
+
+def _crash_loop(seen: Seen, now: datetime) -> Condition:
+    """Healing asked for a rollback that is not done yet, or a replica of the live rollout ends repeatedly."""
+    quiet = Condition(name="crash-loop", source=AlertSource.HEALING, holds=Holds.NO)
+    serving = [one for one in (seen.live, seen.active) if one is not None]
+    asked = seen.request
+    about = next((one for one in serving if asked is not None and one.n == asked.rollout), None)
+    if asked is not None and about is not None:
+        return Condition(
+            name="crash-loop",
+            source=AlertSource.HEALING,
+            holds=Holds.YES,
+            severity=Severity.SEV1 if about is seen.live else Severity.SEV2,
+            summary=asked.reason,
+            since=asked.at,
+            numbers={"rollout": asked.rollout},
+        )
+    recent = timedelta(seconds=CRASH_WINDOW_S)
+    for replica in seen.replicas:
+        ends = [at for at in replica.crashes if now - at < recent]
+        if seen.live is not None and replica.rollout == seen.live.n and len(ends) >= CRASHES:
+            return Condition(
+                name="crash-loop",
+                source=AlertSource.HEALING,
+                holds=Holds.YES,
+                severity=Severity.SEV2,
+                summary=f"replica {replica.index} ended {len(ends)} times in {CRASH_WINDOW_S / 60:.0f} min",
+                since=ends[0],
+                numbers={"rollout": replica.rollout, "crashes": len(ends)},
+            )
+    return quiet
+
+
+def _heal_failed(seen: Seen) -> Condition:
+    unready = {replica.key for replica in seen.replicas if not replica.ready and not replica.draining}
+    vain = [
+        o
+        for o in seen.heals
+        if o.count >= HEALS_IN_VAIN and not (o.mass or o.gentle) and o.replica in unready
+    ]
+    quiet = Condition(name="heal-failed", source=AlertSource.HEALING, holds=Holds.NO)
+    if not vain:
+        return quiet
+    worst = max(vain, key=lambda order: order.count)
+    return Condition(
+        name="heal-failed",
+        source=AlertSource.HEALING,
+        holds=Holds.YES,
+        summary=f"replica {worst.replica.rsplit('/', 1)[-1]} was replaced {worst.count} times in vain",
+        since=min(order.at for order in vain),
+        numbers={"heals": worst.count, "replicas": len(vain)},
+    )
