@@ -143,7 +143,7 @@ def test_a_restart_goes_one_by_one_and_gently() -> None:
     later = NOW + timedelta(seconds=2)
     assert decide(see(coming, one, orders=tuple(first), restart=asked), later).is_empty
     second = orders(decide(see(replace(coming, ready=True), one, orders=tuple(first), restart=asked), later))
-    assert [o.replica for o in second] == [one.key]
+    assert [o.replica for o in second if o.checked_at is None] == [one.key]
     done = replace(another(one), started_at=later + timedelta(seconds=1))
     last = later + timedelta(seconds=3)
     both = (*first, *second)
@@ -178,3 +178,35 @@ def test_the_budget_is_at_least_one_and_at_most_the_share() -> None:
     """max(1, floor(share x N))."""
     assert [budget(n, Heal()) for n in (1, 2, 5, 9, 10)] == [1, 1, 1, 1, 2]
     assert [is_mass_failure(f, 4, Heal()) for f in (1, 2, 3)] == [False, True, True]
+
+
+def test_a_heal_that_helped_is_seen_once() -> None:
+    """The replica is ready as another process."""
+    zero, one = replica(0), replica(1)
+    healed = order(one, 5, failed=2)
+    decision = decide(see(zero, another(one), orders=(healed,)), NOW)
+    checked = orders(decision)
+    assert [(o.checked_at, o.failed) for o in checked] == [(NOW, 0)]
+    assert decide(see(zero, another(one), orders=tuple(checked)), NOW + timedelta(seconds=1)).is_empty
+
+
+def test_three_heals_in_a_row_that_do_not_help_are_told_once() -> None:
+    """Ordered, replaced, hanging again: the third failure says that healing does not help."""
+    zero, now, standing, told = replica(0), NOW, (), []
+    for pid in range(200, 208):
+        one = replace(replica(1, failures=3), identity=Identity(pid=pid, start_ticks=1))
+        decision = decide(see(zero, one, orders=standing), now)
+        standing = tuple(orders(decision)) or standing
+        told += [event.type for event in decision.events if event.type == event_types.HEAL_FAILED]
+        now += timedelta(seconds=400)
+    assert told == [event_types.HEAL_FAILED]
+    assert standing[0].failed > 3
+
+
+def test_a_healed_replica_that_never_gets_ready_has_failed_to_heal() -> None:
+    """Nothing may ever be heard of it: time tells."""
+    one = replica(1)
+    silent = replace(another(one), ready=False)
+    decision = decide(see(replica(0), silent, orders=(order(one, 61, failed=2),)), NOW)
+    assert [o.failed for o in orders(decision)] == [3]
+    assert [event.type for event in decision.events] == [event_types.HEAL_FAILED]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from poise.model.delivery import Order, Verb
-from poise.model.fleet import HealOrder, Replica
+from poise.model.delivery import Order, Rollout, Verb
+from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.record import Decision, Ref
 from poise.model.service import Heal, Health, Project, Service
 from poise.ports.store import Store
@@ -15,6 +15,7 @@ from poise.reliability.healing.decide import Seen, decide
 
 NAME: Final = "healing"
 ORDERS_SEEN: Final = 100
+ROLLOUTS_SEEN: Final = 20
 
 
 class HealingController:
@@ -45,6 +46,8 @@ class HealingController:
         replicas, replicas_ref = await self._store.scan(Replica, f"{key}/")
         orders, orders_ref = await self._store.scan(HealOrder, f"{key}/")
         asked, asked_ref = await self._store.scan(Order, f"{key}/", last=True, limit=ORDERS_SEEN)
+        rollouts, _ = await self._store.scan(Rollout, f"{key}/", last=True, limit=ROLLOUTS_SEEN)
+        request, request_ref = await self._store.get(RollbackRequest, key)
         restarts = [order for order in asked if order.verb is Verb.RESTART]
         seen = Seen(
             service=key,
@@ -53,6 +56,8 @@ class HealingController:
             replicas=tuple(replicas),
             orders=tuple(orders),
             restart=restarts[-1] if restarts else None,
-            reads=(service_ref, project_ref, replicas_ref, orders_ref, asked_ref),
+            rollouts=tuple(rollouts),
+            request=request,
+            reads=(service_ref, project_ref, replicas_ref, orders_ref, asked_ref, request_ref),
         )
         return decide(seen, now)

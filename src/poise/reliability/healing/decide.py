@@ -5,23 +5,26 @@ Source of the rule of half: the node-zone brake of Kubernetes (ComputeZoneState)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil, floor
 from typing import Final
 from zlib import crc32
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.model import event_types
-from poise.model.delivery import Order
-from poise.model.fleet import HealOrder, Replica
+from poise.model.delivery import Order, Rollout
+from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.record import Decision, Event, Read, Write
 from poise.model.service import Heal
+from poise.reliability.healing.crash_loop import request_rollback, told
 
 BACKOFF_CAP_S: Final = 300.0
 FORGET_S: Final = 600.0
 JITTER_RATIO: Final = 0.25
+FAILED_HEALS: Final = 3  # in a row of one replica: somebody should look
 SETTLE_S: Final = 60.0  # a healed replica that is not ready after this long no longer holds up the others
 LOOK_AGAIN_S: Final = 1.0
 
@@ -29,7 +32,8 @@ LOOK_AGAIN_S: Final = 1.0
 class Seen(Struct, frozen=True, kw_only=True):
     """One service: its replicas, the orders standing, and the newest restart that a person asked for.
 
-    ``failures`` is how many failed probes in a row make a replica a hanging one.
+    ``failures`` is how many failed probes in a row make a replica a hanging one; ``rollouts`` are the newest,
+    ascending; ``request`` is the rollback asked for last.
     """
 
     service: str
@@ -38,11 +42,29 @@ class Seen(Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     orders: tuple[HealOrder, ...] = ()
     restart: Order | None = None
+    rollouts: tuple[Rollout, ...] = ()
+    request: RollbackRequest | None = None
     reads: tuple[Read, ...] = ()
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
-    """Heal orders to write and to forget."""
+    """Heal orders to write and to forget, and a rollback to ask for."""
+    decision = _heal(seen, now)
+    written = {write.key for write in decision.writes}
+    checks = [(write, events) for write, events in _checks(seen, now) if write.key not in written]
+    decision = replace(
+        decision,
+        writes=(*decision.writes, *(write for write, _ in checks)),
+        events=(*decision.events, *(event for _, events in checks for event in events)),
+    )
+    request = request_rollback(seen.service, seen.rollouts, seen.replicas, seen.request, now)
+    if request is None:
+        return decision
+    write, event = told(request)
+    return replace(decision, writes=(*decision.writes, write), events=(*decision.events, event))
+
+
+def _heal(seen: Seen, now: datetime) -> Decision:
     standing = {order.replica: order for order in seen.orders}
     running = [r for r in seen.replicas if r.identity is not None and not r.draining]
     failing = [r for r in running if r.failures >= seen.failures]
@@ -59,6 +81,8 @@ def decide(seen: Seen, now: datetime) -> Decision:
         order = _order(replica, standing.get(replica.key), now)
         writes.append(Write(kind="HealOrder", key=replica.key, body=order))
         events.append(_told(order))
+        if order.failed == FAILED_HEALS and not _is_failed(standing.get(replica.key)):
+            events.append(_told_failed(order))
     if not failing and not writes:
         rolled = _roll(seen, running, standing, now)
         if rolled is not None:
@@ -126,6 +150,35 @@ def _order(replica: Replica, before: HealOrder | None, now: datetime) -> HealOrd
         reason=f"it runs but failed {replica.failures} probes in a row",
         at=now,
         count=1 if quiet or before is None else before.count + (not before.mass),
+        failed=0 if before is None else before.failed + (before.checked_at is None and not before.mass),
+    )
+
+
+def _is_failed(order: HealOrder | None) -> bool:
+    return order is not None and order.failed >= FAILED_HEALS
+
+
+def _checks(seen: Seen, now: datetime) -> Iterator[tuple[Write, tuple[Event, ...]]]:
+    """Whether each heal helped: ready within ``SETTLE_S`` as another process, or it failed."""
+    standing = {order.replica: order for order in seen.orders}
+    for replica in seen.replicas:
+        order = standing.get(replica.key)
+        if order is None or order.mass or order.checked_at is not None or replica.draining:
+            continue
+        if replica.ready and replica.identity != order.identity:
+            checked = replace(order, checked_at=now, failed=0)
+        elif (now - order.at).total_seconds() >= SETTLE_S:
+            checked = replace(order, checked_at=now, failed=order.failed + 1)
+        else:
+            continue
+        events = (_told_failed(checked),) if checked.failed == FAILED_HEALS else ()
+        yield Write(kind="HealOrder", key=replica.key, body=checked), events
+
+
+def _told_failed(order: HealOrder) -> Event:
+    text = f"{order.replica} was healed {order.failed} times in a row and is not ready: healing does not help"
+    return Event(
+        type=event_types.HEAL_FAILED, subject=order.replica, summary=text, data={"failed": order.failed}
     )
 
 
@@ -154,6 +207,7 @@ def _withhold(
                 at=now,
                 mass=True,
                 count=standing[r.key].count if r.key in standing else 1,
+                failed=standing[r.key].failed if r.key in standing else 0,
             ),
         )
         for r in fresh
