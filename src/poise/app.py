@@ -59,7 +59,9 @@ from poise.fleet.prober import Prober
 from poise.model import acts
 from poise.model.errors import Conflict, PoiseError, Unreachable
 from poise.model.signal import Batch
+from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
+from poise.reliability.incident.controller import GroupingController, IncidentController
 from poise.web import routes as pages
 from poise.web import sign_in
 
@@ -116,6 +118,9 @@ class House:
             GateController(store, self.signing_key),
             BudgetController(store, self.signals, indicator),
             HealingController(store),
+            DetectionController(store),
+            GroupingController(store),
+            IncidentController(store),
             self.fleet,
         ]
 

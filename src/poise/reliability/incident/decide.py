@@ -319,7 +319,7 @@ def _short(service: str) -> str:
 
 
 class SeenIncident(Struct, frozen=True, kw_only=True):
-    """One incident with the orders that it has not followed yet, and its groups where one of them merges it."""
+    """One incident with the orders that it has not followed yet, and its groups where one merges it."""
 
     incident: Incident
     groups: tuple[AlertGroup, ...] = ()
