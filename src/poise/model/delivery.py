@@ -233,6 +233,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     revision: str
     config: int = 0
     secret: int = 0
+    changes: tuple[str, ...] = ("release",)  # what differs from what was live: release, config, secret
     commit: str
     summary: str
     change_class: ChangeClass
@@ -251,6 +252,9 @@ class Rollout(Struct, frozen=True, kw_only=True):
     steps_percent: tuple[int, ...] = ()  # of the latest verdict; empty before the first
     verdict: str | None = None  # key of the verdict that allowed the present weight
     order: int | None = None  # the order that made it; None: a release did
+    back_to: int | None = None  # the rollout that it restores, settings included
+    aborted: bool = False  # a person ended it before it started
+    requested_at: datetime | None = None  # the newest rollback request that was answered when this was written
     orders_seen: int = 0  # the newest order that was handled when this was written
     considered: int = 0  # the newest release that was looked at and needed no rollout
     step_requests_from: int = 0  # canary requests already seen when the present step began

@@ -210,7 +210,7 @@ class Paced:
         self._least_s, self._quiet_s, self._deaf_s = least_s, quiet_s, deaf_s
         self.name, self.keys = inner.name, inner.keys
 
-    def wakes(self, ref: Ref) -> str | None:
+    def wakes(self, ref: Ref) -> str | tuple[str, ...] | None:
         """See ``Controller``; now and then nobody is told."""
         if self._trouble.is_on and self._trouble.rng.random() < WAKE_LOST:
             return None

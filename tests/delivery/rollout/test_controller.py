@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_signals import MemorySignals
@@ -15,12 +16,13 @@ from poise.model.balance import Override, Reason, Verdict, VerdictKind, verdict_
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
 from poise.model.fleet import Replica, Route
 from poise.model.record import Ref, Write
-from poise.model.service import Service
+from poise.model.service import Project, Service
 from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL, Batch, Sample, Series
 from poise.ports.store import Stale, Transaction
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "acme/production/shop"
+BOTH = (KEY, "acme/staging/shop")
 SERVICE = Service(project="acme", environment="production", name="shop", command="run")
 RELEASE = Release(
     project="acme", service="shop", n=1, digest="sha256:a", run=1, commit="c1", summary="v1",
@@ -138,21 +140,86 @@ def test_the_counters_of_canary_and_baseline_are_read_with_their_age() -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "woken"),
     [
-        ("Release", "acme/shop/000003", KEY),
+        ("Release", "acme/shop/000003", BOTH),
         ("Service", KEY, KEY),
         ("Route", KEY, KEY),
-        ("Rollout", f"{KEY}/000002", KEY),
+        ("Rollout", f"{KEY}/000002", BOTH),
+        ("Config", f"{KEY}/000002", KEY),
+        ("Secret", f"{KEY}/000002", KEY),
+        ("RollbackRequest", KEY, KEY),
         ("Verdict", f"{KEY}/000002/ask/000001", KEY),
         ("Replica", f"{KEY}/000002/001", KEY),
         ("Order", f"{KEY}/000001", KEY),
         ("Override", f"{KEY}/000001", KEY),
         ("Run", "acme/000001", None),
-        ("Project", "acme", None),
+        ("Project", "acme", BOTH),
+        ("Release", "acme/other/000003", ()),
+        ("Project", "other", ()),
         ("Budget", f"{KEY}/availability", None),
     ],
 )
-def test_what_concerns_a_service_wakes_it(kind: str, key: str, woken: str | None) -> None:
-    assert RolloutController(MemoryStore(), MemorySignals()).wakes(Ref(kind, key, 1)) == woken
+def test_what_concerns_a_service_wakes_it(kind: str, key: str, woken: str | tuple[str, ...] | None) -> None:
+    """A release, and how another environment judged it, concern every environment."""
+    controller = RolloutController(MemoryStore(), MemorySignals())
+    for declared in BOTH:
+        controller.wakes(Ref("Service", declared, 1))
+    assert controller.wakes(Ref(kind, key, 1)) == woken
+
+
+@pytest.mark.parametrize(
+    ("environments", "declared", "before"),
+    [
+        (("staging", "production"), ("staging",), "staging"),
+        (("dev", "staging", "production"), ("dev", "staging"), "staging"),
+        (("dev", "staging", "production"), ("dev",), "dev"),
+        (("staging", "production"), (), ""),
+        (("production", "staging"), ("staging",), ""),
+        (("production",), ("staging",), ""),
+    ],
+)
+def test_the_environment_before_is_the_nearest_that_declares_the_service(
+    environments: tuple[str, ...], declared: tuple[str, ...], before: str
+) -> None:
+    """A service that leaves an environment out must not wait for it for ever."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await put(store, Project(name="acme", environments=environments), "acme")
+        for name in declared:
+            await put(store, replace(SERVICE, environment=name), f"acme/{name}/shop")
+        await put(store, SERVICE, KEY)
+        await put(store, RELEASE, RELEASE.key)
+        controller = RolloutController(store, MemorySignals())
+        seen = await controller.see(KEY)
+        assert (seen.environment_before, seen.before) == (before, () if before else None)
+        assert bool((await controller.look(KEY, NOW)).writes) is not bool(before)
+
+    anyio.run(scenario)
+
+
+def test_a_decision_made_before_staging_rejected_the_release_is_refused() -> None:
+    """Live in staging when it was read, rolled back when it was to be written."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await put(store, Project(name="acme", environments=("staging", "production")), "acme")
+        await put(store, replace(SERVICE, environment="staging"), "acme/staging/shop")
+        await put(store, SERVICE, KEY)
+        await put(store, RELEASE, RELEASE.key)
+        staged = Rollout(
+            project="acme", environment="staging", service="shop", n=1, release=1, digest=RELEASE.digest,
+            revision="r", commit="c1", summary="v1", change_class=ChangeClass.FEATURE, spec=SERVICE,
+            state=RolloutState.LIVE, created_at=NOW,
+        )  # fmt: skip
+        await put(store, staged, staged.key)
+        controller = RolloutController(store, MemorySignals())
+        decision = await controller.look(KEY, NOW)
+        assert decision.writes
+        await put(store, replace(staged, state=RolloutState.ROLLED_BACK), staged.key)
+        with pytest.raises(Stale):
+            await store.commit(Transaction(at=NOW, reads=decision.reads, writes=decision.writes))
+
+    anyio.run(scenario)
 
 
 def test_an_order_is_handled_once() -> None:

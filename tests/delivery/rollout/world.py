@@ -12,8 +12,9 @@ from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.sequential import Total
 from poise.model.balance import Reason, Verdict, VerdictKind
+from poise.model.config import Config, Secret
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
-from poise.model.fleet import Replica, Route
+from poise.model.fleet import Replica, RollbackRequest, Route
 from poise.model.record import Decision, Event
 from poise.model.service import Replicas, Service, Strategy
 
@@ -72,6 +73,10 @@ class World:
         self.acks = True
         self.measured_at: datetime | None = None
         self.override_at: datetime | None = None
+        self.before: World | None = None  # the environment that a release passes first
+        self.configs: list[Config] = []
+        self.secrets: list[Secret] = []
+        self.request: RollbackRequest | None = None
         self.events: list[Event] = []
         self.weights_seen: list[tuple[int, int]] = []
 
@@ -94,6 +99,28 @@ class World:
                 release=release, rollout=rollout,
             )
         )  # fmt: skip
+
+    def config(self, change_class: ChangeClass = ChangeClass.FEATURE, **values: str) -> int:
+        n = len(self.configs) + 1
+        before = self.configs[-1].values if self.configs else {}
+        self.configs.append(
+            Config(
+                service=KEY, n=n, values=before | values, by="anna", reason="why", at=self.now,
+                change_class=change_class,
+            )
+        )  # fmt: skip
+        return n
+
+    def secret(self, **marks: str) -> int:
+        n = len(self.secrets) + 1
+        before = self.secrets[-1].marks if self.secrets else {}
+        self.secrets.append(
+            Secret(service=KEY, n=n, sealed={}, marks=before | marks, by="bob", reason="why", at=self.now)
+        )
+        return n
+
+    def live(self) -> Rollout | None:
+        return self.seen().live
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -128,8 +155,11 @@ class World:
     def state(self) -> object:
         return (dict(self.rollouts), self.route, dict(self.replicas), dict(self.verdicts))
 
+    def listed(self) -> tuple[Rollout, ...]:
+        return tuple(self.rollouts[n] for n in sorted(self.rollouts))
+
     def seen(self) -> Seen:
-        rollouts = tuple(self.rollouts[n] for n in sorted(self.rollouts))
+        rollouts = self.listed()
         moving = focus(rollouts)
         ask = moving.ask if moving else None
         return Seen(
@@ -146,6 +176,11 @@ class World:
             ),
             measured_at=self.measured_at,
             override_at=self.override_at,
+            before=self.before.listed() if self.before else None,
+            environment_before="staging" if self.before else "",
+            configs=tuple(self.configs),
+            secrets=tuple(self.secrets),
+            request=self.request,
         )
 
     def look(self) -> Decision:

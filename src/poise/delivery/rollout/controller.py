@@ -11,10 +11,11 @@ from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
 from poise.model.balance import Override, Verdict
+from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout
-from poise.model.fleet import Replica, Route
+from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.record import Decision, Read, Ref
-from poise.model.service import Service
+from poise.model.service import Project, Service
 from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL
 from poise.ports.signals import SignalStore
 from poise.ports.store import LIST_LIMIT, Store
@@ -22,8 +23,10 @@ from poise.ports.store import LIST_LIMIT, Store
 ROLLOUTS_SEEN: Final = 200  # newest rollouts of a service: how far back a rejected digest is remembered
 RELEASES_SEEN: Final = 50
 ORDERS_SEEN: Final = 50
-ENVIRONMENT: Final = "production"  # releases name no environment; the only one there is so far
-OWN_KINDS: Final = frozenset({"Service", "Rollout", "Order", "Verdict", "Route", "Replica", "Override"})
+SETTINGS_SEEN: Final = 50
+OWN_KINDS: Final = frozenset(
+    {"Service", "Order", "Verdict", "Route", "Replica", "Override", "Config", "Secret", "RollbackRequest"}
+)
 
 
 class RolloutController:
@@ -34,21 +37,36 @@ class RolloutController:
     def __init__(self, store: Store, signals: SignalStore) -> None:
         self._store = store
         self._signals = signals
+        self._known: set[str] = set()  # keys of services, to tell a release's environments at once
 
     async def keys(self) -> Iterable[str]:
         """Every declared service, and those that have rollouts though no longer declared."""
         services = await self._keys_of(Service)
         rollouts = await self._keys_of(Rollout)
-        return sorted({"/".join(key.split("/")[:3]) for key in (*services, *rollouts)})
+        found = {"/".join(key.split("/")[:3]) for key in (*services, *rollouts)}
+        self._known |= found
+        return sorted(found)
 
-    def wakes(self, ref: Ref) -> str | None:
-        """The service that an object belongs to, by its key's first parts."""
+    def wakes(self, ref: Ref) -> str | tuple[str, ...] | None:
+        """The service that an object belongs to; a release and a rollout concern all its environments."""
         parts = ref.key.split("/")
+        if ref.kind == "Project":
+            return tuple(sorted(key for key in self._known if key.split("/")[0] == ref.key))
         if ref.kind == "Release" and len(parts) == 3:
-            return f"{parts[0]}/{ENVIRONMENT}/{parts[1]}"
+            return self._everywhere(parts[0], parts[1])
+        if ref.kind == "Rollout" and len(parts) == 4:
+            self._known.add("/".join(parts[:3]))
+            return self._everywhere(parts[0], parts[2])
         if ref.kind in OWN_KINDS and len(parts) >= 3:
-            return "/".join(parts[:3])
+            key = "/".join(parts[:3])
+            if ref.kind == "Service":
+                self._known.add(key)
+            return key
         return None
+
+    def _everywhere(self, project: str, name: str) -> tuple[str, ...]:
+        keys = (key.split("/") for key in sorted(self._known))
+        return tuple("/".join(parts) for parts in keys if (parts[0], parts[2]) == (project, name))
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Decide the next move of one service's rollouts."""
@@ -66,7 +84,13 @@ class RolloutController:
         orders, orders_ref = await store.scan(Order, under, limit=ORDERS_SEEN, last=True)
         overrides, overrides_ref = await store.scan(Override, under, limit=1, last=True)
         route, route_ref = await store.get(Route, key)
+        target, target_ref = await store.get(ScaleTarget, key)
+        configs, configs_ref = await store.scan(Config, under, limit=SETTINGS_SEEN, last=True)
+        secrets, secrets_ref = await store.scan(Secret, under, limit=SETTINGS_SEEN, last=True)
+        request, request_ref = await store.get(RollbackRequest, key)
         reads: list[Read] = [service_ref, rollouts_ref, releases_ref, orders_ref, overrides_ref, route_ref]
+        reads += [configs_ref, secrets_ref, request_ref, target_ref]
+        first, before = await environment_before(store, key, reads)
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
         totals, measured_at = await self._totals(moving)
@@ -82,6 +106,12 @@ class RolloutController:
             totals=tuple(totals),
             measured_at=measured_at,
             override_at=overrides[-1].at if overrides else None,
+            target=target,
+            before=before,
+            environment_before=first,
+            configs=tuple(configs),
+            secrets=tuple(secrets),
+            request=request,
             reads=tuple(reads),
         )
 
@@ -129,3 +159,25 @@ class RolloutController:
             keys += [found.key for found in page]
             if len(page) < LIST_LIMIT:
                 return keys
+
+
+async def environment_before(
+    store: Store, key: str, reads: list[Read]
+) -> tuple[str, tuple[Rollout, ...] | None]:
+    """The nearest environment before that declares this service too, and its newest rollouts; ``("", None)``
+    when there is none. What was read is added to ``reads``.
+    """
+    project, environment, name = key.split("/")
+    found, ref = await store.get(Project, project)
+    reads.append(ref)
+    before = found.environment_before(environment) if found else None
+    while found is not None and before is not None:
+        declared, ref = await store.get(Service, f"{project}/{before}/{name}")
+        reads.append(ref)
+        if declared is not None:
+            under = f"{project}/{before}/{name}/"
+            rollouts, rollouts_ref = await store.scan(Rollout, under, limit=ROLLOUTS_SEEN, last=True)
+            reads.append(rollouts_ref)
+            return before, tuple(rollouts)
+        before = found.environment_before(before)
+    return "", None

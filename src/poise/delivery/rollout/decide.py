@@ -13,8 +13,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from poise.delivery.rollout import sequential
-from poise.delivery.rollout.facts import Seen, focus
-from poise.delivery.rollout.intake import take_order, take_release
+from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by
+from poise.delivery.rollout.intake import take_release
 from poise.delivery.rollout.moves import (
     answer_key,
     ask,
@@ -26,6 +26,8 @@ from poise.delivery.rollout.moves import (
     superseded,
     told,
 )
+from poise.delivery.rollout.orders import take_order, take_request
+from poise.delivery.rollout.settings import take_settings
 from poise.model import event_types
 from poise.model.balance import Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
@@ -45,7 +47,8 @@ IDLE_WAKE_S: Final = 60.0
 
 def decide(seen: Seen, now: datetime) -> Decision:
     """The next move of one service's rollouts; at most one rollout is active at any time."""
-    return take_order(seen, now) or take_release(seen, now) or _proceed(seen, now)
+    taken = take_order(seen, now) or take_request(seen, now) or take_release(seen, now)
+    return taken or take_settings(seen, now) or _proceed(seen, now)
 
 
 def _proceed(seen: Seen, now: datetime) -> Decision:
@@ -85,7 +88,7 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         state=RolloutState.STARTING,
         straight=straight,
         baseline=live.n if live else None,
-        replicas=_replicas_needed(replace(rollout, straight=straight), weight),
+        replicas=_replicas_needed(seen, replace(rollout, straight=straight), weight),
         reason="",
         started_at=now,
     )
@@ -102,9 +105,14 @@ def _outlived(seen: Seen, rollout: Rollout) -> str:
     live = seen.live
     if live is not None and live.revision == rollout.revision:
         return f"the same revision is live as rollout {live.n}"
+    if rollout.order is not None or rollout.back_to is not None:
+        return ""
     rejecting = seen.rejected_by(rollout.digest)
-    if rejecting is not None and rollout.order is None:
+    if rejecting is not None:
         return f"its digest was rejected by rollout {rejecting.n}"
+    before = rejected_by(seen.before or (), rollout.digest)
+    if before is not None and "release" in rollout.changes:
+        return f"its digest was rejected by rollout {before.n} in {before.environment}"
     return ""
 
 
@@ -112,7 +120,7 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Wait for its replicas; they take no traffic yet."""
     started_at = rollout.started_at
     assert started_at is not None, "a starting rollout has a start"
-    wanted = max(rollout.replicas, _replicas_needed(rollout, _next_weight(rollout)))
+    wanted = max(rollout.replicas, _replicas_needed(seen, rollout, _next_weight(rollout)))
     rollout = replace(rollout, replicas=wanted)
     if seen.ready >= rollout.replicas:
         return decision(seen, now, replace(rollout, state=RolloutState.STEPPING))
@@ -192,7 +200,7 @@ def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     blocker = _blocker(seen, rollout, weight, now)
     if blocker:
         return decision(seen, now, replace(rollout, reason=blocker))
-    needed = _replicas_needed(rollout, weight)
+    needed = _replicas_needed(seen, rollout, weight)
     if rollout.replicas < needed:
         return decision(seen, now, replace(rollout, replicas=needed))
     if seen.ready < rollout.replicas:
@@ -290,6 +298,7 @@ def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight
 
 def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """All users are on it: it becomes the live one and the old one retires, in one transaction."""
+    rollout = replace(rollout, replicas=max(rollout.replicas, seen.full(rollout)))  # the load may have grown
     if seen.ready < rollout.replicas:
         return decision(seen, now, rollout)
     old = seen.live
@@ -323,7 +332,13 @@ def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if not seen.is_drained(rollout):
         return decision(seen, now)
     after = replace(rollout, state=RolloutState.ROLLED_BACK, finished_at=now)
-    summary = f"{rollout.service} release {rollout.release} is rolled back and its digest is rejected"
+    named = {
+        "release": "its digest",
+        "config": f"config {rollout.config}",
+        "secret": f"secret {rollout.secret}",
+    }
+    bad = " and ".join(named[kind] for kind in sorted(blamed(rollout, seen.rollouts), key=list(named).index))
+    summary = f"{rollout.service} release {rollout.release} is rolled back; rejected: {bad}"
     event = told(
         event_types.SERVICE_ROLLED_BACK, rollout, summary, "rolled_back", reason=rollout.reason,
         kept=rollout.baseline, **evidence(rollout, now),
@@ -392,8 +407,8 @@ def _granted_percent(rollout: Rollout, verdict: Verdict, asked: int) -> int:
     return min(weight, _above(verdict.steps_percent, rollout.weight_percent))
 
 
-def _replicas_needed(rollout: Rollout, weight: int) -> int:
-    full = rollout.spec.replicas.min
+def _replicas_needed(seen: Seen, rollout: Rollout, weight: int) -> int:
+    full = seen.full(rollout)
     if rollout.straight or weight >= FULL_FROM_PERCENT:
-        return max(1, full)
+        return full
     return max(1, math.ceil(full * weight / 100))

@@ -40,6 +40,8 @@ def told(kind: str, rollout: Rollout, summary: str, rule: str, actor: str = "poi
         "commit": rollout.commit,
         "rule": rule,
     }
+    if rollout.config or rollout.secret:
+        facts |= {"config": rollout.config, "secret": rollout.secret}
     return Event(type=kind, subject=rollout.key, summary=summary, actor=actor, data=facts | data)
 
 
@@ -60,6 +62,24 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "weight_percent": rollout.weight_percent,
         "step": rollout.step,
     }
+
+
+def created(seen: Seen, now: datetime, rollout: Rollout, rule: str, actor: str) -> Decision:
+    """A new rollout that waits; those that waited before it give way."""
+    settings = f"release {rollout.release} with {rollout.summary}"
+    newer = (
+        f"release {rollout.release} is newer" if "release" in rollout.changes else "its settings are newer"
+    )
+    ended = [superseded(old, now, newer) for old in seen.waiting]
+    what = f"release {rollout.release} is to be rolled out: {rollout.summary}"
+    summary = f"{rollout.service} {what if 'release' in rollout.changes else settings}"
+    event = told(
+        event_types.ROLLOUT_CREATED, rollout, summary, rule, actor, change_class=rollout.change_class.value,
+        order=rollout.order, revision=rollout.revision, changes=list(rollout.changes),
+        back_to=rollout.back_to,
+    )  # fmt: skip
+    events = (*(event for _, event in ended), event)
+    return decision(seen, now, *(old for old, _ in ended), rollout, events=events)
 
 
 def ask(seen: Seen, rollout: Rollout, now: datetime, step: int, weight_percent: int) -> Decision:
