@@ -90,6 +90,26 @@ def restart(service: str, *, reason: Reason = "restarted by hand", common: Commo
     _order(service, Verb.RESTART, reason, common)
 
 
+def promote(service: str, *, reason: Reason = "promoted by hand", common: Common = COMMON) -> None:
+    """Let the rollout under way take all users in one step; the gate must still let it."""
+    _order(service, Verb.PROMOTE, reason, common)
+
+
+def abort(service: str, *, reason: Reason = "aborted by hand", common: Common = COMMON) -> None:
+    """End the rollout under way; users go back to the live release."""
+    _order(service, Verb.ABORT, reason, common)
+
+
+def pause(service: str, *, reason: Reason = "paused by hand", common: Common = COMMON) -> None:
+    """Keep the rollout under way at its present weight."""
+    _order(service, Verb.PAUSE, reason, common)
+
+
+def resume(service: str, *, reason: Reason = "resumed by hand", common: Common = COMMON) -> None:
+    """Let a paused rollout go on."""
+    _order(service, Verb.RESUME, reason, common)
+
+
 def _order(service: str, verb: Verb, reason: str, common: Common, release: int | None = None) -> None:
     key = service_key(common, service)
     with Client(common) as client:
