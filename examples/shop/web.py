@@ -22,6 +22,7 @@ BODY_LIMIT_BYTES = 64 * 1024
 UPSTREAM_TIMEOUT_S = 4.0
 DRAIN_IDLE_S = 0.3  # after SIGTERM, how long kept-alive connections may still bring a request
 DRAIN_LIMIT_S = 8.0  # after SIGTERM, how long a request in flight may take
+DELAY_S = float(os.environ.get("DELAY_MS", "0")) / 1000  # a way to be a slow dependency
 REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 404: "Not Found", 411: "Length Required"}
 REASONS |= {413: "Content Too Large", 500: "Internal Server Error", 502: "Bad Gateway"}
 
@@ -100,6 +101,8 @@ class Server:
         if request is None:
             return False
         try:
+            if DELAY_S and request.path != "/healthz":
+                time.sleep(DELAY_S)
             response = self.handle(request)
         except Exception as error:
             print(f"{request.method} {request.path}: {error!r}", file=sys.stderr, flush=True)
