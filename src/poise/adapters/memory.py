@@ -104,6 +104,7 @@ class MemoryStore:
         self,
         *,
         after: int = 0,
+        before: int = 0,
         limit: int = LIST_LIMIT,
         subject: str = "",
         types: Sequence[str] = (),
@@ -111,7 +112,7 @@ class MemoryStore:
     ) -> list[Recorded]:
         rows = [
             row
-            for row in self._journal[after:]
+            for row in self._journal[after : max(0, before - 1) if before else None]
             if row.event.subject.startswith(subject) and (not types or row.event.type in types)
         ]
         return rows[-limit:] if last else rows[:limit]

@@ -120,12 +120,14 @@ class Store(Protocol):
         self,
         *,
         after: int = 0,
+        before: int = 0,
         limit: int = LIST_LIMIT,
         subject: str = "",
         types: Sequence[str] = (),
         last: bool = False,
     ) -> list[Recorded]:
-        """Events ascending by sequence after ``after``; ``subject`` is a prefix; ``last``: the newest."""
+        """Events ascending by sequence after ``after`` (and below ``before``, unless 0); ``subject`` is a
+        prefix; ``last``: the newest of them."""
         ...
 
     async def pending(self, now: datetime, limit: int = 100) -> list[StoredIntent]:

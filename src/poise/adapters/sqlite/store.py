@@ -125,12 +125,15 @@ class SqliteStore:
         self,
         *,
         after: int = 0,
+        before: int = 0,
         limit: int = LIST_LIMIT,
         subject: str = "",
         types: Sequence[str] = (),
         last: bool = False,
     ) -> list[Recorded]:
         query = select(EVENT).where(EVENT.c.sequence > after)
+        if before:
+            query = query.where(EVENT.c.sequence < before)
         if subject:
             query = query.where(EVENT.c.subject >= subject, EVENT.c.subject < subject + _HIGH)
         if types:
