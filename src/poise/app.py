@@ -33,6 +33,7 @@ from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.usage import UsageSampler
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
@@ -62,6 +63,7 @@ from poise.model.signal import Batch
 from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
+from poise.reliability.scaling.controller import ScalingController
 from poise.web import routes as pages
 from poise.web import sign_in
 
@@ -106,7 +108,14 @@ class House:
         self.loop = Loop(
             self.store, self.clock, self._controllers(), self._performers(), holder(), on_mistake=contain
         )
-        self.reader = Reader(self.traffic, self.signals, self.clock, self._measured, config.read_period_s)
+        self.reader = Reader(
+            self.traffic,
+            self.signals,
+            self.clock,
+            self._measured,
+            config.read_period_s,
+            UsageSampler(self.store, self.clock).samples,
+        )
 
     def _controllers(self) -> list[Controller]:
         store = self.store
@@ -118,6 +127,7 @@ class House:
             GateController(store, self.signing_key),
             BudgetController(store, self.signals, indicator),
             HealingController(store),
+            ScalingController(store, self.signals),
             DetectionController(store),
             GroupingController(store),
             IncidentController(store),
@@ -140,7 +150,9 @@ class House:
                 self.source,
                 lambda project: self.loop.wake("source", project),
             ),
-            acts.SpawnReplica: SpawnPerformer(store, runtime, self.artifacts, self.config.data),
+            acts.SpawnReplica: SpawnPerformer(
+                store, runtime, self.artifacts, self.config.data, self.sealer.unseal
+            ),
             acts.StopReplica: StopPerformer(runtime, probe.connections),
             acts.RestartReplica: RestartPerformer(runtime, probe.connections),
             acts.ApplyTraffic: TrafficPerformer(

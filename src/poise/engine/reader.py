@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from poise.model.errors import PoiseError
-from poise.model.signal import Batch
+from poise.model.signal import Batch, Sample
 from poise.ports.clock import Clock
 from poise.ports.signals import SignalStore
 from poise.ports.traffic import Traffic
@@ -18,7 +19,10 @@ PERIOD_S = 2.0
 
 
 class Reader:
-    """One reading per beat. No answer is no reading: the gap stays a gap, it is never filled."""
+    """One reading per beat. No answer is no reading: the gap stays a gap, it is never filled.
+
+    ``beside`` measures what else goes into each reading.
+    """
 
     def __init__(
         self,
@@ -27,12 +31,14 @@ class Reader:
         clock: Clock,
         told: Callable[[Batch], None],
         period_s: float = PERIOD_S,
+        beside: Callable[[], Awaitable[Sequence[Sample]]] | None = None,
     ) -> None:
         self._traffic = traffic
         self._signals = signals
         self._clock = clock
         self._told = told
         self._period_s = period_s
+        self._beside = beside
 
     async def read_once(self) -> bool:
         """One reading, durable before anybody is told; whether there was one."""
@@ -40,6 +46,8 @@ class Reader:
             batch = await self._traffic.read()
             if batch is None:
                 return False
+            if self._beside is not None:
+                batch = replace(batch, samples=(*batch.samples, *await self._beside()))
             await self._signals.append(batch)
         except (PoiseError, OSError) as error:
             log.warning("reading failed", error=str(error))

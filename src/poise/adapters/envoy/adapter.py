@@ -18,6 +18,7 @@ import msgspec
 
 from poise.adapters.envoy import admin, config, counters
 from poise.adapters.envoy.counters import Stats
+from poise.model import signal
 from poise.model.errors import Conflict, TimedOut
 from poise.model.signal import Batch, Sample
 from poise.ports.traffic import Acknowledged, Cluster, TrafficPlan
@@ -85,7 +86,8 @@ class EnvoyTraffic:
         found = counters.samples(stats)
         self._remember(found, epoch)
         await self._remove_drained(counters.by_cluster(stats, "upstream_rq_active"))
-        gone = [old for name, (_, of, old) in self._retained.items() if of == epoch and name not in found]
+        kept = [old for name, (_, of, old) in self._retained.items() if of == epoch and name not in found]
+        gone = [[one for one in old if one.series.name != signal.IN_FLIGHT] for old in kept]  # nothing is
         flat = [sample for group in (*found.values(), *gone) for sample in group]
         return Batch(at=self._now(), epoch=epoch, samples=tuple(flat))
 
