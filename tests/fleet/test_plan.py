@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from poise.fleet.plan import plan_of
 from poise.fleet.workload import shell_line, workload_of
@@ -42,6 +43,17 @@ def test_clusters_of_rollouts_that_run_are_kept_without_weight() -> None:
     plan = plan_of([route(KEY, 1, {3: 100}, {3: 100})], rollouts, {KEY}, 8080)
     assert [cluster.name for cluster in plan.hosts[0].clusters] == [f"{KEY}.2", f"{KEY}.3"]
     assert plan.hosts[0].hostnames == ("shop.localhost",)
+
+
+def test_config_is_laid_over_what_is_declared_and_secrets_over_that() -> None:
+    """Secrets reach the environment and no other part of what the keeper is asked."""
+    base = rollout(1, RolloutState.LIVE)
+    declared = replace(base, spec=replace(base.spec, env={"A": "spec", "B": "spec", "C": "spec"}))
+    replica = Replica(service=KEY, rollout=1, index=0)
+    config, secrets = {"B": "config", "C": "config"}, {"C": "s3cr3t-canary"}
+    workload = workload_of(replica, declared, Path("/x"), {}, Path("/data"), config, secrets)
+    assert {name: workload.env[name] for name in "ABC"} == {"A": "spec", "B": "config", "C": "s3cr3t-canary"}
+    assert "s3cr3t-canary" not in repr(replace(workload, env={}))
 
 
 def test_a_replica_runs_in_a_sandbox_that_hides_the_data_folder() -> None:

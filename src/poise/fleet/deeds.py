@@ -6,7 +6,7 @@ whole plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,9 @@ from poise.fleet.plan import plan_of
 from poise.fleet.workload import workload_of
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
 from poise.model.balance import Verdict, VerdictKind, verdict_key
+from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout, RolloutState
-from poise.model.errors import NotFound
+from poise.model.errors import Invalid, NotFound
 from poise.model.fleet import Replica, Route
 from poise.ports.artifacts import Artifacts
 from poise.ports.runtime import EndpointTemplate, Runtime
@@ -34,11 +35,33 @@ IDLE_S: Final = (
 )
 
 
-class SpawnPerformer:
-    """Starts a replica under the keeper, in its sandbox. ``logs`` is DATA/logs."""
+Unseal = Callable[[Secret], Mapping[str, str]]
 
-    def __init__(self, store: Store, runtime: Runtime, artifacts: Artifacts, data: Path) -> None:
+
+def sealed_shut(secret: Secret) -> Mapping[str, str]:
+    """Where nothing is there to unseal with, a secret is an error, never an empty value."""
+    raise Invalid(
+        "POISE-F401", f"secret {secret.n} cannot be unsealed", where=secret.service,
+        why="No key was given to this process.", mend="Start it with: poise up",
+    )  # fmt: skip
+
+
+class SpawnPerformer:
+    """Starts a replica under the keeper, in its sandbox, with exactly its rollout's config and secret.
+
+    ``data`` is the data folder; ``unseal`` gives the plain values of a secret, which go to the keeper alone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        artifacts: Artifacts,
+        data: Path,
+        unseal: Unseal = sealed_shut,
+    ) -> None:
         self._store, self._runtime, self._artifacts, self._data = store, runtime, artifacts, data
+        self._unseal = unseal
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
         """See ``Performer``."""
@@ -54,9 +77,27 @@ class SpawnPerformer:
             if route is None or route.port is None:
                 raise Again(f"{key} has no address yet", 0.2)
             ports[name] = route.port
-        workload = workload_of(replica, rollout, self._artifacts.open(rollout.digest), ports, self._data)
+        config, secrets = await self._settings(rollout)
+        artifact = self._artifacts.open(rollout.digest)
+        workload = workload_of(replica, rollout, artifact, ports, self._data, config, secrets)
         process = await self._runtime.spawn(fence, workload)
         return f"runs as process {process.pid}"
+
+    async def _settings(self, rollout: Rollout) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """The values of the versions that the rollout names: a newer one is another rollout's."""
+        config: Mapping[str, str] = {}
+        secrets: Mapping[str, str] = {}
+        if rollout.config:
+            known, _ = await self._store.get(Config, f"{rollout.service_key}/{rollout.config:06d}")
+            if known is None:
+                raise Dropped(f"config {rollout.config} of {rollout.service_key} is not on record")
+            config = known.values
+        if rollout.secret:
+            sealed, _ = await self._store.get(Secret, f"{rollout.service_key}/{rollout.secret:06d}")
+            if sealed is None:
+                raise Dropped(f"secret {rollout.secret} of {rollout.service_key} is not on record")
+            secrets = self._unseal(sealed)
+        return config, secrets
 
 
 class StopPerformer:

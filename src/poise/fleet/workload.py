@@ -44,11 +44,18 @@ def shell_line(command: str) -> str:
 
 
 def workload_of(
-    replica: Replica, rollout: Rollout, artifact: Path, dependencies: Mapping[str, int], data: Path
+    replica: Replica,
+    rollout: Rollout,
+    artifact: Path,
+    dependencies: Mapping[str, int],
+    data: Path,
+    config: Mapping[str, str] = {},
+    secrets: Mapping[str, str] = {},
 ) -> Workload:
     """The command in a sandbox: the release read-only at /app, an own /tmp, the data folder masked.
 
-    ``dependencies`` are fixed loopback ports by service name, given as ``<NAME>_URL``.
+    ``dependencies`` are fixed loopback ports by service name, given as ``<NAME>_URL``. Over what the service
+    declares come ``config`` and over that ``secrets``, in plain: in the environment and nowhere else.
     """
     spec = rollout.spec
     urls = {f"{_variable(name)}_URL": f"http://127.0.0.1:{port}" for name, port in dependencies.items()}
@@ -63,6 +70,8 @@ def workload_of(
         "POISE_REPLICA": str(replica.index),
         **urls,
         **spec.env,
+        **config,
+        **secrets,
     }
     return Workload(
         key=replica.key,

@@ -1,0 +1,125 @@
+"""What the keeper is asked when a replica starts: the settings of exactly its rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from poise.adapters.memory import MemoryStore
+from poise.engine.controller import Dropped
+from poise.fleet.deeds import SpawnPerformer
+from poise.model.acts import SpawnReplica
+from poise.model.config import Config, Secret
+from poise.model.delivery import Rollout, RolloutState
+from poise.model.errors import Invalid
+from poise.model.fleet import Replica, Route
+from poise.model.record import Write
+from poise.ports.runtime import Process, Runtime, Workload
+from poise.ports.store import Transaction
+
+from .conftest import KEY, rollout
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Asked(Runtime):
+    """A runtime that keeps what it was asked to run."""
+
+    def __init__(self) -> None:
+        self.workloads: list[Workload] = []
+
+    async def spawn(self, token: int, workload: Workload) -> Process:
+        self.workloads.append(workload)
+        return Process(key=workload.key, spec_hash="", state="running", pid=1, start_time=1)
+
+
+class Folder:
+    def pack(self, workspace: Path, path: str) -> str:
+        raise NotImplementedError
+
+    def open(self, digest: str) -> Path:
+        return Path("/releases") / digest
+
+
+def unseal(secret: Secret) -> Mapping[str, str]:
+    return {name: value.removeprefix("sealed ") for name, value in secret.sealed.items()}
+
+
+async def house(base: Rollout) -> tuple[MemoryStore, Replica]:
+    store, replica = MemoryStore(), Replica(service=KEY, rollout=base.n, index=0)
+    bodies: list[tuple[str, str, object]] = [
+        ("Rollout", base.key, base),
+        ("Replica", replica.key, replica),
+        *((kind, f"{KEY}/{n:06d}", body) for n in (1, 2) for kind, body in settings(n).items()),
+        ("Route", "acme/production/stock", Route(service="acme/production/stock", port=18001)),
+        ("Route", "acme/staging/stock", Route(service="acme/staging/stock", port=18002)),
+    ]
+    writes = [Write(kind=kind, key=key, body=body) for kind, key, body in bodies]  # type: ignore[arg-type]
+    await store.commit(Transaction(at=NOW, writes=writes))
+    return store, replica
+
+
+def settings(n: int) -> dict[str, Config | Secret]:
+    return {
+        "Config": Config(service=KEY, n=n, values={"LEVEL": f"l{n}"}, by="anna", reason="why", at=NOW),
+        "Secret": Secret(
+            service=KEY, n=n, sealed={"TOKEN": f"sealed t{n}"}, marks={"TOKEN": "m"}, by="anna", reason="why",
+            at=NOW,
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("config", "secret", "env"),
+    [(0, 0, {}), (1, 0, {"LEVEL": "l1"}), (1, 2, {"LEVEL": "l1", "TOKEN": "t2"})],
+)
+async def test_a_replica_gets_the_versions_of_its_rollout(
+    config: int, secret: int, env: dict[str, str]
+) -> None:
+    """A replica of the live rollout that restarts must not pick up what its canary is still judged for."""
+    base = replace(rollout(1, RolloutState.LIVE), config=config, secret=secret)
+    store, replica = await house(base)
+    runtime = Asked()
+    performer = SpawnPerformer(store, runtime, Folder(), Path("/data"), unseal)
+    said = await performer.perform(SpawnReplica(replica=replica.key, rollout=base.key), "k", 1, NOW)
+    (workload,) = runtime.workloads
+    assert {name: workload.env[name] for name in ("LEVEL", "TOKEN") if name in workload.env} == env
+    assert "t2" not in said + repr(workload.argv)
+
+
+@pytest.mark.anyio
+async def test_a_replica_reaches_the_services_of_its_own_environment() -> None:
+    """Staging that writes into production's stock would be worse than no staging."""
+    base = rollout(1, RolloutState.LIVE)
+    base = replace(base, spec=replace(base.spec, depends_on=("stock",)))
+    store, replica = await house(base)
+    runtime = Asked()
+    performer = SpawnPerformer(store, runtime, Folder(), Path("/data"), unseal)
+    await performer.perform(SpawnReplica(replica=replica.key, rollout=base.key), "k", 1, NOW)
+    assert runtime.workloads[0].env["STOCK_URL"] == "http://127.0.0.1:18001"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("base", "refusal"),
+    [({"config": 9}, Dropped), ({"secret": 9}, Dropped), ({"secret": 1}, Invalid)],
+)
+async def test_without_its_settings_nothing_starts(base: dict[str, int], refusal: type[Exception]) -> None:
+    """An app that runs without its secret is worse than one that says why it does not run."""
+    store, replica = await house(replace(rollout(1, RolloutState.LIVE), **base))
+    runtime = Asked()
+    performer = SpawnPerformer(store, runtime, Folder(), Path("/data"))
+    act = SpawnReplica(replica=replica.key, rollout=f"{KEY}/000001")
+    with pytest.raises(refusal):
+        await performer.perform(act, "k", 1, NOW)
+    assert runtime.workloads == []
