@@ -28,6 +28,7 @@ _COMMANDS = {
         "why": ("observe", "In words: what the gate says and why."),
         "logs": ("observe", "Output of replicas or of a pipeline run."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),
+        "incident": ("incident", "Trouble: list, show, acknowledge, resolve, note."),
         "audit": ("observe", "The journal, and whether it is whole."),
     },
     "Ship": {
@@ -41,6 +42,8 @@ _COMMANDS = {
         "abort": ("ship", "End the rollout under way, back to the live release."),
         "restart": ("ship", "Restart replicas, one after another."),
         "gate": ("ship", "May the next change go? (check, override)"),
+        "config": ("settings", "Settings of a service, in versions. (set, list, get, diff, rollback)"),
+        "secret": ("settings", "Secrets of a service, in versions. (set, list, diff, rollback)"),
     },
     "Run the house": {
         "up": ("house", "Start Poise; make this folder's project known."),
