@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from poise import __version__
-from poise.api import act, forges, hooks, read, stream
+from poise.api import act, forges, hooks, inbound, incidents, read, settings, stream
 from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
@@ -48,10 +48,13 @@ def make_server(
             *read.ROUTES,
             *act.ROUTES,
             *stream.ROUTES,
+            *settings.ROUTES,
             openapi,
             *faces,
             *forges.ROUTES,
             *hooks.ROUTES,
+            *inbound.ROUTES,
+            *incidents.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={
