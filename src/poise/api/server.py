@@ -49,6 +49,7 @@ def make_server(
             *act.ROUTES,
             *stream.ROUTES,
             *settings.ROUTES,
+            *settings.ROUTES,
             openapi,
             *faces,
             *forges.ROUTES,
