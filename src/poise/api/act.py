@@ -30,9 +30,11 @@ from poise.balance.gate.controller import check, make_override
 from poise.delivery.infrastructure.controller import apply as apply_declared
 from poise.delivery.infrastructure.controller import declarations, on_record
 from poise.delivery.infrastructure.decide import plan as differences_between
+from poise.delivery.rollout.controller import RELEASES_SEEN, environment_before
+from poise.delivery.rollout.facts import was_live
 from poise.model.access import Principal, Token
 from poise.model.balance import Verdict
-from poise.model.delivery import Order
+from poise.model.delivery import Order, Release, Verb
 from poise.model.errors import Conflict, Invalid, NotFound
 from poise.model.record import Decision, Event, Write
 from poise.model.service import Project
@@ -82,6 +84,8 @@ async def order_decision(
     parts: Parts, asker: Principal, key: str, data: JSONBody[GiveOrder]
 ) -> tuple[Decision, Created]:
     """The next order of a service, to be committed."""
+    if data.verb is Verb.DEPLOY:
+        await _may_deploy(parts, key, data.release)
     orders, ref = await parts.store.scan(Order, f"{key}/", limit=1, last=True)
     order = Order(
         service=key,
@@ -104,6 +108,21 @@ async def order_decision(
         reads=(ref,), writes=(Write(kind="Order", key=order.key, body=order),), events=(event,)
     )
     return decision, Created(key=order.key, sentence=event.summary)
+
+
+async def _may_deploy(parts: Parts, key: str, n: int | None) -> None:
+    """Refuse what the rollout room would: a release that was not live in the environment before."""
+    project, _, name = key.split("/")
+    before, rollouts = await environment_before(parts.store, key, [])
+    releases, _ = await parts.store.scan(Release, f"{project}/{name}/", limit=RELEASES_SEEN, last=True)
+    release = next((one for one in reversed(releases) if n in (None, one.n)), None)
+    if rollouts is None or release is None or was_live(rollouts, release.digest):
+        return
+    raise Conflict(
+        "POISE-R409", f"release {release.n} of {name} was not live in {before}", where=key,
+        why="A release moves through the environments by its digest, one after the other.",
+        mend=f"poise deploy {name} --environment {before} --release {release.n} --reason '...'",
+    )  # fmt: skip
 
 
 @post(_SERVICE + "/gate", opt={"permission": "viewer"}, status_code=200)

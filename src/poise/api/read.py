@@ -79,6 +79,12 @@ async def list_projects(
     return Page(items=seen[:limit], next=seen[limit - 1].name if len(seen) > limit else None)
 
 
+@get("/api/v1/projects/{project:str}", opt={"permission": "viewer"})
+async def get_project(request: Request[Any, Any, Any], project: Part) -> Response[Project]:
+    """One project: its policy, and its environments in order."""
+    return await one_of(parts_of(request), Project, project)
+
+
 @get("/api/v1/projects/{project:str}/runs/{n:int}", opt={"permission": "viewer"})
 async def get_run(request: Request[Any, Any, Any], project: Part, n: Number) -> Response[Run]:
     """One run with its jobs, steps and test counts."""
@@ -220,6 +226,6 @@ async def list_releases(
 
 
 ROUTES = [
-    healthz, readyz, get_status, list_projects, get_run, get_run_log, list_releases, get_service, get_rollout,
-    get_service_log, list_events, audit, *LISTS,
+    healthz, readyz, get_status, list_projects, get_project, get_run, get_run_log, list_releases,
+    get_service, get_rollout, get_service_log, list_events, audit, *LISTS,
 ]  # fmt: skip

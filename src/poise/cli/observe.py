@@ -185,8 +185,12 @@ def explain(
 
     name = what.removeprefix("service/")
     declared = parse_project(text_of(file), project=project_of(common, file.parent), filename=str(file))
-    for service in declared.services:
-        if service.name == name:
+    environments = reversed(declared.project.environments)
+    wanted = (common.named_environment,) if common.named_environment else tuple(environments)
+    for environment in wanted:
+        for service in declared.services:
+            if (service.name, service.environment) != (name, environment):
+                continue
             mine = tuple(one for one in declared.objectives if one.service == service.key)
             rows = explain_service(service, mine, declared.project.policy)
             if common.json:

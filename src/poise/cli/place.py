@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from poise.api.views import Address
 from poise.model.errors import Invalid, NotFound, Unreachable
+from poise.model.service import Project
 
 
 @Parameter(name="*")
@@ -25,12 +26,19 @@ class Common:
     quiet: Annotated[bool, Parameter(negative="", help="No talk on stderr.")] = False
     data: Annotated[Path | None, Parameter(help="Data folder (also POISE_DATA).")] = None
     project: Annotated[str | None, Parameter(help="Project (also POISE_PROJECT).")] = None
-    environment: Annotated[str, Parameter(help="Environment.")] = "production"
+    named_environment: Annotated[
+        str, Parameter(name="--environment", help="Environment; the project's last by default.")
+    ] = ""
 
     @property
     def folder(self) -> Path:
         """The data folder in force."""
         return data_folder(self.data)
+
+    @property
+    def environment(self) -> str:
+        """The environment meant: as named, else the last of this folder's project; asks the server."""
+        return self.named_environment or last_environment(self, project_of(self))
 
 
 COMMON = Common()
@@ -99,7 +107,20 @@ def service_key(common: Common, service: str) -> str:
         raise Invalid(
             "POISE-E201", f"'{service}' names no service", mend="Use NAME or PROJECT/ENVIRONMENT/NAME"
         )
-    return f"{project_of(common)}/{common.environment}/{parts[0]}"
+    project = project_of(common)
+    environment = common.named_environment or last_environment(common, project)
+    return f"{project}/{environment}/{parts[0]}"
+
+
+def last_environment(common: Common, project: str) -> str:
+    """The project's last environment, as the server knows it."""
+    from poise.cli.client import Client
+
+    try:
+        with Client(common) as client:
+            return client.get(f"/api/v1/projects/{project}", Project).environments[-1]
+    except NotFound:  # what is asked for next says that there is no such project
+        return Project(name=project).environments[-1]
 
 
 def text_of(file: Path) -> str:

@@ -105,9 +105,7 @@ def _secret_folder(run: str) -> str:
         except OSError:
             continue
     path = run + "/specs"
-    say(
-        f"no tmpfs (/dev/shm or XDG_RUNTIME_DIR) can be used: secrets of workloads are kept on disk, in {path}"
-    )
+    say(f"no tmpfs (/dev/shm, XDG_RUNTIME_DIR) can be used: secrets are kept on disk, in {path}")
     os.makedirs(path, mode=0o700, exist_ok=True)
     os.chmod(path, 0o700)
     return path

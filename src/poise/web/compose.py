@@ -210,6 +210,8 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
     if found is None:
         raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
     change, _ = await parts.store.get(Change, f"{project}/{found.commit}")
+    known, _ = await parts.store.get(Project, project)
+    last = (known or Project(name=project)).environments[-1]
     lines = run_lines(parts.data, found, 0, views.LOG_LINES_MAX, parts.masker)
     first: dict[str, int] = {}
     for line in lines:
@@ -230,13 +232,13 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
         tests=found.tests,
         lines=tuple(views.LogLine(n=line.n, text=line.text) for line in lines),
         problem=found.problem,
-        releases=tuple((key, links.service(_service_of(key))) for key in found.releases),
+        releases=tuple((key, links.service(_service_of(key, last))) for key in found.releases),
     )
 
 
-def _service_of(release_key: str) -> str:
+def _service_of(release_key: str, environment: str) -> str:
     project, name, _ = release_key.split("/")
-    return f"{project}/production/{name}"
+    return f"{project}/{environment}/{name}"
 
 
 def _took_s(started: datetime | None, finished: datetime | None) -> float | None:
