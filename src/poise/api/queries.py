@@ -6,13 +6,14 @@ from datetime import datetime
 
 from poise import __version__
 from poise.api.parts import Parts
+from poise.api.usage import usage_of
 from poise.api.views import ServiceStatus, Status
 from poise.balance.gate.controller import check
 from poise.model.access import Principal, Role
 from poise.model.balance import Budget, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
-from poise.model.fleet import Replica, Route
+from poise.model.fleet import Replica, Route, ScaleTarget
 from poise.model.service import Objective, Service
 
 RECENT = 50
@@ -49,6 +50,7 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
     budgets, _ = await store.scan(Budget, f"{key}/")
     verdict = await check(store, key, ChangeClass.FEATURE, None, now, signing_key=parts.signing_key)
     route, _ = await store.get(Route, key)
+    target, _ = await store.get(ScaleTarget, key)
     return ServiceStatus(
         key=key,
         service=service,
@@ -60,6 +62,8 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
         budgets=tuple(budgets),
         verdict=verdict,
         sentence=_sentence(service, live, active, replicas, verdict),
+        target=target,
+        usage=await usage_of(parts.signals, key, now),
         url=f"http://{service.hostname}:{parts.ingress_port}/" if service.hostname and service.port else None,
     )
 

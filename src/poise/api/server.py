@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from poise import __version__
-from poise.api import act, forges, hooks, inbound, incidents, read, settings, stream
+from poise.api import act, forges, hooks, inbound, incidents, read, scale, settings, stream
 from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
@@ -49,7 +49,7 @@ def make_server(
             *act.ROUTES,
             *stream.ROUTES,
             *settings.ROUTES,
-            *settings.ROUTES,
+            *scale.ROUTES,
             openapi,
             *faces,
             *forges.ROUTES,

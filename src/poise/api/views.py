@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from poise.model.balance import Budget, Verdict
 from poise.model.delivery import Rollout
-from poise.model.fleet import Replica, Route
+from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
 from poise.model.service import Objective, Service
 
 T = TypeVar("T")
@@ -20,6 +20,15 @@ class Page(Struct, Generic[T], frozen=True, kw_only=True):
 
     items: list[T]
     next: str | None = None
+
+
+class ReplicaUsage(Struct, frozen=True, kw_only=True):
+    """What one replica uses: cores (1 is a whole one) and resident bytes; None: not measured yet."""
+
+    rollout: int
+    index: int
+    cpu_ratio: float | None = None
+    memory_bytes: float | None = None
 
 
 class ServiceStatus(Struct, frozen=True, kw_only=True):
@@ -36,6 +45,13 @@ class ServiceStatus(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     sentence: str
     url: str | None
+    target: ScaleTarget | None = None
+    usage: tuple[ReplicaUsage, ...] = ()
+
+    @property
+    def replicas_wanted(self) -> int:
+        """How many replicas the live release shall have."""
+        return wanted_replicas(self.service.replicas, self.target)
 
     @property
     def replicas_ready(self) -> int:

@@ -26,6 +26,7 @@ _COMMANDS = {
         "slo": ("observe", "Objectives of a service: target, now, left, burn."),
         "budget": ("observe", "Error budgets of a service in events."),
         "why": ("observe", "In words: what the gate says and why."),
+        "scale": ("scale", "How many replicas a service has and needs, and why."),
         "logs": ("observe", "Output of replicas or of a pipeline run."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),
         "incident": ("incident", "Trouble: list, show, acknowledge, resolve, note."),

@@ -24,14 +24,18 @@ def service_path(key: str) -> str:
     return f"/api/v1/projects/{project}/environments/{environment}/services/{service}"
 
 
-def status(*, everywhere: bool = False, common: Common = COMMON) -> None:
+def status(service: str | None = None, *, everywhere: bool = False, common: Common = COMMON) -> None:
     """Every service: what is live, replicas, budget left, what the gate says.
 
     Parameters
     ----------
+    service
+        One service with each of its replicas, their CPU and memory.
     everywhere
         All projects, not only this folder's.
     """
+    if service is not None:
+        return _show_service(service, common)
     with Client(common) as client:
         found = client.get("/api/v1/status", Status, project=None if everywhere else project_of(common))
         if not found.services and not everywhere:
@@ -49,8 +53,28 @@ def _row(one: ServiceStatus) -> tuple[str, ...]:
     worst = min((budget.left_ratio for budget in one.budgets), default=None)
     canary = f"r{one.active.release} {one.active.weight_percent} %" if one.active else ""
     live = f"r{one.live.release}" if one.live else "–"
-    ready = f"{one.replicas_ready}/{one.service.replicas.min}"
+    ready = f"{one.replicas_ready}/{one.replicas_wanted}"
     return one.key, one.verdict.kind.value, output.percent(worst), live, canary, ready, one.sentence
+
+
+def _show_service(service: str, common: Common) -> None:
+    key = service_key(common, service)
+    with Client(common) as client:
+        found = client.get(service_path(key), ServiceStatus)
+    if common.json:
+        return output.data(found)
+    output.say(f"{key}: {found.sentence}")
+    used = {(one.rollout, one.index): one for one in found.usage}
+    rows = []
+    for one in found.replicas:
+        use = used.get((one.rollout, one.index))
+        state = "leaving" if one.draining else "ready" if one.ready else "not ready"
+        memory = "–" if use is None or use.memory_bytes is None else f"{use.memory_bytes / 2**20:.1f} MiB"
+        cpu = output.percent(use.cpu_ratio if use else None)
+        rows.append(
+            (f"{one.rollout}/{one.index}", state, cpu, memory, str(one.restarts), str(one.port or ""))
+        )
+    return output.table(("replica", "state", "CPU", "memory", "restarts", "port"), rows)
 
 
 def slo(service: str, *, common: Common = COMMON) -> None:
@@ -122,11 +146,20 @@ def why(service: str, *, common: Common = COMMON) -> None:
             f"/api/v1/projects/{key.split('/')[0]}/events", Page[Recorded], subject=key, newest=True, limit=5
         )
     if common.json:
-        return output.data({"verdict": found.verdict, "sentence": found.sentence, "latest": latest.items})
+        return output.data(
+            {
+                "verdict": found.verdict,
+                "sentence": found.sentence,
+                "scale": found.target,
+                "latest": latest.items,
+            }
+        )
     output.say(f"{key}: {found.verdict.sentence}.")
     for reason in found.verdict.reasons:
         numbers = ", ".join(f"{name} {value}" for name, value in reason.numbers.items())
         output.say(f"  {reason.rule}: {reason.text}" + (f" ({numbers})" if numbers else ""))
+    if found.target is not None and found.target.reason:
+        output.say(f"  replicas: {found.target.replicas} ({found.target.rule}: {found.target.reason})")
     for row in latest.items:
         output.say(f"  {row.at:%H:%M:%S} {row.event.summary}")
     output.say(f"  To go all the same: poise gate override {key.split('/')[2]} --reason '...'")
