@@ -31,6 +31,8 @@ from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
+from poise.adapters.notify.smtp import SmtpNotifier, settings_from
+from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.usage import UsageSampler
@@ -59,10 +61,14 @@ from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, T
 from poise.fleet.prober import Prober
 from poise.model import acts
 from poise.model.errors import Conflict, PoiseError, Unreachable
+from poise.model.oncall import ContactKind
 from poise.model.signal import Batch
+from poise.ports.notifier import Notifier
 from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
+from poise.reliability.paging.controller import PagingController
+from poise.reliability.paging.deeds import PagePerformer
 from poise.reliability.scaling.controller import ScalingController
 from poise.web import routes as pages
 from poise.web import sign_in
@@ -102,6 +108,12 @@ class House:
         self.keeper_watch = KeeperClient(data, patience_s=KEEPER_PATIENCE_S)
         self.traffic = EnvoyTraffic(data)
         self.signing_key = first.signing_key(data)
+        self.url = os.environ.get("POISE_URL", "").rstrip("/") or f"http://127.0.0.1:{config.port}"
+        told = (
+            WebhookNotifier(webhook_secret(self.signing_key)),
+            SmtpNotifier(settings_from(os.environ)),
+        )
+        self.notifiers: dict[ContactKind, Notifier] = {one.kind: one for one in told}
         self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
         self.fleet = FleetController(self.store, self.runtime, self.traffic, self.prober, probe.fixed_port)
         self.source = SourceController(self.store, self.repositories)
@@ -131,6 +143,7 @@ class House:
             DetectionController(store),
             GroupingController(store),
             IncidentController(store),
+            PagingController(store),
             self.fleet,
         ]
 
@@ -153,6 +166,7 @@ class House:
             acts.SpawnReplica: SpawnPerformer(
                 store, runtime, self.artifacts, self.config.data, self.sealer.unseal
             ),
+            acts.SendPage: PagePerformer(store, self.notifiers, self.signing_key, self.url),
             acts.StopReplica: StopPerformer(runtime, probe.connections),
             acts.RestartReplica: RestartPerformer(runtime, probe.connections),
             acts.ApplyTraffic: TrafficPerformer(
@@ -291,6 +305,8 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         masker=house.masker,
         ingress_port=house.config.ingress_port,
         stop=stop,
+        notifiers=house.notifiers,
+        url=house.url,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from poise.adapters.masking import Masker
@@ -11,8 +11,10 @@ from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
 from poise.delivery.source.controller import SourceController
 from poise.engine.loop import Loop
+from poise.model.oncall import ContactKind
 from poise.ports.artifacts import Repositories
 from poise.ports.clock import Clock
+from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
 from poise.ports.signals import SignalStore
 
@@ -34,3 +36,5 @@ class Parts:
     masker: Masker
     ingress_port: int
     stop: Callable[[], None]
+    notifiers: Mapping[ContactKind, Notifier] = field(default_factory=dict)
+    url: str = "http://127.0.0.1"

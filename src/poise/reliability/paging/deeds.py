@@ -104,7 +104,7 @@ class PagePerformer:
     async def _message(self, page: Page, incident: Incident) -> Message:
         claim = Claim(incident=incident.key, person=page.person, expires_at=page.asked_at + LINK_TTL)
         link = f"{self._url}/ack/{sign(self._signing_key, claim)}"
-        alerts = [await self._store.get(Alert, key) for key in incident.alerts[-ALERTS_TOLD:]]
+        alerts = [await self._store.get(Alert, key) for key in incident.alerts[:ALERTS_TOLD]]
         return message_of(page, incident, [alert.summary for alert, _ in alerts if alert], link)
 
 
