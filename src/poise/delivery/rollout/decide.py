@@ -324,6 +324,8 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
     summary = f"{rollout.service} release {rollout.release} {word}{shown}"
     return told(
         kind, rollout, summary, "promoted", proven=rollout.proven, replaced=old.n if old else None,
+        previous_commit=old.commit if old else None, change_class=rollout.change_class.value,
+        changes=list(rollout.changes), verdict=rollout.verdict,
         took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
     )  # fmt: skip
 

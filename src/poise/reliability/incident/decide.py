@@ -56,7 +56,14 @@ class _Work:
         self.next_n = seen.next_n
 
     def tell(self, kind: str, incident: Incident, said: str, **data: object) -> None:
-        facts = {"state": incident.state, "severity": incident.severity, "service": incident.service}
+        facts: dict[str, object] = {
+            "state": incident.state,
+            "severity": incident.severity,
+            "service": incident.service,
+            "services": list(incident.services),
+            "rollouts": incident.rollouts,  # what was live at the onset: the link to deployments
+            "onset_at": incident.onset_at.isoformat(),
+        }
         self.events.append(Event(type=kind, subject=incident.key, summary=said, data=facts | data))
 
 

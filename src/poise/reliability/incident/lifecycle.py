@@ -138,5 +138,9 @@ def closed(incident: Incident, now: datetime) -> tuple[Incident, Event]:
         type=event_types.INCIDENT_RESOLVED,
         subject=incident.key,
         summary=said,
-        data={"state": after.state, "severity": after.severity},
+        data={
+            "state": after.state,
+            "severity": after.severity,
+            "cleared_at": incident.cleared_at.isoformat() if incident.cleared_at else None,
+        },
     )
