@@ -64,6 +64,7 @@ from poise.model.errors import Conflict, PoiseError, Unreachable
 from poise.model.oncall import ContactKind
 from poise.model.signal import Batch
 from poise.ports.notifier import Notifier
+from poise.reliability.cause.controller import CauseController
 from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
@@ -143,6 +144,7 @@ class House:
             DetectionController(store),
             GroupingController(store),
             IncidentController(store),
+            CauseController(store, self.signals),
             PagingController(store),
             self.fleet,
         ]

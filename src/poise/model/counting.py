@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from msgspec import Struct
 
-from poise.model.signal import Series
+from poise.model.signal import Points, Series
 
 Span = tuple[float, float]  # measured time (from, to], UTC epoch seconds
 
@@ -38,3 +40,15 @@ class Steps(Struct, frozen=True, kw_only=True):
     at: tuple[float, ...] = ()
     total: tuple[float, ...] = ()
     good: tuple[float, ...] = ()
+
+
+def increments(points: Points, after: float, until: float) -> list[tuple[float, float]]:
+    """What a monotone counter grew by at each of its points in (after, until], ascending.
+
+    The first point is only where counting begins. A decrease is a restart: the new value counts.
+    """
+    grown = []
+    for (_, before), (at, value) in pairwise(points.points):
+        if after < at <= until:
+            grown.append((at, value - before if value >= before else value))
+    return grown
