@@ -62,6 +62,13 @@ class Repositories(Protocol):
 
     def commit(self, project: str, sha: str) -> Commit: ...
 
+    def commits(self, project: str, after: str, sha: str, limit: int) -> list[tuple[str, int]]:
+        """(sha, committer date in epoch seconds) of the newest ``limit`` in (after, sha], oldest first.
+
+        Merges are left out. Empty where ``after`` is not in the repository.
+        """
+        ...
+
     def read(self, project: str, sha: str, path: str) -> bytes | None:
         """A file's bytes at a commit; None when absent."""
         ...

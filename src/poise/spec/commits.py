@@ -10,6 +10,7 @@ from poise.model.delivery import ChangeClass
 MESSAGE_CHARS: Final = 64 * 1024
 
 _TRAILER: Final = re.compile(r"(?im)^poise-class:[ \t]*(fix|security|feature|rollback)[ \t]*$")
+_INCIDENT: Final = re.compile(r"(?im)^poise-incident:[ \t]*#?(\d{1,6})[ \t]*$")
 _PREFIX: Final = re.compile(r"(fix|security|revert)(?:\([^()\n]{1,100}\))?!?:", re.IGNORECASE)
 _CLASSES: Final = {
     "feature": ChangeClass.FEATURE,
@@ -39,3 +40,14 @@ def change_class(message: str) -> ChangeClass:
     if found := _PREFIX.match(subject):
         return _CLASSES[found[1].lower()]
     return ChangeClass.FIX if subject.startswith('Revert "') else ChangeClass.FEATURE
+
+
+def incident(message: str) -> int | None:
+    """The number of the incident that a commit message says it repairs: its last ``Poise-Incident:`` trailer.
+
+    >>> incident("fix: no more 500s\\n\\nPoise-Incident: 12"), incident("incident 12")
+    (12, None)
+    """
+    text = message[:MESSAGE_CHARS].replace("\r\n", "\n").strip()
+    named = _INCIDENT.findall(text.partition("\n")[2].rpartition("\n\n")[2])
+    return int(named[-1]) if named else None

@@ -80,6 +80,16 @@ class GitRepositories:
         name, author, committed_at, message = done.stdout.decode(errors="replace").split("\0", 3)
         return Commit(sha=name, author=author, committed_at=int(committed_at), message=message.strip())
 
+    def commits(self, project: str, after: str, sha: str, limit: int) -> list[tuple[str, int]]:
+        """See the port."""
+        span = f"{_sha(after)}..{_sha(sha)}"
+        options = ("--no-merges", "--no-show-signature", f"--max-count={limit}", "--format=%H %ct")
+        done = attempt("log", *options, span, "--", repo=self._repo(project))
+        if done.returncode != 0:
+            return []
+        rows = (line.split(" ", 1) for line in done.stdout.decode().splitlines())
+        return [(name, int(at)) for name, at in rows][::-1]
+
     def read(self, project: str, sha: str, path: str) -> bytes | None:
         """A file's bytes at a commit; None when absent or not a file; ``TooLarge`` over ``READ_BYTES``."""
         repo = self._repo(project)

@@ -248,7 +248,7 @@ def _push(row: Recorded) -> Push | None:
         if len(told) == 2 and (made := instant(told[1])) is not None:
             commits[str(told[0])] = made.timestamp()
     made = instant(data.get("committed_at"))
-    if not commits and made is not None and not data.get("merge"):
+    if "commits" not in data and made is not None:
         commits[head] = made.timestamp()
     return Push(
         sequence=row.sequence,

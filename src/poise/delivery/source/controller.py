@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import anyio
+from msgspec.structs import replace
 
 from poise.delivery.source.decide import Head, Push, Seen, decide
 from poise.model.delivery import Change
+from poise.model.event_types import CHANGE_MERGED
 from poise.model.record import Decision, Ref
 from poise.model.service import Project
 from poise.ports.artifacts import Repositories
 from poise.ports.store import Store
-from poise.spec.commits import change_class
+from poise.spec.commits import change_class, incident
 
 SUMMARY_CHARS = 200
+COMMITS_MAX = 1000  # of one push
 
 
 class SourceController:
@@ -44,12 +47,14 @@ class SourceController:
         """Read the heads of project ``key`` and decide which are new."""
         project, _ = await self._store.get(Project, key)
         branches = await anyio.to_thread.run_sync(self._repositories.branches, key)
+        main = project.branch if project else "main"
         heads = [await self._head(key, branch, commit) for branch, commit in branches.items()]
+        heads = [await self._with_commits(head, key) if head.branch == main else head for head in heads]
         told = self._pushes.get(key, {})
         last = told.get("", Push())
         seen = Seen(
             project=key,
-            branch=project.branch if project else "main",
+            branch=main,
             heads=tuple(heads),
             pushes={head.branch: told.get(head.branch, last) for head in heads},
         )
@@ -78,4 +83,18 @@ class SourceController:
             change_class=change_class(commit.message),
             known=None,
             ref=ref,
+            incident=incident(commit.message),
         )
+
+    async def _with_commits(self, head: Head, project: str) -> Head:
+        """The head with what came since the head on record before it; a first push is the head alone."""
+        known = head.known
+        if known is not None and known.hosted and known.branch == head.branch:
+            return head  # nothing new
+        last = await self._store.journal(subject=f"{project}/", types=(CHANGE_MERGED,), last=True, limit=1)
+        before = str(last[-1].event.data["commit"]) if last else head.commit
+        if before == head.commit:
+            return replace(head, commits=((head.commit, int(head.committed_at.timestamp())),))
+        git = self._repositories.commits
+        came = await anyio.to_thread.run_sync(git, project, before, head.commit, COMMITS_MAX)
+        return replace(head, commits=tuple(came))

@@ -13,7 +13,11 @@ from poise.model.record import Decision, Event, Ref, Write
 
 
 class Head(Struct, frozen=True, kw_only=True):
-    """A branch's head, what git says of its commit, and the change on record for it."""
+    """A branch's head, what git says of its commit, and the change on record for it.
+
+    ``commits`` are those that came with it, (sha, committer date in epoch seconds), merges left out, None where
+    nobody asked; ``incident`` is the number of the incident that its message names.
+    """
 
     branch: str
     commit: str
@@ -23,6 +27,8 @@ class Head(Struct, frozen=True, kw_only=True):
     change_class: ChangeClass
     known: Change | None
     ref: Ref
+    commits: tuple[tuple[str, int], ...] | None = None
+    incident: int | None = None
 
 
 class Push(Struct, frozen=True, kw_only=True):
@@ -55,7 +61,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
     return Decision(
         reads=tuple(head.ref for head in new),
         writes=tuple(Write(kind="Change", key=change.key, body=change) for change in changes),
-        events=tuple(_event(change, seen.branch) for change in changes),
+        events=tuple(_event(change, seen.branch, head) for change, head in zip(changes, new, strict=True)),
     )
 
 
@@ -84,7 +90,8 @@ def _change(seen: Seen, head: Head, now: datetime) -> Change:
     )
 
 
-def _event(change: Change, project_branch: str) -> Event:
+def _event(change: Change, project_branch: str, head: Head) -> Event:
+    incident = {"incident": f"{change.project}/{head.incident:06d}"} if head.incident is not None else {}
     return Event(
         type=CHANGE_MERGED if change.branch == project_branch else CHANGE_CREATED,
         subject=change.key,
@@ -97,5 +104,8 @@ def _event(change: Change, project_branch: str) -> Event:
             "class": change.change_class.value,
             "trusted": change.trusted,
             "hosted": change.hosted,
+            "committed_at": change.committed_at.isoformat(),
+            **({} if head.commits is None else {"commits": [list(one) for one in head.commits]}),
+            **incident,
         },
     )
