@@ -7,11 +7,10 @@ from typing import Annotated, Any, Final
 
 from litestar import Request, delete, get, post
 from litestar.params import JSONBody, QueryParameter
-from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from poise.api.asks import Name, Reason
 from poise.api.idempotency import create_once
+from poise.api.oncall_views import Calendar, MakeOnCallOverride, OnCallNow, SendTest, Tested
 from poise.api.params import Cursor, Limit, Number, Part
 from poise.api.parts import Parts
 from poise.api.read import page_of, parts_of
@@ -20,7 +19,6 @@ from poise.model import event_types, roster
 from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.oncall import OnCallOverride, OnCallSchedule
 from poise.model.record import Decision, Event, Write
-from poise.model.roster import Shift
 from poise.ports.notifier import Message
 from poise.ports.store import Transaction
 
@@ -34,57 +32,6 @@ _ONCALL: Final = "/api/v1/projects/{project:str}/oncall"
 _SCHEDULE: Final = _ONCALL + "/{name:str}"
 
 Asked = Request[Any, Any, Any]
-
-
-class OnCallNow(Struct, frozen=True, kw_only=True):
-    """One schedule now: who, until when, and who comes after; ``person`` None is a hole."""
-
-    schedule: str
-    zone: str
-    at: datetime
-    person: str | None
-    override: bool = False
-    until: datetime | None = None
-    next_person: str | None = None
-    contacts: tuple[str, ...] = ()
-
-
-class Calendar(Struct, frozen=True, kw_only=True):
-    """Shifts of a stretch; what no shift covers is a hole. ``next`` goes on where it had to stop."""
-
-    schedule: str
-    zone: str
-    starts_at: datetime
-    ends_at: datetime
-    shifts: tuple[Shift, ...]
-    holes: tuple[roster.Hole, ...]
-    overrides: tuple[OnCallOverride, ...]
-    next: datetime | None = None
-
-
-class MakeOnCallOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For a time another person is on call; instants carry their offset."""
-
-    person: Name
-    starts_at: Annotated[datetime, Meta(tz=True)]
-    ends_at: Annotated[datetime, Meta(tz=True)]
-    reason: Reason
-
-
-class SendTest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Page a person's contacts as a test; whoever is on call now when nobody is named."""
-
-    person: Name | None = None
-
-
-class Tested(Struct, frozen=True, kw_only=True):
-    """What came of one contact. ``problem`` is empty when it was reached."""
-
-    person: str
-    kind: str
-    address: str
-    receipt: str = ""
-    problem: str = ""
 
 
 @get(_ONCALL, opt={"permission": "viewer"})

@@ -73,6 +73,10 @@ class Client:
         headers = {"if-match": if_match, "content-type": "application/json"}
         return msgspec.json.decode(self._send("PUT", path, body, headers), type=answer)
 
+    def delete(self, path: str, answer: type[T]) -> T:
+        """DELETE, decoded."""
+        return msgspec.json.decode(self._send("DELETE", path), type=answer)
+
     def lines(self, path: str, **query: Any) -> Iterator[tuple[str, str]]:
         """Server-sent events as ``(event, data)`` until the server ends them."""
         with self._asked("GET", path + _query(query), endless=True) as answer:

@@ -30,6 +30,7 @@ _COMMANDS = {
         "logs": ("observe", "Output of replicas or of a pipeline run."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),
         "incident": ("incident", "Trouble: list, show, acknowledge, resolve, note."),
+        "oncall": ("oncall", "Who is on call. (show, list, calendar, override, cancel, test)"),
         "audit": ("observe", "The journal, and whether it is whole."),
     },
     "Ship": {
