@@ -43,7 +43,7 @@ _DEVELOPERS_SAY: Final = (IncidentVerb.ACKNOWLEDGE, IncidentVerb.NOTE)
 
 Asked = Request[Any, Any, Any]
 Text = Annotated[str, Meta(max_length=2000)]
-Which = Annotated[str, QueryParameter(max_length=20)]
+Which = Annotated[str, QueryParameter(name="state", max_length=20)]
 
 
 class SayInIncident(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,11 +75,11 @@ class IncidentView(Struct, frozen=True, kw_only=True):
 
 @get(_PROJECT + "/incidents", opt={"permission": "viewer"})
 async def list_incidents(
-    request: Asked, project: Part, state: Which = "", cursor: Cursor = "", limit: Limit = 100
+    request: Asked, project: Part, which: Which = "", cursor: Cursor = "", limit: Limit = 100
 ) -> Page[Incident]:
     """Incidents, those that need somebody first, then the newest first. ``state``: ``open`` or a state."""
     found, _ = await parts_of(request).store.scan(Incident, f"{project}/", last=True, limit=LISTED)
-    wanted = [one for one in found if _is_wanted(one, state)]
+    wanted = [one for one in found if _is_wanted(one, which)]
     wanted.sort(key=_place)
     if cursor:
         final, _, n = cursor.partition(":")
