@@ -1,7 +1,8 @@
 """One file with everything that must not be lost: record, signals, repositories, releases, keys.
 
 A backup is taken while Poise runs: each database is copied in one transaction; repositories and releases
-only grow.
+only grow. The key that seals secrets is left out: who finds a backup cannot open them, and who restores one
+must have kept the key.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
@@ -72,9 +73,11 @@ class Sealer:
         version, _, rest = sealed.partition(":")
         fingerprint, _, body = rest.partition(":")
         if version != VERSION:
-            raise _unsealable(where, f"It was sealed as {version[:10]!r}, which this version does not know.")
+            raise _unsealable(where, "It was sealed in a form that this version of Poise does not know.")
+        if not re.fullmatch("[0-9a-f]{8}", fingerprint):
+            raise _unsealable(where, "The sealed value was changed.")
         if fingerprint != self.fingerprint:
-            why = f"It was sealed under the key {fingerprint[:8]}; the key in force is {self.fingerprint}."
+            why = f"It was sealed under the key {fingerprint}; the key in force is {self.fingerprint}."
             raise _unsealable(where, why)
         try:
             raw = b64decode(body, validate=True)

@@ -217,7 +217,10 @@ def doctor(*, common: Common = COMMON) -> int:
 
 
 def backup(target: Path, *, common: Common = COMMON) -> None:
-    """A consistent copy of the record, repositories and releases as one file, while it runs."""
+    """A consistent copy of the record, repositories and releases as one file, while it runs.
+
+    The key of the secrets (DATA/secret.key, or POISE_SECRET_KEY) is not in it: keep that apart.
+    """
     from poise.adapters.backup import back_up
 
     if target.exists():
@@ -226,6 +229,11 @@ def backup(target: Path, *, common: Common = COMMON) -> None:
     done = {"path": str(target), "events": made.events, "head": made.head_hash}
     said = f"{target}: {made.events} events, head {made.head_hash}. Keep the head: restore --head checks it."
     output.data(done) if common.json else output.say(said)
+    output.talk(
+        common,
+        f"The key of the secrets is not in it. Keep {common.folder}/secret.key (or POISE_SECRET_KEY) apart: "
+        "without it they cannot be opened.",
+    )
 
 
 def restore(
@@ -251,3 +259,9 @@ def restore(
     done = {"events": report.events, "head": report.head_hash, "restored": not verify}
     said = "is whole" if verify else f"is restored to {data}"
     output.data(done) if common.json else output.say(f"{source} {said}: {report.events} events.")
+    if not verify:
+        output.talk(
+            common,
+            f"Before poise up, put back the key of the secrets: {data}/secret.key (mode 0600), or "
+            "POISE_SECRET_KEY. A backup never holds it.",
+        )
