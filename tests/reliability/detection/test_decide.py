@@ -1,0 +1,215 @@
+"""When alerts fire and end: tables of what is seen, with the alert that comes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from poise.model.balance import Budget, Burn
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
+from poise.model.incident import Alert, AlertState, Severity
+from poise.model.record import Decision
+from poise.model.service import BurnTier, Service
+from poise.reliability.detection.conditions import Seen, onset
+from poise.reliability.detection.decide import decide
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEY = "shop/production/web"
+WEB = Service(project="shop", environment="production", name="web", command="run", port=80)
+SLOW, FAST = BurnTier(long_s=21_600, short_s=1800, factor=6), BurnTier(long_s=3600, short_s=300, factor=14.4)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def rollout(n: int = 1, state: RolloutState = RolloutState.LIVE, **more: Any) -> Rollout:
+    return Rollout(
+        project="shop", environment="production", service="web", n=n, release=n, digest="d", revision="r",
+        commit="c", summary="s", change_class=ChangeClass.FEATURE, spec=WEB, state=state,
+        created_at=ago(9000), finished_at=ago(9000), **more,
+    )  # fmt: skip
+
+
+def burns(fast: float | None = 0.0, slow: float | None = 0.0) -> tuple[Burn, ...]:
+    rates = {300.0: fast, 1800.0: slow, 3600.0: fast, 21_600.0: slow}
+    return tuple(
+        Burn(window_s=w, rate=rate, coverage_ratio=1, events=w * 10, bad=0 if not rate else 100)
+        for w, rate in rates.items()
+    )
+
+
+def budget(name: str = "availability", **more: Any) -> Budget:
+    values: dict[str, Any] = {
+        "good": 1e6, "bad": 100, "allowed": 1000, "left_ratio": 0.9, "burns": burns(), "coverage_ratio": 1,
+        "bootstrap": False, "since": ago(90_000), "measured_at": ago(2), "at": ago(1), "rate_per_s": 10,
+    }  # fmt: skip
+    return Budget(service=KEY, objective=name, target_ratio=0.999, window_s=2e6, **{**values, **more})
+
+
+def replica(index: int, *, ready: bool = True, failing_s: float | None = None, **more: Any) -> Replica:
+    failing = None if failing_s is None else ago(failing_s)
+    values: dict[str, Any] = {"rollout": 1, "started_at": ago(9000), "failing_since": failing}
+    return Replica(service=KEY, index=index, ready=ready, **{**values, **more})
+
+
+def seen(**more: Any) -> Seen:
+    values: dict[str, Any] = {
+        "service": WEB, "objectives": ("availability",), "budgets": (budget(),), "live": rollout(),
+        "replicas": (replica(0), replica(1)), "watched_since": ago(9000),
+    }  # fmt: skip
+    return Seen(key=KEY, **{**values, **more})
+
+
+def alerts(decision: Decision) -> dict[str, Alert]:
+    return {write.body.name: write.body for write in decision.writes if isinstance(write.body, Alert)}
+
+
+def heal(index: int, **more: Any) -> HealOrder:
+    return HealOrder(
+        replica=f"{KEY}/000001/{index:03d}", identity=Identity(pid=1, start_ticks=1), reason="half fail",
+        at=ago(7), **more,
+    )  # fmt: skip
+
+
+CRASHED = tuple(ago(at) for at in (200, 100, 50))
+FIRES = {
+    "nothing": (seen(), {}),
+    "the fast tier": (
+        seen(budgets=(budget(burns=burns(fast=20, slow=20)),)), {"burn/availability": Severity.SEV1}
+    ),
+    "the slow tier": (
+        seen(budgets=(budget(burns=burns(fast=7, slow=7)),)), {"burn/availability": Severity.SEV2}
+    ),
+    "a stale burn says nothing": (
+        seen(budgets=(budget(burns=burns(fast=20, slow=20), measured_at=ago(90)),)), {}
+    ),
+    "nobody ready": (
+        seen(replicas=(replica(0, ready=False, failing_s=9), replica(1, ready=False, failing_s=6))),
+        {"replicas": Severity.SEV1},
+    ),
+    "nobody ready for a moment": (
+        seen(replicas=(replica(0, ready=False, failing_s=9), replica(1, ready=False, failing_s=3))), {}
+    ),
+    "too few for long": (
+        seen(replicas=(replica(0), replica(1, ready=False, failing_s=61))), {"replicas": Severity.SEV2}
+    ),
+    "too few for a while": (seen(replicas=(replica(0), replica(1, ready=False, failing_s=59))), {}),
+    "one of three is enough too few": (
+        seen(replicas=(replica(0), replica(1), replica(2, ready=False, failing_s=900))), {}
+    ),
+    "a canary that is not ready": (
+        seen(
+            active=rollout(2, RolloutState.STARTING),
+            replicas=(replica(0), replica(1), replica(0, ready=False, failing_s=900, rollout=2)),
+        ),
+        {},
+    ),
+    "nothing live yet": (seen(live=None, replicas=(), budgets=()), {}),
+    "nothing measured for long": (
+        seen(budgets=(budget(measured_at=ago(121)),)), {"signal": Severity.SEV2}
+    ),
+    "never measured": (
+        seen(budgets=(budget(measured_at=None, since=ago(200)),)), {"signal": Severity.SEV2}
+    ),
+    "never measured but new": (seen(budgets=(budget(measured_at=None, since=ago(20)),)), {}),
+    "declared a moment ago": (seen(budgets=()), {}),
+    "we were away ourselves": (seen(budgets=(budget(measured_at=ago(900)),), watched_since=ago(5)), {}),
+    "half fail together": (
+        seen(heals=(heal(0, mass=True), heal(1, mass=True))), {"mass-failure": Severity.SEV1}
+    ),
+    "one heal": (seen(heals=(heal(0),), replicas=(replica(0, ready=False, failing_s=9), replica(1))), {}),
+    "heals in vain": (
+        seen(heals=(heal(0, count=3),), replicas=(replica(0, ready=False, failing_s=9), replica(1))),
+        {"heal-failed": Severity.SEV2},
+    ),
+    "a live release crashes in a loop": (
+        seen(request=RollbackRequest(service=KEY, rollout=1, reason="it crashes", at=ago(1))),
+        {"crash-loop": Severity.SEV1},
+    ),
+    "a request about what is gone": (
+        seen(request=RollbackRequest(service=KEY, rollout=9, reason="it crashed", at=ago(1))), {}
+    ),
+    "one replica ends again and again": (
+        seen(replicas=(replica(0, crashes=CRASHED), replica(1))), {"crash-loop": Severity.SEV2}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FIRES)
+def test_what_is_seen_fires_exactly(case: str) -> None:
+    given, expected = FIRES[case]
+    decision = decide(given, NOW)
+    assert {name: alert.severity for name, alert in alerts(decision).items()} == expected
+    assert len(decision.events) == len(expected)
+    for alert in alerts(decision).values():
+        assert alert.started_at <= NOW == alert.seen_at
+
+
+def test_tiers_are_severities_of_one_alert_that_gets_worse_but_not_better() -> None:
+    slow = alerts(decide(seen(budgets=(budget(burns=burns(7, 7)),)), NOW))["burn/availability"]
+    fast = alerts(decide(seen(budgets=(budget(burns=burns(20, 20)),), alerts=(slow,)), NOW))
+    assert (fast["burn/availability"].severity, fast["burn/availability"].count) == (Severity.SEV1, 1)
+    again = decide(seen(budgets=(budget(burns=burns(7, 7)),), alerts=(fast["burn/availability"],)), NOW)
+    assert again.is_empty
+
+
+def test_an_alert_ends_only_after_its_condition_was_gone_for_the_hold() -> None:
+    firing = alerts(decide(seen(budgets=(budget(burns=burns(20, 20)),)), NOW))["burn/availability"]
+    gone = decide(seen(alerts=(firing,)), NOW)
+    clearing = alerts(gone)["burn/availability"]
+    assert (clearing.state, clearing.clear_since, gone.events) == (AlertState.FIRING, NOW, ())
+    assert gone.wake_at == NOW + timedelta(seconds=60)
+    back = alerts(decide(seen(budgets=(budget(burns=burns(20, 20)),), alerts=(clearing,)), NOW))
+    assert back["burn/availability"].clear_since is None
+    over = decide(seen(alerts=(replace(clearing, clear_since=ago(60)),)), NOW)
+    assert (alerts(over)["burn/availability"].state, len(over.events)) == (AlertState.RESOLVED, 1)
+    fired = alerts(
+        decide(
+            seen(
+                alerts=(alerts(over)["burn/availability"],), budgets=(budget(burns=burns(20, 20)),),
+            ),
+            NOW,
+        )
+    )["burn/availability"]  # fmt: skip
+    assert (fired.count, fired.started_at) == (2, NOW)  # not before the end of the one before
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"budgets": (budget(measured_at=ago(90)),)},
+        {"budgets": (budget(measured_at=None, since=ago(20)),)},
+        {"budgets": (budget(burns=burns(fast=None)),)},
+    ],
+)
+def test_missing_data_never_ends_an_alert(unknown: dict[str, Any]) -> None:
+    firing = alerts(decide(seen(budgets=(budget(burns=burns(20, 20)),)), NOW))["burn/availability"]
+    held = replace(firing, clear_since=ago(3600))
+    after = alerts(decide(seen(alerts=(held,), **unknown), NOW))["burn/availability"]
+    assert (after.state, after.clear_since) == (AlertState.FIRING, None)
+
+
+def test_a_service_that_is_no_longer_declared_has_no_alerts() -> None:
+    firing = alerts(decide(seen(budgets=(budget(burns=burns(20, 20)),)), NOW))["burn/availability"]
+    after = alerts(decide(seen(service=None, alerts=(firing,)), NOW))["burn/availability"]
+    assert after.state is AlertState.RESOLVED
+
+
+@pytest.mark.parametrize("began_s", [30, 200, 290, 600, 1500, 3000])
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_the_onset_lies_between_its_edges(began_s: float, share: float) -> None:
+    """A steady failure of ``share`` of 10 requests a second, begun so long ago."""
+    windows = (300.0, 1800.0, 3600.0)
+    made = tuple(
+        Burn(window_s=w, rate=99.0, coverage_ratio=1, events=w * 10, bad=min(w, began_s) * 10 * share)
+        for w in windows
+    )
+    earliest, latest = onset(budget(burns=made, measured_at=NOW), FAST)
+    assert earliest <= ago(began_s) <= latest
+    if began_s > 300:
+        assert latest == ago(began_s)
