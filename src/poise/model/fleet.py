@@ -87,6 +87,11 @@ class ScaleTarget(Struct, frozen=True, kw_only=True):
     direction: int = 0
     withheld: str = ""
 
+    @property
+    def key(self) -> str:
+        """``project/environment/service``."""
+        return self.service
+
 
 def wanted_replicas(bounds: Replicas, target: ScaleTarget | None) -> int:
     """How many replicas take a service's whole load: the scale target within its bounds, else the minimum."""

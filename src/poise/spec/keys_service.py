@@ -117,7 +117,7 @@ SCALING: Final = Record(
             "serviceRate",
             Number(low=0, high=1_000_000, open_ends=True),
             "service_rate_per_s",
-            "Requests per second that one place of a replica answers at most; without it nothing scales.",
+            "Requests per second that one replica answers at most; without it nothing scales.",
         ),
         Field(
             "concurrency",
