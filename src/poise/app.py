@@ -70,6 +70,7 @@ from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
 from poise.reliability.paging.controller import PagingController
 from poise.reliability.paging.deeds import PagePerformer
+from poise.reliability.review.controller import ReviewController
 from poise.reliability.scaling.controller import ScalingController
 from poise.web import routes as pages
 from poise.web import sign_in
@@ -145,6 +146,7 @@ class House:
             GroupingController(store),
             IncidentController(store),
             CauseController(store, self.signals),
+            ReviewController(store, self.signals),
             PagingController(store),
             self.fleet,
         ]
