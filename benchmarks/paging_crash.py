@@ -129,7 +129,7 @@ def measure(given: argparse.Namespace) -> Report:
                 doubled.append(sum(count - 1 for count in receiver.counts.values()) - before)
             left -= KILLS_AN_INCIDENT
             say(house, incident, "resolve")
-        settled(house, incidents)
+            settled(house, [incident])
         account(house, receiver, incidents, figures)
     figures |= {
         "incidents": len(incidents),
@@ -188,7 +188,7 @@ def pages_of(house: House, incident: int) -> list[Any]:
 
 
 def settled(house: House, incidents: list[int]) -> None:
-    """Every incident is resolved, and nothing is under way any more."""
+    """Each is resolved, and those who were paged know it."""
     for incident in incidents:
         path = f"/api/v1/projects/{house.project}/incidents/{incident}"
         until(lambda path=path: house.api(path)["escalation"]["closed"], REACH_S, f"{path} is closed")  # type: ignore[misc]
