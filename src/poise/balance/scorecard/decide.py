@@ -135,7 +135,7 @@ def evidence(name: str, found: Iterable[Deployment]) -> list[Deployment]:
 
 _BELONGS: Final[dict[str, Callable[[Deployment], bool]]] = {
     DEPLOYMENT_FREQUENCY: lambda one: one.live,
-    CHANGE_LEAD_TIME: lambda one: bool(one.commits),
+    CHANGE_LEAD_TIME: lambda one: any(push.commits for push in one.brought or ()),
     CHANGE_FAIL_RATIO: lambda one: True,
     RECOVERY_TIME: lambda one: one.failed,
     REWORK_RATIO: lambda one: True,
@@ -161,7 +161,7 @@ def _lead_time(counted: list[Deployment]) -> Figure:
     """From a commit to its users, per commit."""
     with_commits = evidence(CHANGE_LEAD_TIME, counted)
     moved = [commit for one in with_commits for commit in one.commits or ()]
-    unknown = sum(one.live and not one.first and one.commits is None for one in counted)
+    unknown = sum(one.live and not one.first and one.brought is None for one in counted)
     leads = [one.lead_s for one in moved]
     pushes = [one.from_push_s for one in moved]
     parts: dict[str, Any] = {
@@ -215,8 +215,9 @@ def _recovery(counted: list[Deployment]) -> Figure:
         "repair_p50_s": quantile([one for one in repairs if one is not None], 0.5),
         "not_recovered": len(failed) - len(over),
     }
-    said = f"Users were well again within {duration(parts['p50_s'])} of half of {len(over)} failures."
-    if not over:
+    if over:
+        said = f"Half of {len(over)} failures were over within {duration(parts['p50_s'])}."
+    else:
         said = "No deployment failed." if not failed else f"{len(failed)} failed; none is known to be over."
     return Figure(
         name=RECOVERY_TIME, value=parts["p50_s"], unit="seconds", count=len(over), sentence=said,

@@ -36,7 +36,7 @@ def rollout_key(service: str, rollout: int | None) -> str:
 class Deployment(Struct, frozen=True, kw_only=True):
     """One deployment and everything that the figures say of it; ``event`` is the sequence of its ending.
 
-    ``commits`` are those of (what was live before, what is now]; None where that range is not known.
+    ``brought`` are the pushes of (what was live before, what is now]; None where that range is not known.
     ``failures`` are the reasons it counts as failed; ``guessed`` names what was inferred from a label and
     linked by nobody. ``recovered_at`` None: it has not recovered, or nothing says when.
     """
@@ -55,7 +55,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     external: bool = False
     started_at: datetime | None
     finished_at: datetime
-    commits: tuple[Moved, ...] | None = None
+    brought: tuple[Push, ...] | None = None
     failures: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -66,6 +66,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """The rollout's key; empty number for one that another system made."""
         return rollout_key(self.service, self.rollout)
+
+    @property
+    def commits(self) -> tuple[Moved, ...] | None:
+        """The commits that it brought, each with its lead time; computed when asked. O(commits)."""
+        return None if self.brought is None else _moved(self.brought, self.finished_at)
 
     @property
     def counts(self) -> bool:
@@ -184,7 +189,7 @@ def _deployment(
         external=ending.rollout is None,
         started_at=started.at if started else None,
         finished_at=finished_at,
-        commits=None if first or not ending.live or brought is None else _moved(brought, finished_at),
+        brought=None if first or not ending.live or brought is None else tuple(brought),
         failures=() if ending.live else ("rolled_back",),
         guessed=("rework",) if guess else (),
         incidents=(incident,) if incident else (),

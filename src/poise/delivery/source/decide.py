@@ -15,8 +15,8 @@ from poise.model.record import Decision, Event, Ref, Write
 class Head(Struct, frozen=True, kw_only=True):
     """A branch's head, what git says of its commit, and the change on record for it.
 
-    ``commits`` are those that came with it, (sha, committer date in epoch seconds), merges left out, None where
-    nobody asked; ``incident`` is the number of the incident that its message names.
+    ``commits`` are those that came with it, (sha, committer date in epoch seconds), merges left out, None
+    where nobody asked; ``incident`` is the number of the incident that its message names.
     """
 
     branch: str
