@@ -34,6 +34,7 @@ from poise.adapters.masking import Masker
 from poise.adapters.notify.smtp import SmtpNotifier, settings_from
 from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.sealing import Sealer, secret_key
+from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.usage import UsageSampler
 from poise.adapters.workspaces import FolderWorkspaces
@@ -46,6 +47,8 @@ from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
 from poise.balance.gate.controller import GateController
 from poise.balance.indicator import decide as indicator
+from poise.delivery.announce.controller import AnnounceController
+from poise.delivery.announce.deeds import Announcer
 from poise.delivery.infrastructure.controller import InfrastructureController
 from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import JobRunner, Packer
@@ -148,6 +151,7 @@ class House:
             CauseController(store, self.signals),
             ReviewController(store, self.signals),
             PagingController(store),
+            AnnounceController(store),
             self.fleet,
         ]
 
@@ -160,6 +164,13 @@ class House:
         return {
             acts.RunJob: JobRunner(store, self.clock, self.repositories, self.workspaces, runtime, wake),
             acts.PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+            acts.SendEvent: Announcer(
+                store,
+                HttpSink(self.signing_key, self.clock),
+                first.installation(self.signing_key),
+                f"http://127.0.0.1:{self.config.port}",
+                lambda project: self.loop.wake("announce", project),
+            ),
             acts.FetchBranch: BranchFetcher(
                 store,
                 self.repositories,

@@ -12,14 +12,16 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from poise.adapters.git.remotes import checked_remote
+from poise.adapters.sinks import sink_secret
 from poise.api.params import Cursor, Limit, Part
+from poise.api.parts import Parts
 from poise.api.read import page_of, parts_of
 from poise.api.seals import sealed
-from poise.api.views import Page
+from poise.api.views import Created, Page
 from poise.delivery.source.forges import SECRET_PREFIX
 from poise.model.errors import NotFound
 from poise.model.event_types import HOOK_CHANGED
-from poise.model.exchange import Forge, Hook
+from poise.model.exchange import Announcement, Forge, Hook
 from poise.model.record import Event, Write
 from poise.model.service import Project
 from poise.ports.store import Transaction
@@ -56,6 +58,15 @@ class HookShown(Struct, frozen=True, kw_only=True):
     has_credential: bool
     by: str
     at: datetime
+
+
+class SinkShown(Struct, frozen=True, kw_only=True):
+    """A sink: the journal's sequence up to which it was told, and how many events are under way to it."""
+
+    url: str
+    secret: str
+    told_up_to: int
+    under_way: int
 
 
 @post(_HOOKS, opt={"permission": "admin"})
@@ -106,8 +117,8 @@ async def list_hooks(
     return Page(items=[_shown(hook) for hook in page.items], next=page.next)
 
 
-@delete(_HOOKS + "/{name:str}", opt={"permission": "admin"})
-async def remove_hook(request: Asked, project: Part, name: Part) -> None:
+@delete(_HOOKS + "/{name:str}", opt={"permission": "admin"}, status_code=200)
+async def remove_hook(request: Asked, project: Part, name: Part) -> Created:
     """A forge that is believed no more."""
     parts, asker = parts_of(request), request.scope["user"].name
     hook, ref = await parts.store.get(Hook, f"{project}/{name}")
@@ -116,6 +127,28 @@ async def remove_hook(request: Asked, project: Part, name: Part) -> None:
     event = _event(project, asker, f"{asker} removed the hook of {name}.", hook.remote)
     gone = Write(kind="Hook", key=hook.key, body=None)
     await parts.store.commit(Transaction(at=parts.clock.now(), reads=[ref], writes=[gone], events=[event]))
+    return Created(key=hook.key, sentence=event.summary)
+
+
+@get("/api/v1/projects/{project:str}/sinks", opt={"permission": "admin"})
+async def list_sinks(request: Asked, project: Part) -> Page[SinkShown]:
+    """Where events go (``events:`` of poise.yaml), how far each has been told, and its receiver's secret."""
+    parts = parts_of(request)
+    known, _ = await parts.store.get(Project, project)
+    if known is None:
+        raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")
+    told, _ = await parts.store.scan(Announcement, f"{project}/")
+    by_url = {one.sink: one for one in told}
+    return Page(items=[_sink(parts, project, url, by_url.get(url)) for url in known.sinks])
+
+
+def _sink(parts: Parts, project: str, url: str, told: Announcement | None) -> SinkShown:
+    return SinkShown(
+        url=url,
+        secret=sink_secret(parts.signing_key, project, url),
+        told_up_to=told.sequence if told else 0,
+        under_way=len(told.open) if told else 0,
+    )
 
 
 def _fresh(forge: Forge) -> str:
@@ -141,4 +174,4 @@ def _event(project: str, asker: str, said: str, remote: str) -> Event:
     return Event(type=HOOK_CHANGED, subject=project, summary=said, actor=asker, data={"remote": remote})
 
 
-ROUTES = [make_hook, list_hooks, remove_hook]
+ROUTES = [make_hook, list_hooks, remove_hook, list_sinks]

@@ -44,6 +44,7 @@ _COMMANDS = {
         "abort": ("ship", "End the rollout under way, back to the live release."),
         "restart": ("ship", "Restart replicas, one after another."),
         "gate": ("ship", "May the next change go? (check, override)"),
+        "webhook": ("webhook", "Forges that tell of pushes; sinks that are told. (add, list, remove)"),
         "config": ("settings", "Settings of a service, in versions. (set, list, get, diff, rollback)"),
         "secret": ("settings", "Secrets of a service, in versions. (set, list, diff, rollback)"),
     },
