@@ -20,7 +20,12 @@ FACTS = {
     "protect": "detected_after_s canary_requests canary_errors e_value rolled_back user_error_ratio "
     "budget_spent_ratio rejected_remembered",
     "heal": "kill_to_serving_s hang_to_serving_s failed_requests posts_lost_in_flight",
+    "scale": "replicas time_to_capacity_s failed_requests",
+    "respond": "alert_after_s incident paged_after_s acked true_cause_rank resolved",
+    "review": "path sentences sentences_with_evidence budget_spent_ratio ttd_s tta_s ttr_s actions",
     "balance": "budget_left_ratio feature_verdict feature_exit_code fix_verdict override",
+    "improve": "deployment_frequency change_lead_time_s change_fail_ratio failed_deployment_recovery_s "
+    "rework_ratio evidence",
     "audit": "events chain_ok",
 }
 

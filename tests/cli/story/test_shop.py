@@ -12,10 +12,12 @@ from poise.model.errors import NotFound
 from poise.spec.commits import change_class
 from poise.spec.service import parse_project
 
+PHONE = "http://127.0.0.1:1/page"
+
 
 def test_the_shortened_shop_is_a_valid_spec_with_what_is_announced() -> None:
     """What the demo says that it shortens is what it shortens."""
-    text = shop.shortened((shop.find_example() / "poise.yaml").read_text())
+    text = shop.shortened((shop.find_example() / "poise.yaml").read_text(), PHONE)
     declared = parse_project(text, project="shop", filename="poise.yaml")
     assert tuple(service.name for service in declared.services) == shop.SERVICES
     for service in declared.services:
@@ -26,13 +28,17 @@ def test_the_shortened_shop_is_a_valid_spec_with_what_is_announced() -> None:
     assert len(declared.objectives) == 2 * len(shop.SERVICES), "no default objective is left beside"
     assert declared.project.policy.bootstrap_s == shop.BOOTSTRAP_S
     assert declared.project.policy.bootstrap_events == shop.BOOTSTRAP_EVENTS
+    assert declared.services[0].scaling.service_rate_per_s == shop.SERVICE_RATE_PER_S
+    [person] = declared.schedules[0].people
+    assert (person.name, person.contacts[0].address) == (shop.ON_CALL, PHONE)
+    assert declared.escalations[0].steps[0].wait_s == shop.ESCALATE_AFTER_S
 
 
 def test_a_copy_is_the_example_with_another_spec(tmp_path: Path) -> None:
     """The checkout that it is played from stays as it is."""
     example = shop.find_example()
     before = (example / "poise.yaml").read_text()
-    shop.copy_shop(example, tmp_path / "shop")
+    shop.copy_shop(example, tmp_path / "shop", PHONE)
     shop.write_version(tmp_path / "shop", "7", 5)
     assert (example / "poise.yaml").read_text() == before
     assert (tmp_path / "shop" / "poise.yaml").read_text() != before

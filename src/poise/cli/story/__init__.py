@@ -1,4 +1,4 @@
-"""The demo's story: a shop is shipped, watched, promoted, protected, healed, held back and audited.
+"""The demo's story: a shop is shipped, watched, healed, scaled, broken, mended and learned from.
 
 Decides nothing about the product: it does what a user does (git, the command line, HTTP; signals to processes
 where something shall break) and measures what a user would see. Reads the API, answers and git's output.

@@ -28,18 +28,18 @@ MARK: Final = "CATALOG_URL"  # the same in all replicas of this house's storefro
 
 async def heal(scene: Scene, facts: dict[str, Any]) -> None:
     """SIGKILL one replica five times, SIGSTOP one."""
-    await _quiet(scene)
+    await quiet(scene)
     began = scene.users.now()
     killed: list[float] = []
     for n in range(1, KILLS + 1):
-        replica = await _a_replica(scene)
+        replica = await a_replica(scene)
         scene.view.doing(f"kill -9 of {replica.key}, {n} of {KILLS}")
         killed.append(await _until_serving(replica, signal.SIGKILL))
         await asyncio.sleep(REST_S)
-    replica = await _a_replica(scene)
+    replica = await a_replica(scene)
     scene.view.doing(f"kill -STOP of {replica.key}")
     hung_s = await _until_serving(replica, signal.SIGSTOP)
-    await _a_replica(scene)
+    await a_replica(scene)
     felt = scene.users.felt(began, scene.users.now())
     facts["kill_to_serving_s"] = round(statistics.median(killed), 3)
     facts["kill_to_serving_s_max"] = round(max(killed), 3)
@@ -55,8 +55,8 @@ async def heal(scene: Scene, facts: dict[str, Any]) -> None:
     must(hung_s <= HANG_MOST_S, f"a hang took {hung_s:.1f} s")
 
 
-async def _quiet(scene: Scene) -> None:
-    """No rollout is under way anywhere: what is measured is healing alone."""
+async def quiet(scene: Scene) -> None:
+    """No rollout is under way anywhere: what is measured next is measured alone."""
 
     async def look() -> bool:
         path = f"projects/{PROJECT}/environments/production/services/"
@@ -69,7 +69,7 @@ async def _quiet(scene: Scene) -> None:
     await scene.until("the other services' rollouts end", look, 90.0, 0.3)
 
 
-async def _a_replica(scene: Scene) -> Replica:
+async def a_replica(scene: Scene) -> Replica:
     """The storefront's first replica, once two are ready and it is a process that lives."""
 
     async def look() -> Replica | None:

@@ -13,7 +13,11 @@ from typing import Any, Final
 
 import httpx2
 
+from poise.cli.story import mischief
 from poise.cli.story.breaking import heal
+from poise.cli.story.growing import scale
+from poise.cli.story.improving import improve
+from poise.cli.story.responding import respond, review
 from poise.cli.story.scene import Scene
 from poise.cli.story.shipping import deliver, observe, promote, protect
 from poise.cli.story.shop import SHORTENED, copy_shop, find_example
@@ -23,23 +27,24 @@ from poise.cli.story.users import RATE_PER_S
 from poise.model.errors import PoiseError
 
 Act = Callable[[Scene, dict[str, Any]], Awaitable[None]]
-ACTS: Final[tuple[Act, ...]] = (deliver, observe, promote, protect, heal, balance, audit)
+ACTS: Final[tuple[Act, ...]] = (
+    deliver, observe, promote, protect, heal, scale, respond, review, balance, improve, audit,
+)  # fmt: skip
 STAGE_MOST_S: Final = 300.0
 
 
-def play(*, keep: bool, quiet: bool) -> Report:
-    """Play it in a temporary folder. Raises ``NotFound`` without the example, KeyboardInterrupt when told."""
+def play(*, keep: bool, quiet: bool, writes_to: Path | None = None) -> Report:
+    """Play it in a temporary folder; the post-mortem goes to ``writes_to``, when given. Raises ``NotFound`` without the example, KeyboardInterrupt when told."""
     example = find_example()
     folder = Path(tempfile.mkdtemp(prefix="poise-demo-"))
     try:
-        copy_shop(example, folder / "shop")
-        return _played(folder, keep, quiet)
+        return _played(example, folder, keep, quiet, writes_to or folder)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _played(folder: Path, keep: bool, quiet: bool) -> Report:
+def _played(example: Path, folder: Path, keep: bool, quiet: bool, writes_to: Path) -> Report:
     with View(quiet) as view:
         view.say(
             f"The demo plays in {folder}; {RATE_PER_S:g} requests/s from users. It shortens these defaults:"
@@ -47,13 +52,17 @@ def _played(folder: Path, keep: bool, quiet: bool) -> Report:
         for line in SHORTENED:
             view.say(f"  {line}")
         scene = Scene(folder, view)
+        scene.writes_to = writes_to.resolve()
+        copy_shop(example, scene.shop, scene.phone.url)
         try:
             return asyncio.run(_acts(scene))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None  # SIGTERM ends it as Ctrl-C does
         finally:
             if keep:
+                mischief.keep(folder, scene.phone.port)
                 view.say(f"Kept: http://127.0.0.1:{scene.port}. Log in: POISE_DATA={scene.data} poise login")
+                view.say("  Break it: poise demo break kill (or bad-release, bad-config, hang, traffic ...)")
                 view.say(f"  End it: POISE_DATA={scene.data} poise down; rm -r {folder}")
             else:
                 view.say("poise down")
@@ -67,6 +76,7 @@ async def _acts(scene: Scene) -> Report:
     began = time.monotonic()
     stages: list[Stage] = []
     try:
+        await scene.phone.listen()
         for act in ACTS:
             stages.append(await _act(scene, act))
             if not stages[-1].ok:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from poise.api.views import Page, ServiceStatus
 from poise.cli.place import address_of, token_of
+from poise.cli.story.phone import Phone
 from poise.cli.story.shop import PROJECT, clean_environment, write_version
 from poise.cli.story.telling import Failed, View
 from poise.cli.story.users import HOST, Users
@@ -42,12 +43,23 @@ class Scene:
     """One house, one shop, its shoppers. ``folder`` is temporary and everything is below it."""
 
     def __init__(self, folder: Path, view: View) -> None:
-        self.data, self.shop = folder / "data", folder / PROJECT
+        self.data, self.shop, self.project = folder / "data", folder / PROJECT, PROJECT
         self.view = view
-        self.port, self.ingress_port = free_ports(2)
+        self.writes_to = folder  # what outlives the demo, when somebody asked for a report
+        self.port, self.ingress_port, phone_port = free_ports(3)
+        self.phone = Phone(phone_port)
         self.users = Users(self.ingress_port)
         self._environment = clean_environment(self.data)
         self._http = httpx2.AsyncClient(timeout=5.0, trust_env=False, verify=False)
+
+    @classmethod
+    def kept(cls, folder: Path, view: View, phone_port: int) -> Scene:
+        """The house of a demo that was kept running."""
+        scene = cls(folder, view)
+        address = address_of(scene.data)
+        scene.port, scene.ingress_port = int(address.url.rpartition(":")[2]), address.ingress_port
+        scene.users, scene.phone = Users(scene.ingress_port), Phone(phone_port)
+        return scene
 
     # -- commands -------------------------------------------------------------------------------------
 
@@ -159,6 +171,7 @@ class Scene:
     async def leave(self) -> None:
         """The shoppers go home and connections are closed; the house is left as it is."""
         await self.users.stop()
+        await self.phone.hang_up()
         await self._http.aclose()
 
 

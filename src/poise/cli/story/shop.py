@@ -19,6 +19,11 @@ MAX_BAKE_S: Final = 15
 BOOTSTRAP_S: Final = 30
 BOOTSTRAP_EVENTS: Final = 300
 TARGET: Final = 0.99
+SERVICE_RATE_PER_S: Final = 70
+SCALE_IN_AFTER_S: Final = 8
+REPLICAS_MOST: Final = 6
+ON_CALL: Final = "ada"
+ESCALATE_AFTER_S: Final = 30
 
 SHORTENED: Final = (
     f"rollout steps 5, 20, 50 % of {STEP_S['storefront']} s each (default 120 s), also when the gate is slow",
@@ -27,6 +32,9 @@ SHORTENED: Final = (
     f"objectives over 1 h (default 28 d): availability {TARGET:.0%} (default 99.9 %), "
     "latency 90 % within 1 s (default 99 % within 250 ms)",
     f"bootstrap {BOOTSTRAP_S} s and {BOOTSTRAP_EVENTS} events (default 24 h and 10,000)",
+    "fast burn over 30 s and 5 s at 6 (default 1 h and 5 min at 14.4); alerts end after 5 s (default 60 s)",
+    f"the storefront answers {SERVICE_RATE_PER_S} requests/s per replica and scales in after "
+    f"{SCALE_IN_AFTER_S} s (default 5 min); who is paged has {ESCALATE_AFTER_S} s (default 5 min)",
 )
 
 _ROLLOUT: Final = """\
@@ -66,6 +74,34 @@ spec:
   bootstrapEvents: {BOOTSTRAP_EVENTS}
   slowSteps: [5, 20, 50]
   slowBakeFactor: 1
+  fastBurn: [{{long: 30s, short: 5s, factor: 6}}]
+"""
+_PROJECT: Final = f"""\
+---
+apiVersion: poise.dev/v1
+kind: Project
+metadata: {{{{name: {PROJECT}}}}}
+spec:
+  alerts: {{{{resolveAfter: 5s, groupWait: 2s, closeAfter: 120s}}}}
+---
+apiVersion: poise.dev/v1
+kind: OnCallSchedule
+metadata: {{{{name: shop}}}}
+spec:
+  zone: UTC
+  people:
+    - {{{{name: {ON_CALL}, contacts: [{{{{webhook: "{{phone}}"}}}}]}}}}
+  rotations:
+    - {{{{people: [{ON_CALL}], unit: weekly, starts: 2026-01-05}}}}
+---
+apiVersion: poise.dev/v1
+kind: EscalationPolicy
+metadata: {{{{name: default}}}}
+spec:
+  steps: [{{{{schedule: shop, wait: {ESCALATE_AFTER_S}s}}}}]
+"""
+_SCALING: Final = f"""\
+  scaling: {{serviceRate: {SERVICE_RATE_PER_S}, scaleInAfter: {SCALE_IN_AFTER_S}s, reversalsPerDay: 20}}
 """
 
 
@@ -83,24 +119,28 @@ def find_example() -> Path:
     )
 
 
-def copy_shop(example: Path, to: Path) -> None:
-    """The example as a folder of its own, its poise.yaml with the shortened windows."""
+def copy_shop(example: Path, to: Path, phone: str) -> None:
+    """The example as a folder of its own, its poise.yaml with the shortened windows.
+
+    ``phone`` is the URL at which the person on call is told.
+    """
     shutil.copytree(example, to, ignore=shutil.ignore_patterns("__pycache__", "test-results", "dist"))
     spec = to / "poise.yaml"
-    spec.write_text(shortened(spec.read_text()))
+    spec.write_text(shortened(spec.read_text(), phone))
 
 
-def shortened(text: str) -> str:
-    """The shop's spec with short rollouts, objectives over an hour and a quick bootstrap."""
+def shortened(text: str, phone: str) -> str:
+    """The shop's spec with short windows, a quick bootstrap and somebody on call."""
     documents = [document.strip("\n") + "\n" for document in text.split("---\n")]
     made = []
     for document in documents:
         found = re.search(r"metadata: \{name: (\w+)\}", document)
         assert found, "each document of the shop names its service"
         name = found[1]
-        made.append(
-            document + _ROLLOUT.format(step=STEP_S[name], bake=MAX_BAKE_S, requests=MIN_REQUESTS[name])
-        )
+        rollout = _ROLLOUT.format(step=STEP_S[name], bake=MAX_BAKE_S, requests=MIN_REQUESTS[name])
+        if name == "storefront":
+            document = document.replace("max: 4", f"max: {REPLICAS_MOST}") + _SCALING
+        made.append(document + rollout)
     objectives = [
         _OBJECTIVE.format(name=kind, service=service, counter=counter, target=target)
         for service in SERVICES
@@ -109,7 +149,7 @@ def shortened(text: str) -> str:
             (f"{service}-latency", "{counter: latency, thresholdMs: 1000}", 0.9),
         )
     ]
-    return "---\n".join(made) + "".join(objectives) + _POLICY
+    return "---\n".join(made) + "".join(objectives) + _POLICY + _PROJECT.format(phone=phone)
 
 
 def write_version(folder: Path, version: str, fail_one_in: int = 0) -> None:

@@ -14,7 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-STAGES = ("deliver", "observe", "promote", "protect", "heal", "balance", "audit")
+STAGES = (
+    "deliver", "observe", "promote", "protect", "heal", "scale", "respond", "review", "balance", "improve",
+    "audit",
+)  # fmt: skip
 REFRESH_PER_S = 4
 
 

@@ -55,6 +55,13 @@ class Users:
         if self._started:
             await self._load.stop()
 
+    async def rush(self, rate_per_s: float) -> Load:
+        """More shoppers at once, remembered like the others; the caller stops them."""
+        plan = LoadPlan(url=self._url, rate_per_s=rate_per_s, duration_s=LONGEST_S, host=HOST)
+        load = Load(plan, self._samples.append)
+        load.start()
+        return load
+
     def felt(self, begin: float, end: float) -> Felt:
         """What ended in [begin, end]."""
         found = [sample for sample in self._samples if begin <= sample.at_s <= end]
