@@ -9,6 +9,7 @@ from pathlib import Path
 from poise.adapters.masking import Masker
 from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
+from poise.balance.scorecard.desk import Desk
 from poise.delivery.source.controller import SourceController
 from poise.engine.loop import Loop
 from poise.model.oncall import ContactKind
@@ -38,3 +39,4 @@ class Parts:
     stop: Callable[[], None]
     notifiers: Mapping[ContactKind, Notifier] = field(default_factory=dict)
     url: str = "http://127.0.0.1"
+    scorecard: Desk = field(default_factory=Desk)

@@ -6,11 +6,11 @@ Source: dora.dev, guides/dora-metrics (2026-01-05): five metrics; no bands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
 from msgspec import Struct
 
 from poise.balance.scorecard.deployments import Deployment
@@ -286,7 +286,7 @@ def _trend(now: Figure, before: Figure) -> str:
 
 def quantile(values: Sequence[float], q: float) -> float | None:
     """The value at or below which a share ``q`` lies (nearest rank); None of nothing."""
-    return float(np.quantile(np.asarray(values), q, method="inverted_cdf")) if values else None
+    return sorted(values)[max(0, math.ceil(len(values) * q) - 1)] if values else None
 
 
 def duration(seconds: float) -> str:
