@@ -13,7 +13,20 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from poise import __version__
-from poise.api import act, forges, hooks, inbound, incidents, oncall, read, scale, settings, stream
+from poise.api import (
+    act,
+    forges,
+    hooks,
+    inbound,
+    incidents,
+    oncall,
+    read,
+    reviews,
+    scale,
+    scorecard,
+    settings,
+    stream,
+)
 from poise.api.access import authorise
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
@@ -56,7 +69,9 @@ def make_server(
             *hooks.ROUTES,
             *inbound.ROUTES,
             *incidents.ROUTES,
+            *reviews.ROUTES,
             *oncall.ROUTES,
+            *scorecard.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={

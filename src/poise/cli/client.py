@@ -63,6 +63,11 @@ class Client:
         """GET, decoded."""
         return msgspec.json.decode(self._send("GET", path + _query(query)), type=answer)
 
+    def text(self, path: str, **query: Any) -> tuple[str, str]:
+        """GET of a text as it is, and its ETag."""
+        with self._asked("GET", path + _query(query)) as answer:
+            return answer.read().decode(), answer.headers.get("etag", "")
+
     def post(self, path: str, body: Struct | dict[str, Any], answer: type[T]) -> T:
         """POST with a fresh Idempotency-Key, decoded."""
         headers = {"idempotency-key": str(uuid.uuid4()), "content-type": "application/json"}

@@ -30,7 +30,9 @@ _COMMANDS = {
         "logs": ("observe", "Output of replicas or of a pipeline run."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),
         "incident": ("incident", "Trouble: list, show, acknowledge, resolve, note."),
+        "postmortem": ("postmortem", "What incidents taught. (list, show, export, edit, publish, action)"),
         "oncall": ("oncall", "Who is on call. (show, list, calendar, override, cancel, test)"),
+        "dora": ("scorecard", "DORA's five figures, each with its evidence; objectives met."),
         "audit": ("observe", "The journal, and whether it is whole."),
     },
     "Ship": {

@@ -113,6 +113,14 @@ def _fold(review: Review, edit: ReviewEdit) -> tuple[Review, Event]:
     return review, Event(type=kind, subject=review.key, summary=summary, actor=edit.by, data=data)
 
 
+def folded(review: Review, edits: Sequence[ReviewEdit]) -> Review:
+    """The review as it will be once ``edits``, ascending, are taken over."""
+    for edit in edits:
+        if edit.k > review.edits_seen:
+            review, _ = _fold(review, edit)
+    return review
+
+
 def numbered(actions: Sequence[Action], action: Action) -> Action:
     """The action with its number: its own when it replaces one, else the next."""
     known = {one.n for one in actions}
