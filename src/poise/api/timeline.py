@@ -49,6 +49,11 @@ _OF_INCIDENT: Final = {
     types.ACTION_ADDED: "review",
     types.ACTION_DONE: "review",
 }
+_OF_LIFE: Final = (
+    types.INCIDENT_DETECTED, types.INCIDENT_JOINED, types.INCIDENT_ACKNOWLEDGED, types.INCIDENT_MITIGATED,
+    types.INCIDENT_REOPENED, types.INCIDENT_RESOLVED, types.INCIDENT_MERGED, types.INCIDENT_LINKED,
+    types.INCIDENT_RATED,
+)  # fmt: skip
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -68,16 +73,23 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 async def timeline(
-    store: Store, incident: Incident, *, cursor: int = 0, limit: int = 100, newest: bool = False
+    store: Store,
+    incident: Incident,
+    *,
+    cursor: int = 0,
+    limit: int = 100,
+    newest: bool = False,
+    kind: str = "",
 ) -> Page[Entry]:
     """One page, ascending by sequence, after ``cursor``; with ``newest`` the last ones before ``cursor``.
 
-    Cost: a few index look-ups for the window, then a page of each service.
+    ``kind`` shows lines of that kind alone; of "alert" and "burn", which share types, a page may hold fewer
+    than ``limit``. Cost: a few index look-ups for the window, then a page of each service.
     """
     first = await first_after(store, incident.onset_at - timedelta(seconds=BEFORE_S))
     until = 0 if incident.resolved_at is None else await first_after(store, incident.resolved_at)
     rows: list[Recorded] = []
-    for subject, wanted, end in _streams(incident, until):
+    for subject, wanted, end in _streams(incident, until, kind):
         low, high = (first - 1, _sooner(end, cursor)) if newest else (max(first - 1, cursor), end)
         rows += [
             row
@@ -90,23 +102,39 @@ async def timeline(
     more = len(rows) > limit
     page = rows[-limit:] if newest else rows[:limit]
     edge = (page[0] if newest else page[-1]).sequence if page and more else None
-    return Page(items=[_entry(row) for row in page], next=None if edge is None else str(edge))
+    entries = [one for one in map(_entry, page) if not kind or one.kind == kind]
+    return Page(items=entries, next=None if edge is None else str(edge))
 
 
 def _sooner(end: int, cursor: int) -> int:
     return min(end, cursor) if end and cursor else end or cursor
 
 
-def _streams(incident: Incident, until: int) -> list[tuple[str, tuple[str, ...], int]]:
+def _streams(incident: Incident, until: int, kind: str) -> list[tuple[str, tuple[str, ...], int]]:
     """(subject, types, end): all of the incident's own; of its services until it was resolved."""
-    of_service = tuple(_OF_SERVICE)
-    found: list[tuple[str, tuple[str, ...], int]] = [(incident.key, (), 0)]
+    own, of_service = _types(kind)
+    found: list[tuple[str, tuple[str, ...], int]] = []
+    if own or not kind:
+        found.append((incident.key, own, 0))
+    if not of_service:
+        return found
     for service in incident.services:
         if service.endswith("/-"):  # only its own alerts of those whose service nobody knows
             found += [(alert, of_service, until) for alert in incident.alerts if alert.startswith(service)]
         else:
             found.append((service, of_service, until))
     return found
+
+
+def _types(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The types of lines of a kind: of the incident (none: all there are), and of its services."""
+    if not kind:
+        return (), tuple(_OF_SERVICE)
+    if kind == "incident":
+        return _OF_LIFE, ()
+    sought = {kind, "alert"} if kind == "burn" else {kind}
+    of_service = tuple(type_ for type_, told in _OF_SERVICE.items() if told in sought)
+    return tuple(type_ for type_, told in _OF_INCIDENT.items() if told == kind), of_service
 
 
 def _is_under(subject: str, prefix: str) -> bool:

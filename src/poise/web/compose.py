@@ -44,6 +44,7 @@ async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str 
         csrf=csrf,
         sequence=newest[-1].sequence if newest else 0,
         may_act=role is not None and role.rank >= Role.OPERATOR.rank,
+        may_say=role is not None and role.rank >= Role.DEVELOPER.rank,
         where=project,
     )
 
@@ -326,16 +327,14 @@ def event_row(
     sequence: int, at: datetime, kind: str, subject: str, summary: str, actor: str
 ) -> views.EventRow:
     """A row of the journal with a link to what it is about."""
-    parts = subject.split("/")
-    href = ""
-    if len(parts) >= 4 and parts[3].isdigit():
-        href = links.rollout("/".join(parts[:3]), int(parts[3]))
-    elif len(parts) >= 3 and not parts[2].isdigit():
-        href = links.service("/".join(parts[:3]))
-    elif len(parts) == 2 and parts[1].isdigit():
-        href = links.run(parts[0], int(parts[1]))
     return views.EventRow(
-        sequence=sequence, at=at, type=kind, subject=subject, summary=summary, actor=actor, href=href
+        sequence=sequence,
+        at=at,
+        type=kind,
+        subject=subject,
+        summary=summary,
+        actor=actor,
+        href=links.about(subject, kind),
     )
 
 

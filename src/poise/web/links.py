@@ -12,6 +12,26 @@ LOGIN = "/login"
 LOGOUT = "/logout"
 EVENTS = "/api/v1/stream"
 
+_OF_INCIDENTS = (
+    "dev.cdevents.incident.", "dev.poise.incident.", "dev.poise.page.", "dev.poise.escalation.",
+    "dev.poise.cause.", "dev.poise.review.", "dev.poise.action.",
+)  # fmt: skip
+_BY_SERVICE = (
+    "dev.poise.config.", "dev.poise.secret.", "dev.poise.override.", "dev.poise.order.given",
+    "dev.poise.alert.", "dev.poise.budget.", "dev.poise.scale.",
+)  # fmt: skip
+_TYPES = {  # an event type that is about an object of this kind
+    "Incident": "dev.poise.incident.",
+    "Diagnosis": "dev.poise.cause.",
+    "Review": "dev.poise.review.",
+    "Config": "dev.poise.config.",
+    "Secret": "dev.poise.secret.",
+    "Override": "dev.poise.override.",
+    "Objective": "dev.poise.budget.",
+    "Budget": "dev.poise.budget.",
+    "Alert": "dev.poise.alert.",
+}
+
 
 def service(key: str) -> str:
     """The page of a service; ``key`` is project/environment/service."""
@@ -41,6 +61,55 @@ def audit_of(subject: str) -> str:
 def act(verb: Verb | str, key: str) -> str:
     """Where a form asks for an act on a service: a Verb, or "override"."""
     return f"/act/{verb}/{quote(key)}"
+
+
+def incidents(project: str) -> str:
+    """The incidents of a project."""
+    return f"/projects/{quote(project, safe='')}/incidents"
+
+
+def incident(project: str, n: int) -> str:
+    """The room of an incident."""
+    return f"{incidents(project)}/{n}"
+
+
+def review(project: str, n: int) -> str:
+    """The post-mortem of an incident."""
+    return f"{incident(project, n)}/review"
+
+
+def event(project: str, sequence: int) -> str:
+    """One event of the journal."""
+    return f"/projects/{quote(project, safe='')}/events/{sequence}"
+
+
+def about(subject: str, type_: str = "") -> str:
+    """The page of what an event is about; empty where there is none.
+
+    A fourth part that is a number is a rollout's, unless the event is of settings, overrides or orders,
+    which are numbered by service; a pair is an incident or a run.
+
+    >>> about("a/p/s/000007"), about("a/p/s/000007", "dev.poise.config.changed")
+    ('/rollouts/a/p/s/7', '/services/a/p/s')
+    >>> about("a/000003"), about("a/000003", "dev.poise.page.sent")
+    ('/runs/a/3', '/projects/a/incidents/3')
+    """
+    parts = subject.split("/")
+    service_key = "/".join(parts[:3])
+    if len(parts) >= 2 and parts[1].isdecimal():
+        of_incident = type_.startswith(_OF_INCIDENTS)
+        return (incident if of_incident else run)(parts[0], int(parts[1]))
+    if len(parts) >= 4 and parts[3].isdecimal() and not type_.startswith(_BY_SERVICE):
+        return rollout(service_key, int(parts[3]))
+    return service(service_key) if len(parts) >= 3 and parts[2] != "-" else ""
+
+
+def evidence(place: str, project: str) -> str:
+    """Where ``event/<sequence>`` or ``<Kind>/<key>`` is shown; empty for what has no page."""
+    kind, _, key = place.partition("/")
+    if kind == "event":
+        return event(project, int(key)) if key.isdecimal() else ""
+    return about(key, _TYPES.get(kind, "")) if key and kind[:1].isupper() else ""
 
 
 def own(href: str) -> str | None:

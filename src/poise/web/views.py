@@ -28,7 +28,8 @@ class Chrome(Struct, frozen=True, kw_only=True):
 
     ``principal`` None means nobody is signed in. ``csrf`` goes into every form. ``sequence`` is the
     journal's newest event when the view was built: live updates continue after it.
-    ``may_act`` hides acts from those whose role does not allow them (the API checks all the same).
+    ``may_act`` (operator) and ``may_say`` (developer) hide acts from those whose role does not allow them
+    (the API checks all the same).
     """
 
     at: datetime
@@ -36,6 +37,7 @@ class Chrome(Struct, frozen=True, kw_only=True):
     csrf: str = ""
     sequence: int = 0
     may_act: bool = False
+    may_say: bool = False
     where: str = ""
 
 
