@@ -15,7 +15,9 @@ from poise.balance.gate.decide import replay
 from poise.model.balance import Budget, Override, Verdict, VerdictKind, verdict_key
 from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
+from poise.model.incident import Incident, IncidentState, Severity
 from poise.model.record import Decision, Ref, Write
+from poise.model.review import Action, ActionKind, Review
 from poise.model.service import DAY_S, IndicatorKind, Objective, Project, Service
 from poise.ports.store import Stale, Transaction
 
@@ -185,5 +187,86 @@ def test_an_override_needs_a_reason_and_an_end(reason: str, for_s: float) -> Non
     async def scene() -> None:
         with pytest.raises(Invalid, match=r"POISE-B40[23]"):
             await overridden(await world(), reason, for_s)
+
+    play(scene)
+
+
+def incident(where: str, state: IncidentState, severity: Severity = Severity.SEV1) -> Incident:
+    return Incident(
+        project="acme", environment="production", n=1, title="it answers 503", state=state, severity=severity,
+        service=where, services=(where,), onset_at=NOW, opened_at=NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "state", "severity", "kind"),
+    [
+        (SHOP.key, IncidentState.OPEN, Severity.SEV1, VerdictKind.HOLD),
+        (SHOP.key, IncidentState.ACKNOWLEDGED, Severity.SEV2, VerdictKind.HOLD),
+        (SHOP.key, IncidentState.OPEN, Severity.SEV3, VerdictKind.GO),
+        (SHOP.key, IncidentState.MITIGATED, Severity.SEV1, VerdictKind.GO),
+        (SHOP.key, IncidentState.RESOLVED, Severity.SEV1, VerdictKind.GO),
+        (SHOP.key, IncidentState.MERGED, Severity.SEV1, VerdictKind.GO),
+        ("acme/production/pay", IncidentState.OPEN, Severity.SEV1, VerdictKind.HOLD),
+        ("acme/production/mail", IncidentState.OPEN, Severity.SEV1, VerdictKind.GO),
+        ("acme/staging/shop", IncidentState.OPEN, Severity.SEV1, VerdictKind.GO),
+    ],
+)
+def test_an_open_incident_that_pages_holds_what_stands_on_it(
+    where: str, state: IncidentState, severity: Severity, kind: VerdictKind
+) -> None:
+    async def scene() -> None:
+        store = await world()
+        await put(store, structs.replace(SHOP, depends_on=("pay",)), incident(where, state, severity))
+        found = await check(store, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+        assert found.kind is kind, found.sentence
+        assert replay(found.inputs) == found
+
+    play(scene)
+
+
+def test_an_incident_that_opens_while_deciding_stops_the_verdict() -> None:
+    async def scene() -> None:
+        store = await world()
+        asking = rollout(2, RolloutState.STARTING)
+        await put(store, asking)
+        decision = await GateController(store, KEY).look(asking.key, NOW)
+        await put(store, incident(SHOP.key, IncidentState.OPEN))
+        with pytest.raises(Stale):
+            await record(store, decision)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("service", "overdue_s", "is_done", "kind"),
+    [
+        (SHOP.key, 1.0, False, VerdictKind.SLOW),
+        (SHOP.key, 1.0, True, VerdictKind.GO),
+        (SHOP.key, -1.0, False, VerdictKind.GO),
+        ("acme/production/pay", 1.0, False, VerdictKind.GO),
+    ],
+)
+def test_an_overdue_action_of_a_review_slows_the_features_of_its_services(
+    service: str, overdue_s: float, is_done: bool, kind: VerdictKind
+) -> None:
+    async def scene() -> None:
+        store = await world()
+        action = Action(
+            n=2, kind=ActionKind.PREVENT, text="refuse EURO", owner="ada", verification="it fails",
+            due_at=NOW - timedelta(seconds=overdue_s), done_at=NOW if is_done else None,
+        )  # fmt: skip
+        review = Review(
+            incident="acme/000007",
+            title="t",
+            text="t",
+            services=(service,),
+            actions=(action,),
+            drafted_at=NOW,
+        )
+        await put(store, structs.replace(SHOP, depends_on=("pay",)), review)
+        found = await check(store, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+        assert found.kind is kind, found.sentence
+        assert ("poise postmortem action done 7 2" in found.sentence) == (kind is VerdictKind.SLOW)
 
     play(scene)

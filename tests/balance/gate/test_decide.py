@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from poise.balance.gate.decide import OpenIncident, Question, judge, replay, why, why_budgets
+from poise.balance.gate.decide import OpenIncident, OverdueAction, Question, judge, replay, why, why_budgets
 from poise.balance.gate.override import is_genuine, is_valid, sign
 from poise.model.balance import Budget, Burn, Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
@@ -53,6 +53,7 @@ def ask(
     incidents: tuple[OpenIncident, ...] = (),
     objectives: tuple[str, ...] | None = None,
     service: Service = SHOP,
+    overdue: tuple[OverdueAction, ...] = (),
     **question: Any,
 ) -> Verdict:
     return judge(
@@ -64,6 +65,7 @@ def ask(
         incidents,
         objectives=[one.key for one in budgets] if objectives is None else objectives,
         now=NOW,
+        overdue=overdue,
     )
 
 
@@ -162,6 +164,72 @@ def test_an_open_incident_holds_features_and_slows_fixes() -> None:
     assert ask(budget(), incidents=incident).kind is HOLD
     assert ask(budget(0.3), incidents=incident, kind=ChangeClass.FIX).kind is SLOW
     assert ask(budget(), incidents=incident, kind=ChangeClass.FIX).kind is SLOW
+
+
+def test_an_open_incident_holds_the_features_of_a_worker_without_traffic() -> None:
+    worker, incident = structs.replace(SHOP, port=None), (OpenIncident(key="i/1", summary="jobs fail"),)
+    assert ask(service=worker).kind is SLOW
+    assert ask(service=worker, incidents=incident).kind is HOLD
+    assert ask(service=worker, incidents=incident, kind=ChangeClass.FIX).kind is SLOW
+
+
+def late(n: int = 2, days: float = 3.0, incident: int = 7) -> OverdueAction:
+    due_at = NOW - timedelta(days=days)
+    return OverdueAction(incident=incident, n=n, text="refuse EURO", owner="ada", due_at=due_at)
+
+
+@pytest.mark.parametrize(
+    ("change", "left", "kind"),
+    [
+        (ChangeClass.FEATURE, 0.9, SLOW), (ChangeClass.FEATURE, 0.3, SLOW), (ChangeClass.FEATURE, -1.0, HOLD),
+        (ChangeClass.FIX, 0.9, GO), (ChangeClass.SECURITY, 0.9, GO), (ChangeClass.ROLLBACK, -1.0, GO),
+    ],
+)  # fmt: skip
+def test_an_overdue_action_slows_features_alone(change: ChangeClass, left: float, kind: VerdictKind) -> None:
+    verdict = ask(budget(left), kind=change, overdue=(late(),))
+    assert verdict.kind is kind
+    if change is not ChangeClass.FEATURE:
+        without = ask(budget(left), kind=change)
+        assert structs.replace(verdict, inputs={}) == structs.replace(without, inputs={})
+
+
+def test_an_overdue_action_is_named_with_its_owner_its_days_and_what_ends_it() -> None:
+    verdict = ask(budget(), overdue=(late(),))
+    assert verdict.reasons[0].rule == "overdue-action"
+    assert verdict.reasons[0].text == (
+        "action 2 of incident 7 (ada: refuse EURO) is overdue by 3 days; "
+        "once it is done: poise postmortem action done 7 2"
+    )
+    assert verdict.steps_percent == POLICY.slow_steps_percent
+    assert replay(verdict.inputs) == verdict
+
+
+def test_of_many_overdue_actions_the_oldest_are_told_and_the_rest_counted() -> None:
+    verdict = ask(budget(), overdue=tuple(late(n, days=n) for n in range(1, 6)))
+    told = [one.numbers for one in verdict.reasons if one.rule == "overdue-action"]
+    assert [one.get("action") for one in told] == [5, 4, 3, None]
+    assert told[-1] == {"more": 2}
+
+
+def test_an_action_that_is_due_later_slows_nothing() -> None:
+    assert ask(budget(), overdue=(late(days=-0.1), late(days=0.0))).kind is GO
+
+
+def test_an_override_passes_overdue_actions_and_incidents() -> None:
+    override = Override(
+        service=SHOP.key, n=1, by="ada", reason="the fair", at=NOW, expires_at=NOW + timedelta(hours=1),
+        signature="",
+    )  # fmt: skip
+    incident = (OpenIncident(key="i/1", summary="checkout answers 503"),)
+    assert ask(budget(), overrides=(override,), overdue=(late(),), incidents=incident).kind is GO
+
+
+def test_a_verdict_of_before_reviews_were_read_is_derived_again() -> None:
+    verdict = ask(budget(0.3))
+    older = structs.replace(
+        verdict, inputs={name: one for name, one in verdict.inputs.items() if name != "overdue"}
+    )
+    assert replay(older.inputs) == older
 
 
 def test_the_first_step_costs_at_most_its_share_even_if_every_request_fails() -> None:

@@ -7,19 +7,26 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from poise.balance.gate.decide import Question, judge
+from poise.balance.gate.decide import OpenIncident, OverdueAction, Question, judge
 from poise.balance.gate.override import is_genuine, sign
 from poise.model.balance import Budget, Override, Verdict, verdict_key
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
 from poise.model.event_types import GATE_ANSWERED, OVERRIDE_CREATED
+from poise.model.incident import Incident, IncidentState
 from poise.model.record import Decision, Event, Read, Ref, Write
+from poise.model.review import Review
 from poise.model.service import Objective, Project, Service
 from poise.ports.store import Store
 
 OVERRIDES_LIMIT = 50  # the newest; older ones have expired
 ROLLOUTS_LIMIT = 200
 REASON_LIMIT = 1000
+INCIDENTS_LIMIT = 200  # the newest of the project; an older one that still pages has been forgotten
+REVIEWS_LIMIT = 200
+OPEN_INCIDENTS_LIMIT = 10  # that a verdict keeps
+OVERDUE_LIMIT = 20
+SUMMARY_LIMIT = 200  # characters of what people wrote
 
 
 class _Scene(Struct, frozen=True, kw_only=True):
@@ -31,6 +38,8 @@ class _Scene(Struct, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...]
     overrides: tuple[Override, ...]
     live: bool
+    incidents: tuple[OpenIncident, ...]
+    reviews: tuple[Review, ...]
     reads: tuple[Read, ...]
 
     def verdict(self, question: Question, now: datetime) -> Verdict:
@@ -41,8 +50,10 @@ class _Scene(Struct, frozen=True, kw_only=True):
             self.budgets,
             self.project.policy,
             self.overrides,
+            self.incidents,
             objectives=self.objectives,
             now=now,
+            overdue=_overdue(self.reviews, now),
         )
 
 
@@ -207,6 +218,9 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     budgets, budgets_ref = await store.scan(Budget, prefix)
     overrides, overrides_ref = await store.scan(Override, prefix, limit=OVERRIDES_LIMIT, last=True)
     rollouts, rollouts_ref = await store.scan(Rollout, prefix, limit=ROLLOUTS_LIMIT, last=True)
+    of_project = f"{service.project}/"
+    incidents, incidents_ref = await store.scan(Incident, of_project, limit=INCIDENTS_LIMIT, last=True)
+    reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(
         one.state is RolloutState.LIVE for one in rollouts if one.key != beside
@@ -218,8 +232,43 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         budgets=tuple(budgets),
         overrides=tuple(one for one in overrides if is_genuine(one, signing_key)),
         live=live,
-        reads=(project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref),
-    )
+        incidents=_open(service, incidents),
+        reviews=tuple(one for one in reviews if service.key in one.services),
+        reads=(
+            project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref, incidents_ref, reviews_ref,
+        ),
+    )  # fmt: skip
+
+
+def _open(service: Service, incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
+    """Incidents that page, of the service or one it depends on; a mitigated one hurts no user any more."""
+    watched = {
+        service.key,
+        *(f"{service.project}/{service.environment}/{name}" for name in service.depends_on),
+    }
+    return tuple(
+        OpenIncident(
+            key=one.key, summary=f"{one.n} ({one.severity}, {one.state}) {one.title[:SUMMARY_LIMIT]}"
+        )
+        for one in incidents
+        if one.state in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+        and one.severity.pages
+        and watched & {one.service, *one.services}
+    )[-OPEN_INCIDENTS_LIMIT:]
+
+
+def _overdue(reviews: Iterable[Review], now: datetime) -> tuple[OverdueAction, ...]:
+    """What the reviews asked for and nobody has done in time, the longest overdue first."""
+    late = [
+        OverdueAction(
+            incident=int(review.key.rpartition("/")[2]), n=action.n, text=action.text[:SUMMARY_LIMIT],
+            owner=action.owner, due_at=action.due_at,
+        )
+        for review in reviews
+        for action in review.actions
+        if action.is_overdue(now)
+    ]  # fmt: skip
+    return tuple(sorted(late, key=lambda one: (one.due_at, one.incident, one.n))[:OVERDUE_LIMIT])
 
 
 def _answered(rollout: str, n: int, verdict: Verdict) -> Event:

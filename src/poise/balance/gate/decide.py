@@ -19,6 +19,8 @@ from poise.model.delivery import ChangeClass
 from poise.model.service import BudgetPolicy, Service
 from poise.model.standing import BudgetState, Standing, classify, missing, severity
 
+OVERDUE_TOLD = 3
+
 
 class Question(Struct, frozen=True, kw_only=True):
     """May ``digest`` take ``weight_percent`` of the service's traffic, from ``from_percent`` now?
@@ -41,6 +43,16 @@ class OpenIncident(Struct, frozen=True, kw_only=True):
     summary: str
 
 
+class OverdueAction(Struct, frozen=True, kw_only=True):
+    """What a review of the service asked for and nobody has done; ``incident`` is its number."""
+
+    incident: int
+    n: int
+    text: str
+    owner: str
+    due_at: datetime
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """Everything that a verdict is judged from; stored with it as plain data."""
 
@@ -52,6 +64,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     overrides: tuple[Override, ...]
     incidents: tuple[OpenIncident, ...]
     now: datetime
+    overdue: tuple[OverdueAction, ...] = ()  # absent from what was judged before reviews were read
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
@@ -74,6 +87,7 @@ def judge(
     *,
     objectives: Sequence[str],
     now: datetime,
+    overdue: Sequence[OverdueAction] = (),
 ) -> Verdict:
     """The verdict. ``objectives`` are the keys declared; one without a budget is unknown.
 
@@ -88,6 +102,7 @@ def judge(
         overrides=tuple(overrides),
         incidents=tuple(incidents),
         now=now,
+        overdue=tuple(overdue),
     )
     return structs.replace(_verdict(facts), inputs=msgspec.json.decode(msgspec.json.encode(facts)))
 
@@ -174,7 +189,12 @@ def _undeclared(facts: Facts, standings: Sequence[Standing]) -> _Answer | None:
         return None
     if facts.service.port is None:
         text = "it has no port, hence no traffic to hold to an objective"
-        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(_reason("no-objective", text),))
+        held = facts.incidents and not _repairs(facts)
+        return _Answer(
+            kind=VerdictKind.HOLD if held else VerdictKind.SLOW,
+            paced=True,
+            reasons=(*_incidents(facts), *_overdue(facts), _reason("no-objective", text)),
+        )
     return _Answer(
         kind=VerdictKind.HOLD,
         reasons=(_reason("no-objective", "no objective is declared, so nobody knows what it may cost"),),
@@ -184,15 +204,11 @@ def _undeclared(facts: Facts, standings: Sequence[Standing]) -> _Answer | None:
 def _by_budget(facts: Facts, standings: Sequence[Standing]) -> _Answer:
     """The worst objective decides; the class of change decides what that means."""
     worst = standings[0]
-    repairs = facts.question.change_class in (ChangeClass.FIX, ChangeClass.SECURITY)
+    repairs, incidents, overdue = _repairs(facts), _incidents(facts), _overdue(facts)
     reasons = tuple(
         _reason(one.rule, one.text, one.numbers | {"objective": one.objective})
         for one in standings
         if one.state is worst.state
-    )
-    incidents = tuple(
-        _reason("incident", f"an incident is open: {one.summary}", {"incident": one.key})
-        for one in facts.incidents
     )
     burning = worst.fast_burn or bool(incidents)
     if worst.state is BudgetState.UNKNOWN or (not repairs and (burning or worst.state is BudgetState.SPENT)):
@@ -204,9 +220,49 @@ def _by_budget(facts: Facts, standings: Sequence[Standing]) -> _Answer:
         mend = _reason("repair", f"a {name} goes whatever the budget, in small steps")
         kind = VerdictKind.SLOW if burning else VerdictKind.GO
         return _Answer(kind=kind, paced=True, reasons=(mend, *incidents, *reasons))
-    if worst.state is BudgetState.SLOW or incidents:
-        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*incidents, *reasons))
+    if worst.state is BudgetState.SLOW or incidents or overdue:
+        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*incidents, *overdue, *reasons))
     return _Answer(kind=VerdictKind.GO, reasons=reasons[:1])
+
+
+def _repairs(facts: Facts) -> bool:
+    return facts.question.change_class in (ChangeClass.FIX, ChangeClass.SECURITY)
+
+
+def _incidents(facts: Facts) -> tuple[Reason, ...]:
+    return tuple(
+        _reason("incident", f"an incident is open: {one.summary}", {"incident": one.key})
+        for one in facts.incidents
+    )
+
+
+def _overdue(facts: Facts) -> tuple[Reason, ...]:
+    """What was promised after an incident and not done makes room for itself: features wait, repairs do not.
+
+    The longest overdue are told, the rest counted.
+    """
+    late = sorted(
+        (one for one in facts.overdue if one.due_at < facts.now),
+        key=lambda one: (one.due_at, one.incident, one.n),
+    )
+    if _repairs(facts) or not late:
+        return ()
+    told = [_late(one, facts.now) for one in late[:OVERDUE_TOLD]]
+    if len(late) > OVERDUE_TOLD:
+        text = f"{len(late) - OVERDUE_TOLD} more actions are overdue: poise postmortem list"
+        told.append(_reason("overdue-action", text, {"more": len(late) - OVERDUE_TOLD}))
+    return tuple(told)
+
+
+def _late(one: OverdueAction, now: datetime) -> Reason:
+    days = (now - one.due_at).days
+    since = f"{days} day{'' if days == 1 else 's'}" if days else "less than a day"
+    text = (
+        f"action {one.n} of incident {one.incident} ({one.owner}: {one.text}) is overdue by {since}; "
+        f"once it is done: poise postmortem action done {one.incident} {one.n}"
+    )
+    numbers = {"incident": one.incident, "action": one.n, "owner": one.owner, "days_overdue": days}
+    return _reason("overdue-action", text, numbers)
 
 
 def _until(facts: Facts, standings: Sequence[Standing]) -> datetime | None:
