@@ -22,11 +22,18 @@ from poise.model import acts
 from poise.model.signal import Batch
 from poise.ports.store import StoredIntent
 from poise.ports.traffic import TrafficPlan
+from poise.reliability.cause.controller import CauseController
+from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
+from poise.reliability.incident.controller import GroupingController, IncidentController
+from poise.reliability.paging.controller import PagingController
+from poise.reliability.paging.deeds import PagePerformer
+from poise.reliability.review.controller import ReviewController
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.faults import ClumsyPerformer, Later, MortalStore, Paced, Trouble, WatchedStore
 from poise.simulation.invariants import Watch
 from poise.simulation.machine import Machine
+from poise.simulation.notify import Phones, WitnessedPerformer, notifiers
 from poise.simulation.runtime import SimulatedArtifacts, SimulatedProbes, SimulatedRuntime
 from poise.simulation.traffic import Envoy, SimulatedTraffic
 
@@ -49,9 +56,11 @@ class Surroundings:
         trouble: Trouble,
         watch: Watch,
         later: Later,
+        phones: Phones,
     ) -> None:
         self.clock, self.machine, self.envoy = clock, machine, envoy
         self.trouble, self.watch, self.later = trouble, watch, later
+        self.phones = phones
         self.store = WatchedStore(watch)
         self.signals = MemorySignals()
         self.gate_deaf_until = 0.0
@@ -61,7 +70,7 @@ class Control:
     """A control process. ``next_t`` is when it next has something to do, in true time."""
 
     def __init__(self, around: Surroundings, name: str) -> None:
-        self._around = around
+        self._around, self._name = around, name
         self.store = MortalStore(around.store, around.trouble)
         self._runtime = SimulatedRuntime(around.machine, around.watch.mutated)
         self._traffic = SimulatedTraffic(around.envoy, around.clock, self._applying)
@@ -80,6 +89,12 @@ class Control:
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             BudgetController(store, around.signals, indicator, tick_s=BUDGET_TICK_S),
             Paced(HealingController(store), trouble, 10.0, 10.0),
+            Paced(DetectionController(store), trouble, 10.0, 30.0),
+            Paced(GroupingController(store), trouble, 1.0, 1.0),
+            Paced(IncidentController(store), trouble, 1.0, 1.0),
+            Paced(PagingController(store), trouble, 1.0, 1.0),
+            Paced(CauseController(store, around.signals), trouble, 10.0, 120.0),
+            Paced(ReviewController(store, around.signals), trouble, 10.0, 60.0),
             Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 5.0, 120.0),
         ]
 
@@ -94,10 +109,13 @@ class Control:
             ),
         }
         around = self._around
-        return {
+        clumsy: dict[type, Performer] = {
             act: ClumsyPerformer(performer, around.trouble, around.watch, around.later)
             for act, performer in plain.items()
         }
+        told = notifiers(around.phones, self._name)
+        pages = PagePerformer(store, told, SIGNING_KEY, "https://poise.test")
+        return clumsy | {acts.SendPage: WitnessedPerformer(pages, around.watch)}
 
     def wake(self, room: str, key: str) -> None:
         """Something happened that a room would be told of."""

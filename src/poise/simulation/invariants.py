@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from datetime import datetime
 from math import ceil, floor
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import Struct
 
@@ -25,12 +24,11 @@ from poise.model.service import BudgetPolicy, Heal, Service
 from poise.model.signal import ERRORS_TOTAL, REQUESTS_TOTAL, Batch
 from poise.ports.store import IntentState, Transaction
 from poise.ports.traffic import TrafficPlan
+from poise.simulation.book import Book
 from poise.simulation.clock import SimulatedClock
+from poise.simulation.response import Response
 from poise.simulation.traffic import Envoy
 
-Body = TypeVar("Body", bound=Struct)
-
-FAILURES_MAX: Final = 5  # of one seed; the first tells the most
 ASKS_WITHIN_S: Final = 1500.0  # with a deaf gate, a dead control process and a clock set forward in between
 HEAL_SETTLE_S: Final = 60.0
 ONCE: Final = frozenset(
@@ -45,15 +43,6 @@ ONCE: Final = frozenset(
         event_types.SERVICE_ROLLED_BACK,
     }
 )
-
-
-class Failure(Struct, frozen=True, kw_only=True):
-    """An invariant that broke: in which seed, after how many simulated seconds, which, and how."""
-
-    seed: int
-    at: float
-    invariant: str
-    detail: str
 
 
 class _Readings:
@@ -78,13 +67,13 @@ class _Readings:
         return self.total[last] - self.total[first], self.bad[last] - self.bad[first]
 
 
-class Watch:
+class Watch(Book):
     """Holds the world to its invariants; ``failures`` is what broke."""
 
     def __init__(self, seed: int, clock: SimulatedClock, envoy: Envoy, policy: BudgetPolicy) -> None:
-        self.seed, self._clock, self._envoy, self._policy = seed, clock, envoy, policy
-        self.failures: list[Failure] = []
-        self.objects: dict[str, dict[str, Struct]] = {}
+        super().__init__(seed, clock)
+        self._envoy, self._policy = envoy, policy
+        self.response = Response(self)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -104,28 +93,10 @@ class Watch:
             "Verdict": self._verdict,
             "Budget": self._budget,
             "HealOrder": self._heal,
+            "Incident": self.response.incident,
+            "Page": self.response.page,
+            "Review": self.response.review,
         }
-
-    def now(self) -> datetime:
-        """What the machine's clock says."""
-        return self._clock.now()
-
-    def breach(self, invariant: str, detail: str) -> None:
-        """An invariant broke."""
-        known = {failure.invariant for failure in self.failures}
-        if invariant not in known and len(self.failures) < FAILURES_MAX:
-            failure = Failure(seed=self.seed, at=round(self._clock.t, 3), invariant=invariant, detail=detail)
-            self.failures.append(failure)
-
-    def one(self, body: type[Body], key: str) -> Body | None:
-        """An object as it was last written."""
-        found = self.objects.get(body.__name__, {}).get(key)
-        return found if isinstance(found, body) else None
-
-    def all(self, body: type[Body], prefix: str = "") -> list[Body]:
-        """Objects under a prefix, ascending by key."""
-        rows = self.objects.get(body.__name__, {})
-        return [row for key in sorted(rows) if key.startswith(prefix) and isinstance(row := rows[key], body)]
 
     def moving(self) -> set[str]:
         """Services with a rollout under way."""
@@ -159,6 +130,7 @@ class Watch:
             sequences, keys = self._written.setdefault(write.kind, ([], []))
             sequences.append(self._sequence)
             keys.append(write.key)
+        self.events += len(transaction.events)
         before = {}
         for write in transaction.writes:
             rows = self.objects.setdefault(write.kind, {})
@@ -178,6 +150,7 @@ class Watch:
         """An intent ended."""
         if state is IntentState.DONE and key not in self.performed:
             self.breach("no-lost-intent", f"{key} is done, but nobody performed it")
+        self.response.settled(key, state)
 
     def _event(self, event: Event) -> None:
         if event.type not in ONCE:

@@ -15,6 +15,7 @@ from poise.model.record import Event, Write
 from poise.model.service import (
     BudgetPolicy,
     BurnTier,
+    Detection,
     Health,
     IndicatorKind,
     Objective,
@@ -26,6 +27,7 @@ from poise.model.service import (
 from poise.ports.store import Transaction
 from poise.simulation.control import SIGNING_KEY, Surroundings
 from poise.simulation.machine import Version
+from poise.simulation.responders import declared
 
 PROJECT: Final = "acme"
 POLICY: Final = BudgetPolicy(
@@ -34,6 +36,7 @@ POLICY: Final = BudgetPolicy(
     bootstrap_events=2000,
     fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),
 )
+ALERTS: Final = Detection(missing_after_s=400.0, close_after_s=900.0)
 STRATEGY: Final = Strategy(
     steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
 )
@@ -60,8 +63,8 @@ class People:
 
     async def declare(self) -> None:
         """The team's declarations, as a push would apply them."""
-        project = Project(name=PROJECT, policy=POLICY)
-        bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project)]
+        project = Project(name=PROJECT, policy=POLICY, alerts=ALERTS)
+        bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project), *declared(PROJECT)]
         for key in self.services:
             service = Service(
                 project=PROJECT,
@@ -71,6 +74,7 @@ class People:
                 port=8000,
                 health=Health(interval_s=20.0, timeout_s=5.0),
                 replicas=Replicas(min=2, max=4),
+                depends_on=("shop",) if key.endswith("/cart") else (),
                 strategy=STRATEGY,
             )
             objective = Objective(

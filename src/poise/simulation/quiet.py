@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from poise.model.delivery import Release, Rollout, RolloutState
 from poise.model.fleet import Replica, Route
+from poise.model.incident import Alert, AlertState, Escalation, Incident
 from poise.simulation.control import Surroundings
 from poise.simulation.invariants import Watch
 
@@ -16,11 +17,23 @@ async def settled(around: Surroundings, services: Sequence[str]) -> None:
     for service in services:
         _ended(around.watch, service)
         _agrees(around, service)
+    _is_calm(around.watch)
     far = around.clock.now() + timedelta(days=1)
     pending = await around.store.pending(far)
     if pending:
         keys = [(stored.intent.key, stored.outcome) for stored in pending]
         around.watch.breach("everything-is-done", f"intents are still pending: {keys}")
+
+
+def _is_calm(watch: Watch) -> None:
+    """Nothing fires, every incident is over, and everybody who was paged has been told."""
+    firing = [(one.key, one.summary) for one in watch.all(Alert) if one.state is AlertState.FIRING]
+    standing = [one.key for one in watch.all(Incident) if not one.state.is_final]
+    if firing or standing:
+        watch.breach("every-incident-ends", f"still firing {firing}, still open {standing}")
+    paging = [one.incident for one in watch.all(Escalation) if not one.ended]
+    if paging:
+        watch.breach("every-incident-ends", f"still escalated: {paging}")
 
 
 def _ended(watch: Watch, service: str) -> None:

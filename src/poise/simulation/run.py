@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 from msgspec import Struct
 
-from poise.simulation.invariants import Failure
+from poise.simulation.book import Failure
 from poise.simulation.plants import planted
 from poise.simulation.world import Outcome, World
 

@@ -15,13 +15,16 @@ from msgspec import Struct
 from poise.engine.journal import verify
 from poise.model.delivery import Rollout, Verb
 from poise.ports.store import Transaction
+from poise.simulation.book import Failure
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.control import Control, Surroundings
 from poise.simulation.faults import Crash, Trouble
-from poise.simulation.invariants import Failure, Watch
+from poise.simulation.invariants import Watch
 from poise.simulation.machine import Machine, service_of
+from poise.simulation.notify import Phones
 from poise.simulation.people import POLICY, People
 from poise.simulation.quiet import settled
+from poise.simulation.responders import Responders
 from poise.simulation.traffic import DAY_S, Envoy
 
 RELEASES_A_DAY: Final = 15
@@ -67,9 +70,17 @@ class World:
         self.envoy = Envoy(self.clock, self.machine, draws, {})
         self.trouble = Trouble(Random(f"{seed}/trouble"))  # noqa: S311
         self.watch = Watch(seed, self.clock, self.envoy, POLICY)
+        self.phones = Phones(self.trouble, self.watch, Random(f"{seed}/phones"))  # noqa: S311
         self.around = Surroundings(
-            self.clock, self.machine, self.envoy, self.trouble, self.watch, self._later
+            self.clock, self.machine, self.envoy, self.trouble, self.watch, self._later, self.phones
         )
+        responders = Responders(
+            self.around.store,
+            self.clock,
+            Random(f"{seed}/responders"),  # noqa: S311
+            self.after,
+        )
+        self.phones.heard = responders.heard
         self.people = People(self.around, Random(f"{seed}/people"), services, self.after)  # noqa: S311
         for service in self.people.services:
             self.envoy.rates[service] = self.rng.uniform(3.0, 12.0)
@@ -202,6 +213,7 @@ class World:
         self._hung_too_long()
         for service in self.people.services:
             self.watch.waits(service)
+        self.watch.response.look()
         self.after(READ_S if self.watch.moving() else READ_QUIET_S, self._read)
 
     def _hung_too_long(self) -> None:
