@@ -34,7 +34,10 @@ STAGE_MOST_S: Final = 300.0
 
 
 def play(*, keep: bool, quiet: bool, writes_to: Path | None = None) -> Report:
-    """Play it in a temporary folder; the post-mortem goes to ``writes_to``, when given. Raises ``NotFound`` without the example, KeyboardInterrupt when told."""
+    """Play it in a temporary folder; the post-mortem goes to ``writes_to``, when given.
+
+    Raises ``NotFound`` without the example, KeyboardInterrupt when told.
+    """
     example = find_example()
     folder = Path(tempfile.mkdtemp(prefix="poise-demo-"))
     try:
