@@ -24,6 +24,7 @@ from poise.adapters import probe
 from poise.adapters.artifacts import FolderArtifacts
 from poise.adapters.blocks.store import BlockSignals
 from poise.adapters.clock import SystemClock
+from poise.adapters.disk import DataDisk
 from poise.adapters.envoy.adapter import EnvoyTraffic
 from poise.adapters.envoy.config import endpoint_file
 from poise.adapters.envoy.launch import ensure_envoy
@@ -50,6 +51,7 @@ from poise.balance.indicator import decide as indicator
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
 from poise.delivery.infrastructure.controller import InfrastructureController
+from poise.delivery.infrastructure.drifting import DriftController
 from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import JobRunner, Packer
 from poise.delivery.rollout.controller import RolloutController
@@ -139,6 +141,7 @@ class House:
         return [
             self.source,
             InfrastructureController(store, self.repositories),
+            DriftController(store, self.repositories, DataDisk(self.config.data), self.runtime),
             PipelineController(store, self.repositories, self.workspaces),
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),

@@ -16,6 +16,7 @@ from poise.api.views import LogLine, Page, ServiceStatus, Status
 from poise.engine.journal import ChainReport, verify
 from poise.model.balance import Budget, Override
 from poise.model.delivery import Change, Release, Rollout, Run
+from poise.model.drift import Drift
 from poise.model.errors import NotFound, Unreachable
 from poise.model.fleet import Replica
 from poise.model.record import Recorded
@@ -209,6 +210,7 @@ LISTS = [
     _list_in_project("services", Service, "Declared services."),
     _list_in_project("changes", Change, "Pushed commits."),
     _list_in_project("runs", Run, "Pipeline runs, by number."),
+    _list_in_project("drift", Drift, "What was changed outside, by whom and when."),
     _list_in_service("rollouts", Rollout, "Rollouts of a service, by number."),
     _list_in_service("replicas", Replica, "What runs."),
     _list_in_service("objectives", Objective, "SLOs in force."),

@@ -38,6 +38,7 @@ _COMMANDS = {
     "Ship": {
         "plan": ("ship", "What applying poise.yaml would change."),
         "apply": ("ship", "Make what poise.yaml declares be so."),
+        "drift": ("drift", "What was changed outside, by whom and when."),
         "deploy": ("ship", "Roll a release out, through the gate."),
         "rollback": ("ship", "Back to the release before. Always allowed."),
         "promote": ("ship", "Let the rollout under way take all users at once."),

@@ -22,11 +22,15 @@ HOLD_EXIT = 6
 
 
 def plan(file: Path = SPEC, *, common: Common = COMMON) -> None:
-    """What applying poise.yaml would create, change or delete. Changes nothing."""
+    """What applying poise.yaml would create, change or delete; then the drift there is. Changes nothing."""
+    from poise.cli.drift import show, standing
+
     made = _plan(file, common)
     if common.json:
         return output.data(made)
     _show(made)
+    if found := standing(common):
+        show(found)
     return None
 
 

@@ -10,6 +10,7 @@ from poise.model.access import Answer, Principal, Token
 from poise.model.balance import Budget, Override, Verdict
 from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
+from poise.model.drift import Drift
 from poise.model.exchange import Announcement, Delivery, Hook
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
@@ -23,7 +24,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override,
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
-        OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement,
+        OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
     )
 }  # fmt: skip
 

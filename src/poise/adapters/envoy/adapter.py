@@ -16,6 +16,7 @@ from typing import Final
 import anyio
 import msgspec
 
+from poise.adapters.disk import note_written
 from poise.adapters.envoy import admin, config, counters
 from poise.adapters.envoy.counters import Stats
 from poise.model import signal
@@ -200,6 +201,7 @@ class EnvoyTraffic:
 
     def _write(self, name: str, body: bytes) -> None:
         """Beside, then renamed: Envoy reads on rename only, and a crash leaves old or new."""
+        note_written(self._folder, name, body)
         beside = self._folder / f"{name}.new"
         with beside.open("wb") as file:
             file.write(body)
