@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,8 +171,7 @@ def _edited(n: int, text: str) -> Path:
         )  # fmt: skip
     path = Path(tempfile.mkdtemp(prefix="poise-")) / f"postmortem-{n}.md"
     path.write_text(text)
-    # the editor talks to the person; stdout is for data
-    done = subprocess.run([*shlex.split(editor), str(path)], stdout=sys.stderr, check=False)
+    done = subprocess.run([*shlex.split(editor), str(path)], check=False)
     if done.returncode != 0:
         raise PoiseError(
             "POISE-E651", f"{editor} ended with exit code {done.returncode}; nothing was written",

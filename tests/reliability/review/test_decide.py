@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -85,6 +86,11 @@ def test_the_draft_tells_the_story_with_its_numbers() -> None:
     assert "8.0% of the period's error budget" in text_of(Section.BUDGET)
     assert "20 s after the onset" in text_of(Section.DETECTION)
     assert review.actions == () and review.state is ReviewState.DRAFT
+
+
+def test_the_whole_text_is_the_golden_one() -> None:
+    """To accept a new text, read the difference first, then write it over the file beside this test."""
+    assert drafted().text == (Path(__file__).parent / "draft.golden.md").read_text()
 
 
 def test_a_change_that_was_forced_past_the_gate_is_told_with_the_override() -> None:
