@@ -26,6 +26,7 @@ SERVICES_MAX: Final = 20
 REVIEWED_MAX: Final = 1000
 BEFORE_S: Final = 600.0  # what happened so long before the onset is part of the story
 AFTER_S: Final = 60.0
+SETTLED_S: Final = 900.0  # so long after its end an incident's record is complete: it is drafted no more
 TYPES: Final = (
     event_types.ALERT_FIRING, event_types.ALERT_RESOLVED, event_types.ROLLOUT_STARTED,
     event_types.ROLLOUT_STEPPED, event_types.ROLLOUT_HELD, event_types.ROLLOUT_ROLLING_BACK,
@@ -79,6 +80,8 @@ class ReviewController:
         )
         diagnosis, diagnosis_ref = await self._store.get(Diagnosis, key)
         drafting = review is None or not (review.edited or review.published_at)
+        if review is not None and not edits and (not drafting or _is_settled(incident, diagnosis, now)):
+            return Decision()
         facts = Facts(incident=incident)
         if drafting:
             facts = Facts(
@@ -143,6 +146,14 @@ class ReviewController:
         found = await self._signals.select(name, labels, start, end)
         window = (start.timestamp(), end.timestamp())
         return sum(grown for points in found for _, grown in increments(points, *window))
+
+
+def _is_settled(incident: Incident, diagnosis: Diagnosis | None, now: datetime) -> bool:
+    """Whether nothing more will come that a draft says; a diagnosis that came late has its time too."""
+    if incident.resolved_at is None:
+        return False
+    last = max(incident.resolved_at, diagnosis.at if diagnosis else incident.resolved_at)
+    return (now - last).total_seconds() > SETTLED_S
 
 
 def _bound(bounds: Iterable[str], threshold_ms: float) -> str | None:

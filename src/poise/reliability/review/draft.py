@@ -133,7 +133,9 @@ def markdown(title: str, made: Sequence[Sentence]) -> str:
 
 def plain(text: str) -> str:
     """Somebody's words as one bounded line that is neither Markdown nor HTML."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(text.split())
     cut = line if len(line) <= TEXT_MAX else line[: TEXT_MAX - 1] + "…"
     escaped = cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(r"\\\1", escaped)
