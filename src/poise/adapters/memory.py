@@ -33,6 +33,25 @@ class _Kind:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[int, int, Struct | None]] = {}  # generation, sequence, body
         self.keys: list[str] = []
+        self._summed: dict[str, tuple[list[Struct], int]] = {}  # by prefix, until the next write
+
+    def write(self, key: str, sequence: int, body: Struct | None) -> int:
+        """Returns the new generation."""
+        generation = self.rows.get(key, (0, 0, None))[0] + 1
+        if generation == 1:
+            insort(self.keys, key)
+        self.rows[key] = (generation, sequence, body)
+        self._summed.clear()
+        return generation
+
+    def summed(self, prefix: str) -> tuple[list[Struct], int]:
+        """(bodies ascending by key, newest sequence) under a prefix."""
+        known = self._summed.get(prefix)
+        if known is None:
+            rows = [self.rows[key] for key in self.under(prefix)]
+            bodies = [body for _, _, body in rows if body is not None]
+            known = self._summed[prefix] = bodies, max([sequence for _, sequence, _ in rows], default=0)
+        return known
 
     def under(self, prefix: str) -> list[str]:
         return self.keys[bisect_left(self.keys, prefix) : bisect_left(self.keys, prefix + _HIGH)]
@@ -66,12 +85,12 @@ class MemoryStore:
         last: bool = False,
     ) -> tuple[list[Body], PrefixRef]:
         kind = self._kind(body.__name__)
-        under = kind.under(prefix)
-        rows = [kind.rows[key] for key in under]
-        keys = under if not after else under[bisect_right(under, after) :]
-        found = [row for _, _, row in rows[len(rows) - len(keys) :] if row is not None]
+        found, sequence = kind.summed(prefix)
+        if after:
+            under = kind.under(prefix)
+            rows = (kind.rows[key][2] for key in under[bisect_right(under, after) :])
+            found = [row for row in rows if row is not None]
         chosen = found[-limit:] if last else found[:limit]
-        sequence = max([sequence for _, sequence, _ in rows], default=0)
         return chosen, PrefixRef(body.__name__, prefix, sequence)  # type: ignore[return-value]
 
     async def objects(
@@ -201,16 +220,11 @@ class MemoryStore:
         kind = self._kind(read.kind)
         if isinstance(read, Ref):
             return kind.rows.get(read.key, (0, 0, None))[0] == read.generation
-        return max([kind.rows[key][1] for key in kind.under(read.prefix)], default=0) == read.sequence
+        return kind.summed(read.prefix)[1] == read.sequence
 
     def _write(self, name: str, key: str, body: Struct | None) -> Ref:
-        kind = self._kind(name)
-        generation, _, _ = kind.rows.get(key, (0, 0, None))
-        if generation == 0:
-            insort(kind.keys, key)
         self._sequence += 1
-        kind.rows[key] = (generation + 1, self._sequence, body)
-        return Ref(name, key, generation + 1)
+        return Ref(name, key, self._kind(name).write(key, self._sequence, body))
 
     def _append(self, at: datetime, event: Event) -> None:
         head = self._journal[-1].hash if self._journal else GENESIS_HASH
