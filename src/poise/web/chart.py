@@ -43,6 +43,34 @@ def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
     ]
 
 
+def error_chart(chart: Chart, name: str) -> h.Node:
+    """Errors alone with the changes around them, and the table twin."""
+    points, x = chart.points[-CHART_POINTS_MAX:], _time_scale(chart.since, chart.until)
+    markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
+    visible = [m for m in markers if chart.since <= m.at <= chart.until]
+    placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
+    top = FLAG_ROW * max((flag.row + 1 for flag in placed), default=0) + 18
+    bottom = top + BUDGET_HEIGHT
+    peak = max((p.error_ratio for p in points if p.error_ratio is not None), default=None)
+    told = f"Errors of {name} over {chart.window}: at most {percent(peak)}"
+    dots = [(x(p.at), p.error_ratio) for p in points]
+    drawing = h.svg({"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title")[
+        h.title("#chart-title")[told],
+        h.g(transform=f"translate({LEFT:g},0)")[
+            [_band(x, band.since, band.until, band.label, top, bottom) for band in chart.bands],
+            [_flag(flag, visible, bottom) for flag in placed],
+            _group(top, _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)),
+            _group(bottom + 16, _axis(chart.since, chart.until)),
+        ],
+    ]
+    rows = [(moment(p.at, "second"), percent(p.error_ratio)) for p in points if p.error_ratio is not None]
+    twin = table(f"Errors of {name}", ("time", "errors"), rows, "lr")
+    return h.fragment[
+        scroll(f"Chart of errors of {name}", h.div(".chart")[drawing]),
+        h.details("#chart-table")[h.summary["The same as a table"], twin],
+    ]
+
+
 def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
     x = _time_scale(chart.since, chart.until)
     rows = [
@@ -128,15 +156,20 @@ def _threshold(word: str, ratio: float, y: Callable[[float], float]) -> h.Node:
 
 
 def _strip(
-    name: str, dots: Dots, goal: float | None, class_: str, show: Callable[[float | None], str]
+    name: str,
+    dots: Dots,
+    goal: float | None,
+    class_: str,
+    show: Callable[[float | None], str],
+    height: float = STRIP_HEIGHT,
 ) -> h.Node:
     top = _nice_ceiling(max((value for _, value in dots if value is not None), default=0.0), goal or 0.0)
-    y = _scale(0.0, top, STRIP_HEIGHT)
+    y = _scale(0.0, top, height)
     return h.fragment[
         _text(-56, -6, name),
-        _rule("grid", STRIP_HEIGHT),
+        _rule("grid", height),
         _text(-8, 8, show(top), "end"),
-        _text(-8, STRIP_HEIGHT + 4, "0", "end"),
+        _text(-8, height + 4, "0", "end"),
         goal is not None
         and h.fragment[
             _rule("goal", y(goal)),

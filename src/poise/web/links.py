@@ -8,6 +8,7 @@ from poise.model.delivery import Verb
 
 OVERVIEW = "/"
 AUDIT = "/audit"
+INCIDENTS = "/incidents"
 LOGIN = "/login"
 LOGOUT = "/logout"
 EVENTS = "/api/v1/stream"
@@ -63,6 +64,26 @@ def act(verb: Verb | str, key: str) -> str:
     return f"/act/{verb}/{quote(key)}"
 
 
+def delivery(project: str) -> str:
+    """A project's way from commits to users."""
+    return f"/projects/{quote(project, safe='')}/delivery"
+
+
+def scorecard(project: str) -> str:
+    """A project's figures."""
+    return f"/projects/{quote(project, safe='')}/scorecard"
+
+
+def oncall(project: str) -> str:
+    """Who is on call, and who will be."""
+    return f"/projects/{quote(project, safe='')}/oncall"
+
+
+def oncall_act(project: str, schedule: str, verb: str) -> str:
+    """Where a form adds ("override") or cancels ("cancel") an override."""
+    return f"{oncall(project)}/{quote(schedule, safe='')}/{verb}"
+
+
 def incidents(project: str) -> str:
     """The incidents of a project."""
     return f"/projects/{quote(project, safe='')}/incidents"
@@ -71,6 +92,11 @@ def incidents(project: str) -> str:
 def incident(project: str, n: int) -> str:
     """The room of an incident."""
     return f"{incidents(project)}/{n}"
+
+
+def incident_say(project: str, n: int) -> str:
+    """Where a form says a person's word in an incident."""
+    return f"{incident(project, n)}/say"
 
 
 def review(project: str, n: int) -> str:

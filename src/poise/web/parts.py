@@ -60,7 +60,18 @@ def document(
 
 
 def _header(chrome: Chrome, current: str) -> h.Element:
-    pages = (("Overview", links.OVERVIEW, "o"), ("Journal", links.AUDIT, "j"))
+    project = chrome.project
+    of_project = (
+        ("Delivery", links.delivery(project), "d"),
+        ("Scorecard", links.scorecard(project), "s"),
+        ("On-call", links.oncall(project), "n"),
+    )
+    pages = (
+        ("Overview", links.OVERVIEW, "o"),
+        ("Incidents", links.INCIDENTS, "i"),
+        *(of_project if project else ()),
+        ("Journal", links.AUDIT, "j"),
+    )
     signed_in = chrome.principal is not None
     return h.header[
         h.a(".brand", href=links.OVERVIEW)["Poise"],
@@ -73,7 +84,7 @@ def _header(chrome: Chrome, current: str) -> h.Element:
         ],
         signed_in
         and h.form(".where", method="post", action=links.LOGOUT)[
-            _csrf(chrome), h.span[chrome.where, chrome.where and " · ", chrome.principal], _button("Sign out")
+            csrf_field(chrome), h.span[chrome.where, chrome.where and " · ", chrome.principal], _button("Sign out")
         ],
     ]
 
@@ -188,7 +199,7 @@ def act_form(
         )[label, "… ", h.kbd[accesskey]],
         h.form(f"#{form_id}.act", popover=True, method="post", action=links.act(verb, key), aria_label=label)[
             h.p[h.strong[label], " ", explain],
-            _csrf(chrome),
+            csrf_field(chrome),
             rollout is not None and h.input(type="hidden", name="rollout", value=str(rollout)),
             h.label(for_=reason_id)["Reason, for the journal"],
             h.textarea(
@@ -208,7 +219,47 @@ def act_form(
     ]
 
 
-def _csrf(chrome: Chrome) -> h.VoidElement:
+def say_form(
+    chrome: Chrome,
+    target: str,
+    verb: str,
+    *,
+    label: str,
+    accesskey: str,
+    explain: str,
+    primary: bool = False,
+    required: bool = False,
+    length: int = REASON_LENGTH_MAX,
+) -> h.Fragment:
+    """A button that opens a form for a word in an incident: ``verb`` and ``text`` to ``target``."""
+    form_id = f"say-{verb}"
+    return h.fragment[
+        h.button(
+            type="button", class_="primary" if primary else None, popovertarget=form_id, accesskey=accesskey
+        )[label, "… ", h.kbd[accesskey]],
+        h.form(f"#{form_id}.act", popover=True, method="post", action=target, aria_label=label)[
+            h.p[h.strong[label], ": ", explain],
+            csrf_field(chrome),
+            h.input(type="hidden", name="verb", value=verb),
+            h.label(for_=f"{form_id}-text")["What you know" if required else "What you know, if you like"],
+            h.textarea(
+                f"#{form_id}-text",
+                name="text",
+                required=required,
+                rows="3",
+                maxlength=str(length),
+                autofocus=True,
+            ),
+            h.div(".buttons")[
+                h.button(".primary", type="submit")[label],
+                h.button(type="button", popovertarget=form_id, popovertargetaction="hide")["Cancel"],
+            ],
+        ],
+    ]
+
+
+def csrf_field(chrome: Chrome) -> h.VoidElement:
+    """What pairs a form with the reader's own browser."""
     return h.input(type="hidden", name="csrf", value=chrome.csrf)
 
 

@@ -19,7 +19,7 @@ from poise.balance.gate.controller import make_override
 from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
-from poise.web import ack, assets, compose, links, pages, sign_in, views
+from poise.web import ack, assets, compose, incident_routes, links, pages, project_routes, sign_in, views
 from poise.web.series import CHART_WINDOWS
 
 OVERRIDE_S = 3600.0
@@ -142,4 +142,17 @@ def _seconds(given: str) -> float:
     return float(given) if given.isdigit() else OVERRIDE_S
 
 
-ROUTES = [overview, service, run, rollout, audit, act, logout, static, *sign_in.ROUTES, *ack.ROUTES]
+ROUTES = [
+    overview,
+    service,
+    run,
+    rollout,
+    audit,
+    act,
+    logout,
+    static,
+    *sign_in.ROUTES,
+    *ack.ROUTES,
+    *project_routes.ROUTES,
+    *incident_routes.ROUTES,
+]

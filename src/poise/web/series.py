@@ -111,3 +111,14 @@ def _markers(rollouts: Sequence[Rollout], since: datetime) -> Iterable[views.Mar
             kind="rollback" if back else "deploy",
             href=links.rollout(rollout.service_key, rollout.n),
         )
+
+
+async def errors_between(
+    parts: Parts, key: str, since: datetime, until: datetime
+) -> tuple[tuple[views.ChartPoint, ...], list[Points], list[Points]]:
+    """What users of a service got in a window, as points and as the counters (requests, errors)."""
+    requests = await parts.signals.select(REQUESTS_TOTAL, {"service": key}, since, until)
+    errors = await parts.signals.select(ERRORS_TOTAL, {"service": key}, since, until)
+    if not requests:
+        return (), [], []
+    return tuple(_points(requests, errors, [], None, since, until)), requests, errors
