@@ -46,7 +46,16 @@ async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str 
         may_act=role is not None and role.rank >= Role.OPERATOR.rank,
         may_say=role is not None and role.rank >= Role.DEVELOPER.rank,
         where=project,
+        project=project or await _first_project(parts, asker),
     )
+
+
+async def _first_project(parts: Parts, asker: Principal | None) -> str:
+    """The project whose pages a page of no project leads to."""
+    if asker is None:
+        return ""
+    known, _ = await parts.store.scan(Project, limit=50)
+    return next((one.name for one in known if may_see(asker, one.name)), "")
 
 
 async def overview(parts: Parts, asker: Principal, around: views.Chrome) -> views.OverviewView:

@@ -84,7 +84,9 @@ def _header(chrome: Chrome, current: str) -> h.Element:
         ],
         signed_in
         and h.form(".where", method="post", action=links.LOGOUT)[
-            csrf_field(chrome), h.span[chrome.where, chrome.where and " · ", chrome.principal], _button("Sign out")
+            csrf_field(chrome),
+            h.span[chrome.where, chrome.where and " · ", chrome.principal],
+            _button("Sign out"),
         ],
     ]
 

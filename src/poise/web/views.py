@@ -39,6 +39,7 @@ class Chrome(Struct, frozen=True, kw_only=True):
     may_act: bool = False
     may_say: bool = False
     where: str = ""
+    project: str = ""  # whose pages the navigation leads to
 
 
 class Marker(Struct, frozen=True, kw_only=True):
