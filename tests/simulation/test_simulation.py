@@ -23,6 +23,13 @@ EXPECTED = {
     "weights-off": {"weights-sum-to-100"},
     "healing-spree": {"no-heal-in-a-mass-failure", "heal-budget"},
     "two-live": {"one-live-one-active"},
+    "new-page-id": {"a-page-keeps-its-id"},
+    "forgetful-escalation": {"every-incident-is-escalated"},
+    "dropped-page": {"no-page-lost"},
+    "page-sent-twice": {"one-duplicate-per-crash"},
+    "lonely-incidents": {"one-page-per-cause"},
+    "blind-scale-in": {"no-scale-in-blind"},
+    "unproven-review": {"each-sentence-has-evidence"},
 }
 
 

@@ -29,6 +29,7 @@ from poise.reliability.incident.controller import GroupingController, IncidentCo
 from poise.reliability.paging.controller import PagingController
 from poise.reliability.paging.deeds import PagePerformer
 from poise.reliability.review.controller import ReviewController
+from poise.reliability.scaling.controller import ScalingController
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.faults import ClumsyPerformer, Later, MortalStore, Paced, Trouble, WatchedStore
 from poise.simulation.invariants import Watch
@@ -89,6 +90,7 @@ class Control:
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             BudgetController(store, around.signals, indicator, tick_s=BUDGET_TICK_S),
             Paced(HealingController(store), trouble, 10.0, 10.0),
+            Paced(ScalingController(store, around.signals), trouble, 60.0, 60.0),
             Paced(DetectionController(store), trouble, 10.0, 30.0),
             Paced(GroupingController(store), trouble, 1.0, 1.0),
             Paced(IncidentController(store), trouble, 1.0, 1.0),

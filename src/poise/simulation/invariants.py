@@ -25,6 +25,7 @@ from poise.model.signal import ERRORS_TOTAL, REQUESTS_TOTAL, Batch
 from poise.ports.store import IntentState, Transaction
 from poise.ports.traffic import TrafficPlan
 from poise.simulation.book import Book
+from poise.simulation.capacity import Capacity
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.response import Response
 from poise.simulation.traffic import Envoy
@@ -74,6 +75,7 @@ class Watch(Book):
         super().__init__(seed, clock)
         self._envoy, self._policy = envoy, policy
         self.response = Response(self)
+        self._capacity = Capacity(self)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -96,6 +98,7 @@ class Watch(Book):
             "Incident": self.response.incident,
             "Page": self.response.page,
             "Review": self.response.review,
+            "ScaleTarget": self._capacity.target,
         }
 
     def moving(self) -> set[str]:
@@ -281,6 +284,7 @@ class Watch(Book):
         if self._read_at.get(batch.epoch) == at:
             return  # the machine's clock stands still: the same instant twice is one reading
         self._read_at[batch.epoch] = at
+        self._capacity.read(batch)
         totals: dict[str, list[float]] = {}
         for sample in batch.samples:
             if sample.series.name in (REQUESTS_TOTAL, ERRORS_TOTAL):

@@ -21,6 +21,7 @@ from poise.model.service import (
     Objective,
     Project,
     Replicas,
+    Scaling,
     Service,
     Strategy,
 )
@@ -37,6 +38,9 @@ POLICY: Final = BudgetPolicy(
     fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),
 )
 ALERTS: Final = Detection(missing_after_s=400.0, close_after_s=900.0)
+SCALING: Final = Scaling(
+    service_rate_per_s=6.0, concurrency=2, stale_after_s=200.0, scale_in_after_s=900.0, reversals_per_day=6
+)
 STRATEGY: Final = Strategy(
     steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
 )
@@ -74,6 +78,7 @@ class People:
                 port=8000,
                 health=Health(interval_s=20.0, timeout_s=5.0),
                 replicas=Replicas(min=2, max=4),
+                scaling=SCALING,
                 depends_on=("shop",) if key.endswith("/cart") else (),
                 strategy=STRATEGY,
             )

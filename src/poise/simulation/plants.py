@@ -6,20 +6,32 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from poise.adapters.memory import MemoryStore
 from poise.balance.budget.controller import BudgetController
 from poise.balance.budget.ledger import Ledger
 from poise.delivery.rollout import decide as rollout_decide
 from poise.delivery.rollout import moves
 from poise.delivery.rollout.facts import Seen
+from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
 from poise.fleet import deeds, weights
 from poise.model import standing
 from poise.model.counting import Steps
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.errors import Invalid
+from poise.model.incident import Page
+from poise.model.record import Decision
 from poise.ports.store import IntentState, StoredIntent
 from poise.reliability.healing import decide as healing_decide
+from poise.reliability.incident import grouping
+from poise.reliability.paging import controller as paging_controller
+from poise.reliability.paging import decide as paging_decide
+from poise.reliability.paging import deeds as paging_deeds
+from poise.reliability.review import decide as review_decide
+from poise.reliability.review import draft
+from poise.reliability.scaling import decide as scaling_decide
 
 Swap = tuple[object, str, Any]  # in what, which name, and the bug to put there
 
@@ -131,6 +143,84 @@ def _two_live() -> list[Swap]:
     return [(rollout_decide, "decision", decision)]
 
 
+def _new_page_id() -> list[Swap]:
+    """A page that is tried again goes out under another id, so that nobody can drop the duplicate."""
+    honest = paging_deeds.message_of
+
+    def message_of(page: Page, *rest: Any) -> Any:
+        message = honest(page, *rest)
+        return replace(message, id=f"{message.id}/{page.attempts}") if page.attempts else message
+
+    return [(paging_deeds, "message_of", message_of)]
+
+
+def _forgetful_escalation() -> list[Swap]:
+    """Who has been paged once is not paged again, and nobody after them."""
+    honest = paging_decide.decide
+
+    def decide(seen: Any, now: Any) -> Any:
+        known = seen.escalation
+        if known is not None and not known.ended and paging_decide.is_paged(seen.incident):
+            return Decision(reads=seen.reads)
+        return honest(seen, now)
+
+    return [(paging_controller, "decide", decide)]
+
+
+def _dropped_page() -> list[Swap]:
+    """A receiver that does not answer is taken for one that nobody needs."""
+
+    async def failed(self: Any, page: Page, ref: Any, error: Exception, fence: int, now: Any) -> str:
+        raise Dropped(f"not sent: {error}")
+
+    return [(paging_deeds.PagePerformer, "_failed", failed)]
+
+
+def _unsent_twice() -> list[Swap]:
+    """That a page was sent is forgotten, and it is sent again."""
+    honest = paging_deeds.PagePerformer._told
+
+    async def told(self: Any, page: Page, ref: Any, receipt: str, fence: int, now: Any) -> None:
+        if page.attempts:
+            await honest(self, page, ref, receipt, fence, now)
+            return
+        await self._record(replace(page, attempts=1), ref, None, fence, now)
+        raise Again("was it sent?", 5.0)
+
+    return [(paging_deeds.PagePerformer, "_told", told)]
+
+
+def _lonely_incidents() -> list[Swap]:
+    """Alerts of services that need one another are incidents of their own."""
+    return [
+        (grouping, "needs", lambda service, other, services: False),
+        (grouping, "is_linked", lambda one, other, services, window_s: one.key == other.key),
+    ]
+
+
+def _blind_scale_in() -> list[Swap]:
+    """Fewer replicas whatever is known of the load."""
+
+    def blind(seen: Any, service: Any, now: Any) -> Any:
+        found = honest(seen, service, now)
+        if found.withheld and found.current > service.replicas.min:
+            return replace(found, replicas=found.current - 1, rule="lower-need")
+        return found
+
+    honest = scaling_decide.assess
+    return [(scaling_decide, "assess", blind)]
+
+
+def _unproven_review() -> list[Swap]:
+    """A review says things that nothing on record shows."""
+    honest = draft.sentences
+
+    def sentences(facts: Any) -> Any:
+        return tuple(replace(one, evidence=()) for one in honest(facts))
+
+    return [(review_decide, "sentences", sentences)]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -142,4 +232,11 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "weights-off": _weights_off,
     "healing-spree": _healing_spree,
     "two-live": _two_live,
+    "new-page-id": _new_page_id,
+    "forgetful-escalation": _forgetful_escalation,
+    "dropped-page": _dropped_page,
+    "page-sent-twice": _unsent_twice,
+    "lonely-incidents": _lonely_incidents,
+    "blind-scale-in": _blind_scale_in,
+    "unproven-review": _unproven_review,
 }

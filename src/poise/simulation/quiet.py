@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from poise.model.delivery import Release, Rollout, RolloutState
-from poise.model.fleet import Replica, Route
+from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
 from poise.model.incident import Alert, AlertState, Escalation, Incident
 from poise.simulation.control import Surroundings
 from poise.simulation.invariants import Watch
@@ -67,7 +67,8 @@ def _agrees(around: Surroundings, service: str) -> None:
     if route.weights != {live.n: 100} or route.acked != {live.n: 100} or serving != {live.cluster: 100}:
         said = f"{service}: {live.n} is live, wanted {route.weights}, acked {route.acked}, served {serving}"
         watch.breach("desired-is-observed", said)
-    wanted = {Replica(service=service, rollout=live.n, index=i).key for i in range(live.spec.replicas.min)}
+    count = wanted_replicas(live.spec.replicas, watch.one(ScaleTarget, service))
+    wanted = {Replica(service=service, rollout=live.n, index=i).key for i in range(count)}
     running = {key: life for key, life in around.machine.lives.items() if key.startswith(f"{service}/")}
     records = {one.key: one for one in watch.all(Replica, f"{service}/")}
     if set(running) != wanted or set(records) != wanted:

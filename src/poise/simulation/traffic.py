@@ -11,6 +11,7 @@ from poise.model.errors import TimedOut
 from poise.model.signal import (
     ERRORS_TOTAL,
     FAILURES_TOTAL,
+    IN_FLIGHT,
     REQUESTS_TOTAL,
     TRIALS_TOTAL,
     Batch,
@@ -22,6 +23,7 @@ from poise.simulation.clock import SimulatedClock
 from poise.simulation.machine import Machine
 
 DAY_S = 86_400.0
+IN_FLIGHT_S = 0.05  # how long a request takes
 HUNG_SHARE = 0.2  # of the requests that meet a hanging replica, those that no retry saves
 
 
@@ -118,6 +120,8 @@ class Envoy:
             both = (("rollout", n), ("service", service))
             yield Sample(Series(TRIALS_TOTAL, both), float(counter.requests))
             yield Sample(Series(FAILURES_TOTAL, both), float(counter.failures))
+            flying = IN_FLIGHT_S * self.rates.get(service, 0.0) * self.weights[service].get(name, 0) / 100
+            yield Sample(Series(IN_FLIGHT, both), round(flying, 1))
 
 
 class SimulatedTraffic:

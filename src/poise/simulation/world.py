@@ -30,6 +30,7 @@ from poise.simulation.traffic import DAY_S, Envoy
 RELEASES_A_DAY: Final = 15
 ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
+SURGES_A_DAY: Final = 4  # times at which far more users come than usual
 QUIET_S: Final = 3.5 * 3600.0
 READ_S: Final = 20.0  # between two readings while a rollout is under way
 READ_QUIET_S: Final = 60.0
@@ -197,6 +198,8 @@ class World:
         for _ in range(round(OVERRIDES_A_DAY * days)):
             service = rng.choice(services)
             self._at(self._when(), partial(self.people.override, service))
+        for _ in range(round(SURGES_A_DAY * days)):
+            self._at(self._when(), partial(self._surge, rng.choice(services)))
         for kind, count in TROUBLES_A_DAY.items():
             for _ in range(max(1, round(count * share))):
                 self._at(self._when(), partial(self._trouble, kind))
@@ -274,6 +277,16 @@ class World:
         self.trouble.interrupt = None
         await self.people.order(found.service_key, self.rng.choice([Verb.PAUSE, Verb.RESUME, Verb.ABORT]))
         return True
+
+    def _surge(self, service: str) -> None:
+        """More users for a while, then as many as before."""
+        factor = self.rng.uniform(1.5, 3.0)
+        self._load(service, factor)
+        self.after(self.rng.uniform(600.0, 5400.0), lambda: self._load(service, 1.0 / factor))
+
+    def _load(self, service: str, factor: float) -> None:
+        self.envoy.settle()
+        self.envoy.rates[service] *= factor
 
     def _resume(self) -> None:
         for service in self.people.services:
