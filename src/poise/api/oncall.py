@@ -79,23 +79,12 @@ async def override_on_call(
     request: Asked, project: Part, name: Part, data: JSONBody[MakeOnCallOverride]
 ) -> Created:
     """Put another person of the schedule on call for a time."""
-    parts = parts_of(request)
+    parts, by = parts_of(request), request.scope["user"].name
     schedule = await _schedule(parts, project, name)
-    _check(schedule, data)
+    _check(schedule, data)  # before a key is spent on it
 
     async def make() -> tuple[Decision, Created]:
-        known, ref = await parts.store.scan(OnCallOverride, f"{schedule.key}/", last=True, limit=1)
-        made = OnCallOverride(
-            project=project, schedule=name, n=known[0].n + 1 if known else 1, person=data.person,
-            starts_at=data.starts_at.astimezone(UTC), ends_at=data.ends_at.astimezone(UTC),
-            by=request.scope["user"].name, reason=data.reason, at=parts.clock.now(),
-        )  # fmt: skip
-        said = (
-            f"{made.by} put {made.person} on call in {name} from {made.starts_at:%Y-%m-%d %H:%M} to "
-            f"{made.ends_at:%Y-%m-%d %H:%M} UTC: {made.reason}"
-        )
-        decision = Decision(reads=(ref,), writes=(_write(made),), events=(_event(made, made.by, said),))
-        return decision, Created(key=made.key, sentence=said)
+        return await override_decision(parts, schedule, data, by)
 
     return await create_once(request, parts, data, Created, make)
 
@@ -103,19 +92,7 @@ async def override_on_call(
 @delete(_SCHEDULE + "/overrides/{n:int}", opt={"permission": "developer"}, status_code=200)
 async def cancel_override(request: Asked, project: Part, name: Part, n: Number) -> Created:
     """Cancel an override; it stays on record."""
-    parts, asker = parts_of(request), request.scope["user"].name
-    known, ref = await parts.store.get(OnCallOverride, f"{project}/{name}/{n:06d}")
-    if known is None:
-        raise NotFound("POISE-O404", f"no override {n} of {name}", mend="Run: poise oncall show")
-    said = f"{asker} cancelled override {n} of {name}"
-    if not known.cancelled:
-        gone = replace(known, cancelled=True)
-        await parts.store.commit(
-            Transaction(
-                at=parts.clock.now(), reads=[ref], writes=[_write(gone)], events=[_event(gone, asker, said)]
-            )
-        )
-    return Created(key=known.key, sentence=said)
+    return await cancel(parts_of(request), project, name, n, request.scope["user"].name)
 
 
 @post(_SCHEDULE + "/test", opt={"permission": "developer"}, status_code=200)
@@ -146,6 +123,46 @@ async def send_test(request: Asked, project: Part, name: Part, data: JSONBody[Se
         except (PoiseError, OSError) as error:
             items.append(replace(outcome, problem=str(error)))
     return Page(items=items)
+
+
+async def override_decision(
+    parts: Parts, schedule: OnCallSchedule, data: MakeOnCallOverride, by: str
+) -> tuple[Decision, Created]:
+    """The next override of a schedule; Invalid for a stranger or an impossible time."""
+    _check(schedule, data)
+    known, ref = await parts.store.scan(OnCallOverride, f"{schedule.key}/", last=True, limit=1)
+    made = OnCallOverride(
+        project=schedule.project, schedule=schedule.name, n=known[0].n + 1 if known else 1,
+        person=data.person, starts_at=data.starts_at.astimezone(UTC), ends_at=data.ends_at.astimezone(UTC),
+        by=by, reason=data.reason, at=parts.clock.now(),
+    )  # fmt: skip
+    said = (
+        f"{made.by} put {made.person} on call in {schedule.name} from {made.starts_at:%Y-%m-%d %H:%M} to "
+        f"{made.ends_at:%Y-%m-%d %H:%M} UTC: {made.reason}"
+    )
+    decision = Decision(reads=(ref,), writes=(_write(made),), events=(_event(made, made.by, said),))
+    return decision, Created(key=made.key, sentence=said)
+
+
+async def cancel(parts: Parts, project: str, name: str, n: int, asker: str) -> Created:
+    """Cancel an override, which stays on record; being told twice is harmless."""
+    known, ref = await parts.store.get(OnCallOverride, f"{project}/{name}/{n:06d}")
+    if known is None:
+        raise NotFound("POISE-O404", f"no override {n} of {name}", mend="Run: poise oncall show")
+    said = f"{asker} cancelled override {n} of {name}"
+    if not known.cancelled:
+        gone = replace(known, cancelled=True)
+        await parts.store.commit(
+            Transaction(
+                at=parts.clock.now(), reads=[ref], writes=[_write(gone)], events=[_event(gone, asker, said)]
+            )
+        )
+    return Created(key=known.key, sentence=said)
+
+
+async def schedule_or_raise(parts: Parts, project: str, name: str) -> OnCallSchedule:
+    """The declared schedule, or an error that says how to declare one."""
+    return await _schedule(parts, project, name)
 
 
 # -- reading ------------------------------------------------------------------------------------------

@@ -1,19 +1,29 @@
-"""The pages of a whole project over HTTP: scorecard."""
+"""The pages of a whole project over HTTP: scorecard and on-call, and what the on-call forms ask for."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.params import QueryParameter
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, QueryParameter
+from litestar.response import Redirect
 
+from poise.api import oncall as rota
+from poise.api.oncall_views import MakeOnCallOverride
 from poise.api.params import Part
 from poise.api.read import parts_of
-from poise.web import compose, scorecard_compose, sign_in, views
+from poise.model.errors import Invalid, NotFound
+from poise.model.oncall import OnCallSchedule
+from poise.ports.store import Transaction
+from poise.web import compose, links, oncall_compose, scorecard_compose, sign_in, views
+from poise.web import oncall as oncall_page
 from poise.web import scorecard as scorecard_page
+from poise.web.parts import REASON_LENGTH_MAX
 
 Asked = Request[Any, Any, Any]
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 Choice = Annotated[str, QueryParameter(max_length=100)]
 PAGE: Final[dict[str, Any]] = {
     "media_type": MediaType.HTML,
@@ -37,4 +47,50 @@ async def scorecard(
     return Response(scorecard_page.scorecard(view), cookies=cookies)
 
 
-ROUTES = [scorecard]
+@get("/projects/{project:str}/oncall", **PAGE)
+async def oncall(request: Asked, project: Part) -> Response[str]:
+    """Who is on call, and who will be."""
+    around, cookies = await _around(request, project)
+    view = await oncall_compose.oncall(parts_of(request), project, around)
+    return Response(oncall_page.oncall(view), cookies=cookies)
+
+
+@post(
+    "/projects/{project:str}/oncall/{schedule:str}/{verb:str}",
+    opt={"permission": "developer", "page": True},
+)
+async def oncall_act(request: Asked, project: Part, schedule: Part, verb: Part, data: Form) -> Redirect:
+    """What a form asks for: another person on call for a time, or the rotation back."""
+    parts, by = parts_of(request), request.scope["user"].name
+    sign_in.same_form(request, data)
+    if verb == "cancel":
+        n = data.get("n", "")
+        if not (n.isascii() and n.isdigit() and len(n) <= 6):
+            raise NotFound("POISE-O404", f"no override {n[:20]} of {schedule}")
+        await rota.cancel(parts, project, schedule, int(n), by)
+    elif verb == "override":
+        await _override(request, await rota.schedule_or_raise(parts, project, schedule), data)
+    else:
+        raise NotFound("POISE-E404", f"no act {verb}", why="There are override and cancel.")
+    return Redirect(links.oncall(project), status_code=303)
+
+
+async def _override(request: Asked, schedule: OnCallSchedule, data: dict[str, str]) -> None:
+    parts, reason = parts_of(request), data.get("reason", "").strip()
+    if not 3 <= len(reason) <= REASON_LENGTH_MAX:
+        raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
+    asked = MakeOnCallOverride(
+        person=data.get("person", ""),
+        starts_at=oncall_compose.instant(data.get("starts", ""), schedule.zone, "from"),
+        ends_at=oncall_compose.instant(data.get("ends", ""), schedule.zone, "until"),
+        reason=parts.masker.text(reason),
+    )
+    decision, _ = await rota.override_decision(parts, schedule, asked, request.scope["user"].name)
+    await parts.store.commit(
+        Transaction(
+            at=parts.clock.now(), reads=decision.reads, writes=decision.writes, events=decision.events
+        )
+    )
+
+
+ROUTES = [scorecard, oncall, oncall_act]
