@@ -47,7 +47,7 @@ _RESPONSES: Final = (
     event_types.SCALE_CHANGED,
 )
 _ENDINGS: Final = (event_types.INCIDENT_MITIGATED, event_types.INCIDENT_RESOLVED)
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~=:@^$])")
+_MARKUP: Final = re.compile(r"([\\`*_\[\]~|]|^[#+\-=]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
 
 
 class Impact(Struct, frozen=True, kw_only=True):
@@ -204,7 +204,8 @@ def _trigger(facts: Facts) -> Iterator[Sentence]:
         *places,
     )
     for row in facts.events:
-        if row.event.subject == top.subject and row.event.data.get("override"):
+        forced = row.event.type == event_types.ROLLOUT_STEPPED and row.event.data.get("override")
+        if row.event.subject == top.subject and forced:
             text = f"That change was forced past the gate: {_full(row.event.summary)}"
             yield _said(Section.TRIGGER, text, f"event/{row.sequence}", *_override_of(facts, row))
 
