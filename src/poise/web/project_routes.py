@@ -1,4 +1,4 @@
-"""The pages of a whole project over HTTP: scorecard and on-call, and what the on-call forms ask for."""
+"""The pages of a whole project over HTTP: delivery, scorecard and on-call; and what the on-call forms ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from poise.api.read import parts_of
 from poise.model.errors import Invalid, NotFound
 from poise.model.oncall import OnCallSchedule
 from poise.ports.store import Transaction
-from poise.web import compose, links, oncall_compose, scorecard_compose, sign_in, views
+from poise.web import compose, delivery_compose, links, oncall_compose, scorecard_compose, sign_in, views
+from poise.web import delivery as delivery_page
 from poise.web import oncall as oncall_page
 from poise.web import scorecard as scorecard_page
 from poise.web.parts import REASON_LENGTH_MAX
@@ -45,6 +46,14 @@ async def scorecard(
     parts = parts_of(request)
     view = await scorecard_compose.scorecard(parts, project, environment, service, window, around)
     return Response(scorecard_page.scorecard(view), cookies=cookies)
+
+
+@get("/projects/{project:str}/delivery", **PAGE)
+async def delivery(request: Asked, project: Part, window: Choice = "7d") -> Response[str]:
+    """Changes on their way to users."""
+    around, cookies = await _around(request, project)
+    view = await delivery_compose.delivery(parts_of(request), project, window, around)
+    return Response(delivery_page.delivery(view), cookies=cookies)
 
 
 @get("/projects/{project:str}/oncall", **PAGE)
@@ -93,4 +102,4 @@ async def _override(request: Asked, schedule: OnCallSchedule, data: dict[str, st
     )
 
 
-ROUTES = [scorecard, oncall, oncall_act]
+ROUTES = [delivery, scorecard, oncall, oncall_act]
