@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
+from runpy import run_path
 
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
@@ -367,3 +369,7 @@ def empty() -> v.EmptyView:
             "git push poise main",
         ),
     )
+
+
+_PROJECT = run_path(str(Path(__file__).with_name("project_samples.py")))
+scorecard, oncall, delivery = _PROJECT["scorecard"], _PROJECT["oncall"], _PROJECT["delivery"]

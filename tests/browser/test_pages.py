@@ -28,6 +28,10 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "audit": lambda s: pages.audit(s.audit()),
     "login": lambda s: pages.login(s.login()),
     "error": lambda s: pages.error(s.error()),
+    "scorecard": lambda s: pages.scorecard(s.scorecard()),
+    "oncall": lambda s: pages.oncall(s.oncall()),
+    "oncall-hole": lambda s: pages.oncall(s.oncall("18:00")),
+    "delivery": lambda s: pages.delivery(s.delivery()),
     "empty": lambda s: pages.empty(s.empty()),
 }
 

@@ -1,4 +1,4 @@
-"""The pages of a whole project over HTTP: delivery, scorecard and on-call; and what the on-call forms ask for."""
+"""The pages of a whole project over HTTP: delivery, scorecard, on-call; and what their forms ask for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""Views of a whole project: its scorecard, who is on call, and what it delivered."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from poise.model.delivery import RunState
+from poise.model.oncall import (
+    Contact,
+    ContactKind,
+    OnCallOverride,
+    OnCallSchedule,
+    Person,
+    Rotation,
+    ShiftUnit,
+)
+from poise.web import delivery as d
+from poise.web import links, oncall_compose
+from poise.web import oncall as o
+from poise.web import scorecard as s
+from poise.web import views as v
+
+NOW = datetime(2026, 11, 28, 9, 40, tzinfo=UTC)
+KEY = "acme/production/storefront"
+
+
+def chrome() -> v.Chrome:
+    return v.Chrome(
+        at=NOW, principal="ana", csrf="c5rf-t0ken", sequence=4_812, may_act=True, may_say=True,
+        where="acme", project="acme",
+    )  # fmt: skip
+
+
+def scorecard() -> s.ScorecardView:
+    """Four weeks with one empty week, a guessed link and a ratio of exactly zero."""
+    values: dict[str, tuple[float | None, ...]] = {
+        "per_day": (0.9, 1.4, None, 2.1),
+        "seconds": (5_400.0, 3_100.0, None, 2_460.0),
+        "ratio": (0.0, 0.14, None, 0.06),
+    }
+    rows = tuple(
+        s.EvidenceRow(
+            label=f"storefront r{n}", at=NOW - timedelta(days=44 - n), href=links.rollout(KEY, n),
+            summary="rolled back, an incident is linked to it" if n == 42 else "went live",
+            commits=n % 5, guessed=n == 42,
+            incidents=(("incident 118", links.incident("acme", 118)),) if n == 42 else (),
+        )
+        for n in range(43, 36, -1)
+    )  # fmt: skip
+
+    def figure(title: str, unit: str, value: float | None, before: float | None, said: str) -> s.FigureView:
+        weeks = enumerate(values[unit])
+        return s.FigureView(
+            title=title, meaning="What it means, in a sentence.", unit=unit, value=value, sentence=said,
+            before=before, guessed=unit == "ratio", certain=0.03 if unit == "ratio" else value, total=60,
+            trend=tuple(
+                s.Stretch(
+                    start=NOW - timedelta(days=28 - 7 * k), end=NOW - timedelta(days=21 - 7 * k),
+                    value=one, deployments=0 if one is None else 12,
+                )
+                for k, one in weeks
+            ),
+            evidence=rows,
+        )  # fmt: skip
+
+    def to(**asked: str) -> str:
+        return links.scorecard("acme") + "?" + "&".join(f"{k}={one}" for k, one in asked.items())
+
+    return s.ScorecardView(
+        chrome=chrome(), project="acme", scope="acme / production", window="28 days",
+        sentence="31 deployments went live, up from 24 in the window before. 2 of 33 deployments failed.",
+        since=NOW - timedelta(days=28), until=NOW,
+        environments=(
+            s.Choice(label="staging", href=to(environment="staging")),
+            s.Choice(label="production", href=to(environment="production"), chosen=True),
+        ),
+        services=tuple(
+            s.Choice(label=one, href=to(service=one), chosen=one == "all")
+            for one in ("all", "storefront", "payments")
+        ),
+        windows=(
+            s.Choice(label="7 days", href=to(window="7d")),
+            s.Choice(label="28 days", href=to(window="28d"), chosen=True),
+        ),
+        figures=(
+            figure("Deployment frequency", "per_day", 1.11, 0.86, "31 deployments went live in 28 days."),
+            figure("Change lead time", "seconds", 3100.0, 4000.0, "Half of 61 commits took 51 min."),
+            figure("Change fail ratio", "ratio", 0.061, 0.061, "2 of 33 deployments failed."),
+            figure("Failed deployment recovery time", "seconds", 2460.0, None, "Half were over in 41 min."),
+            s.FigureView(
+                title="Rework ratio", meaning="Repairs.", unit="ratio", value=None, sentence="No repair."
+            ),
+        ),
+        objectives=s.ObjectivesView(
+            sentence="1 of 2 objectives has budget left.",
+            rows=(
+                ("storefront / availability", "has budget left", links.service(KEY)),
+                ("storefront / latency", "is spent", links.service(KEY)),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def schedule(until_hour: str | None = None) -> OnCallSchedule:
+    people = tuple(
+        Person(name=name, contacts=(Contact(kind=ContactKind.EMAIL, address=f"{name}@example.org"),))
+        for name in ("anna", "ben", "chiara")
+    )
+    weekly = Rotation(
+        people=("anna", "ben", "chiara"), unit=ShiftUnit.WEEKLY, starts=date(2026, 11, 2), handoff="09:00",
+        from_hour="00:00" if until_hour else None, until_hour=until_hour,
+    )  # fmt: skip
+    return OnCallSchedule(project="acme", name="shop", zone="Europe/Rome", people=people, rotations=(weekly,))
+
+
+def overrides() -> list[OnCallOverride]:
+    def one(n: int, person: str, day: int, cancelled: bool = False) -> OnCallOverride:
+        return OnCallOverride(
+            project="acme", schedule="shop", n=n, person=person, by="ana", reason="the dentist", at=NOW,
+            starts_at=datetime(2026, 12, day, 8, tzinfo=UTC),
+            ends_at=datetime(2026, 12, day, 17, tzinfo=UTC), cancelled=cancelled,
+        )  # fmt: skip
+
+    return [one(1, "ben", 3, cancelled=True), one(2, "chiara", 2)]
+
+
+def oncall(until_hour: str | None = None) -> o.OnCallView:
+    shown = oncall_compose.schedule_view(schedule(until_hour), overrides(), NOW)
+    return o.OnCallView(chrome=chrome(), project="acme", schedules=(shown,))
+
+
+def delivery(pile: int = 14) -> d.DeliveryView:
+    """A week with a pile of deploys within an hour, settings, a rollback and an incident."""
+    piled = tuple(
+        d.Mark(
+            at=NOW - timedelta(days=2, minutes=4 * k), label=f"r{30 + k}", summary="cart: small steps",
+            href=links.rollout(KEY, 30 + k),
+        )
+        for k in range(pile)
+    )  # fmt: skip
+    bad = (
+        d.Mark(at=NOW - timedelta(days=1), label="config 17", kind="settings", summary="timeout 2 s"),
+        d.Mark(at=NOW - timedelta(hours=20), label="r45 rolled back", kind="rollback"),
+        d.Mark(
+            at=NOW - timedelta(hours=19), label="incident 118", kind="incident",
+            href=links.incident("acme", 118),
+        ),
+    )  # fmt: skip
+    stops = (
+        d.Stop(environment="staging", label="storefront r45", word="live", href=links.rollout(KEY, 45)),
+        d.Stop(environment="production", label="storefront r45", word="rolled back", bad=True),
+    )
+    return d.DeliveryView(
+        chrome=chrome(), project="acme", window="7 days", since=NOW - timedelta(days=7), until=NOW,
+        sentence="15 changes in 7 days, 1 rolled back, 1 waits at the gate.",
+        windows=(
+            d.Choice(label="24 hours", href=f"{links.delivery('acme')}?window=24h"),
+            d.Choice(label="7 days", href=f"{links.delivery('acme')}?window=7d", chosen=True),
+        ),
+        environments=("staging", "production"),
+        lanes=(
+            d.Lane(name="storefront", environment="staging", href=links.service(KEY), marks=piled),
+            d.Lane(name="storefront", environment="production", href=links.service(KEY), marks=bad + piled),
+            d.Lane(name="payments", environment="production", href=links.service(KEY)),
+        ),
+        changes=(
+            d.ChangeLine(
+                label="9f31c07ad4", summary="cart: new pricing", by="Ben", at=NOW - timedelta(hours=21),
+                run=60, run_state=RunState.SUCCESS, run_href=links.run("acme", 60),
+                releases=(("storefront r45", ""),), stops=stops,
+            ),
+            d.ChangeLine(
+                label="config 17", summary="payments: timeout 2 s", by="ana", at=NOW - timedelta(days=1),
+                stops=(d.Stop(environment="production", label="payments config 17", word="live"),),
+            ),
+        ),
+    )  # fmt: skip
