@@ -52,7 +52,7 @@ def scorecard() -> s.ScorecardView:
         weeks = enumerate(values[unit])
         return s.FigureView(
             title=title, meaning="What it means, in a sentence.", unit=unit, value=value, sentence=said,
-            before=before, guessed=unit == "ratio", certain=0.03 if unit == "ratio" else value, total=60,
+            before=before, guessed=int(unit == "ratio"), certain=0.03 if unit == "ratio" else value, total=60,
             trend=tuple(
                 s.Stretch(
                     start=NOW - timedelta(days=28 - 7 * k), end=NOW - timedelta(days=21 - 7 * k),

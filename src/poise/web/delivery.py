@@ -221,7 +221,7 @@ def _changes(view: DeliveryView) -> h.Node:
 def _run(line: ChangeLine) -> h.Node:
     if line.run is None or line.run_state is None:
         return "–"
-    return [link(f"#{line.run}", line.run_href), " ", run_pill(line.run_state)]
+    return h.p[link(f"#{line.run}", line.run_href), " ", run_pill(line.run_state)]
 
 
 def _stops(line: ChangeLine, environment: str) -> h.Node:

@@ -21,7 +21,7 @@ from poise.web.parts import (
     table,
 )
 from poise.web.views import Chrome
-from poise.web.wording import utc
+from poise.web.wording import plural, utc
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -115,7 +115,7 @@ def _schedule(view: OnCallView, one: ScheduleView, n: int) -> h.Fragment:
     return h.fragment[
         card(
             f"{one.name}: four weeks, times in {one.zone}",
-            [h.p(".problem")[h.strong["Nobody is on call "], told, "."] for told in one.holes],
+            _holes(one) if one.holes else None,
             _calendar(one),
             h.details(f"#shifts-{n}")[h.summary["Every shift, also in UTC"], _shifts(one)],
         ),
@@ -127,6 +127,13 @@ def _schedule(view: OnCallView, one: ScheduleView, n: int) -> h.Fragment:
             _add(view, one, n) if view.chrome.may_say and one.people else None,
         ),
     ]
+
+
+def _holes(one: ScheduleView) -> h.Element:
+    more = len(one.holes) - 1
+    again = f", and {plural(more, 'time')} more in these weeks" if more else ""
+    mend = " Add a rotation or an override that covers it."
+    return h.p(".problem")[h.strong["Nobody is on call "], one.holes[0], again, ".", mend]
 
 
 def _calendar(one: ScheduleView) -> h.Element:

@@ -19,7 +19,6 @@ WEEKS: Final = 4
 SCHEDULES_MAX: Final = 20
 OVERRIDES_SEEN: Final = 500
 OVERRIDES_SHOWN: Final = 20
-HOLES_SHOWN: Final = 5
 
 
 async def oncall(parts: Parts, project: str, around: views.Chrome) -> OnCallView:
@@ -51,9 +50,7 @@ def schedule_view(schedule: OnCallSchedule, overrides: list[OnCallOverride], now
         hole=bool(coming) and coming[0].person is None,
         weeks=tuple(tuple(days[k : k + 7]) for k in range(0, len(days), 7)),
         shifts=tuple(_local(row, zone) for row in coming),
-        holes=tuple(
-            f"from {_wall(row.starts_at, zone)} to {_wall(row.ends_at, zone)}" for row in holes[:HOLES_SHOWN]
-        ),
+        holes=tuple(f"from {_wall(row.starts_at, zone)} to {_wall(row.ends_at, zone)}" for row in holes),
         overrides=tuple(_line(one, now, zone) for one in overrides[: -OVERRIDES_SHOWN - 1 : -1]),
         people=tuple(person.name for person in schedule.people),
     )
