@@ -58,13 +58,16 @@ async def _first_project(parts: Parts, asker: Principal | None) -> str:
     return next((one.name for one in known if may_see(asker, one.name)), "")
 
 
-async def overview(parts: Parts, asker: Principal, around: views.Chrome) -> views.OverviewView:
+async def overview(
+    parts: Parts, asker: Principal, around: views.Chrome, incidents: tuple[views.IncidentRow, ...] = ()
+) -> views.OverviewView:
     """All services that the asker may see, those in need first, and the newest runs."""
     found = await status(parts, asker)
     runs, _ = await parts.store.scan(Run, limit=50, last=True)
     seen = [run for run in runs if may_see(asker, run.project)]
     return views.OverviewView(
         chrome=around,
+        incidents=incidents,
         services=tuple(_service_row(one) for one in found.services),
         runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
     )

@@ -104,6 +104,11 @@ def review(project: str, n: int) -> str:
     return f"{incident(project, n)}/review"
 
 
+def review_act(project: str, n: int, act: str) -> str:
+    """Where a form of the post-mortem goes: save, preview, action, done or publish."""
+    return f"{review(project, n)}/{act}"
+
+
 def event(project: str, sequence: int) -> str:
     """One event of the journal."""
     return f"/projects/{quote(project, safe='')}/events/{sequence}"

@@ -8,6 +8,7 @@ import htpy as h
 
 from poise.model.balance import VerdictKind
 from poise.web import links
+from poise.web.incident import open_sentence
 from poise.web.parts import budget_bar, card, document, headline, link, pill, run_pill, table, verdict_pill
 from poise.web.views import OverviewView, RunRow, ServiceRow
 from poise.web.wording import moment, percent, place, plural, short_name
@@ -25,8 +26,10 @@ def overview(view: OverviewView) -> str:
         headline(
             "Overview",
             [plural(len(services), "service"), " · ", moment(view.chrome.at)],
-            pill("look", "hold") if in_need else pill("calm", "go"),
-            overview_sentence(services),
+            pill("look", "hold") if in_need or view.incidents else pill("calm", "go"),
+            [open_sentence(view.incidents), " ", overview_sentence(services)]
+            if view.incidents
+            else overview_sentence(services),
         ),
         card("Services", _services(services)),
         card("Latest runs", _runs(view.runs[:RUNS_MAX])) if view.runs else None,

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from poise.web.delivery import delivery
 from poise.web.history import audit
 from poise.web.incident import incident, incidents
+from poise.web.oncall import oncall
 from poise.web.overview import overview
 from poise.web.plain import empty, error, login
+from poise.web.review import event, no_review, review
 from poise.web.rollout import rollout
 from poise.web.run import run
+from poise.web.scorecard import scorecard
 from poise.web.service import service
 
 __all__ = [
     "audit",
+    "delivery",
     "empty",
     "error",
+    "event",
     "incident",
     "incidents",
     "login",
+    "no_review",
+    "oncall",
     "overview",
+    "review",
     "rollout",
     "run",
+    "scorecard",
     "service",
 ]

@@ -19,7 +19,19 @@ from poise.balance.gate.controller import make_override
 from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
-from poise.web import ack, assets, compose, incident_routes, links, pages, project_routes, sign_in, views
+from poise.web import (
+    ack,
+    assets,
+    compose,
+    incident_compose,
+    incident_routes,
+    links,
+    pages,
+    project_routes,
+    review_routes,
+    sign_in,
+    views,
+)
 from poise.web.series import CHART_WINDOWS
 
 OVERRIDE_S = 3600.0
@@ -39,7 +51,9 @@ async def _around(request: Asked, project: str = "") -> tuple[views.Chrome, list
 async def overview(request: Asked) -> Response[str]:
     """Every service, those in need first."""
     around, cookies = await _around(request)
-    view = await compose.overview(parts_of(request), request.scope["user"], around)
+    parts, asker = parts_of(request), request.scope["user"]
+    opened = await incident_compose.open_incidents(parts, asker)
+    view = await compose.overview(parts, asker, around, opened)
     return Response(pages.overview(view), cookies=cookies)
 
 
@@ -155,4 +169,5 @@ ROUTES = [
     *ack.ROUTES,
     *project_routes.ROUTES,
     *incident_routes.ROUTES,
+    *review_routes.ROUTES,
 ]

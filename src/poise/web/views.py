@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
+from poise.model.incident import IncidentState, Severity
 
 CHART_POINTS_MAX = 360
 """Points of a chart, which is also the number of rows of its table twin."""
@@ -106,10 +107,26 @@ class RunRow(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class IncidentRow(Struct, frozen=True, kw_only=True):
+    """An incident in a list; ``service`` is project/environment/service; ``ended_at`` None: it goes on."""
+
+    project: str
+    n: int
+    title: str
+    state: IncidentState
+    severity: Severity
+    service: str
+    onset_at: datetime
+    ended_at: datetime | None = None
+    acknowledged_by: str = ""
+    merged_into: int | None = None
+
+
 class OverviewView(Struct, frozen=True, kw_only=True):
-    """All services that the reader may see, in any order, and the newest runs first."""
+    """All services that the reader may see, in any order, open incidents (the worst first), newest runs."""
 
     chrome: Chrome
+    incidents: tuple[IncidentRow, ...] = ()
     services: tuple[ServiceRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
 
