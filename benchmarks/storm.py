@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +60,8 @@ class _NoKeeper:
 class Served:
     """A control process without a keeper, in a thread: store, loop, API."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, faces: Sequence[Any] = ()) -> None:
+        self._faces = faces
         for name in ("run", "logs", "repos"):
             (data / name).mkdir(parents=True)
         self.store, self.clock = SqliteStore(data / "poise.db"), SystemClock()
@@ -91,7 +92,11 @@ class Served:
             listener.listen(512)
             self.port = listener.getsockname()[1]
             config = uvicorn.Config(
-                make_server(self.parts), log_config=None, access_log=False, lifespan="off", ws="none"
+                make_server(self.parts, self._faces),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
             )
             self._server = uvicorn.Server(config)
             self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -130,9 +135,9 @@ class Served:
 
 
 @contextmanager
-def served(folder: str) -> Iterator[Served]:
+def served(folder: str, faces: Sequence[Any] = ()) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="poise-storm-", dir=folder or None) as data:
-        house = Served(Path(data) / "data")
+        house = Served(Path(data) / "data", faces)
         thread = threading.Thread(target=house.run)
         thread.start()
         if not house.started.wait(30):
