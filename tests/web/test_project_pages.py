@@ -104,3 +104,39 @@ def test_a_change_is_followed_to_each_environment_in_order(samples: ModuleType) 
     assert re.search(r">staging</th><th[^>]*>production</th>", html)
     assert '<span class="bad">rolled back</span>' in html
     assert html.index("15 changes in 7 days") < html.index("<section")
+
+
+def test_a_secret_has_a_name_and_no_value(samples: ModuleType) -> None:
+    """Whoever reads the page learns that it is set, not what it is."""
+    html = pages.service(samples.service())
+    assert '<span class="mono">API_KEY</span>' in html and ">secret<" in html
+    assert "Config 17 is on its way; users get config 16." in html
+    assert "Secret 2 is live." in html
+
+
+def test_a_replica_that_was_not_measured_shows_a_dash(samples: ModuleType) -> None:
+    """0 % of a core would be a claim."""
+    html = pages.service(samples.service())
+    assert "4 replicas wanted, from 2 to 8: 410 requests per second" in html
+    assert ">31 %</td>" in html and ">50 MiB</td>" in html
+    [row] = re.findall(r"<tr><td[^>]*><span class=\"mono\">r43/1</span>.*?</tr>", html)
+    assert row.count(">–<") == 2
+
+
+def test_other_environments_are_one_link_away_in_order(samples: ModuleType) -> None:
+    """A release passes staging first, and so does the eye."""
+    html = pages.service(samples.service())
+    assert html.index('href="/services/acme/staging/storefront"') < html.index(">production</strong>")
+
+
+def test_the_overview_groups_by_environment_in_the_projects_order(samples: ModuleType) -> None:
+    """Staging trouble must not read like production trouble."""
+    view = samples.overview()
+    moved = replace(view.services[0], key="acme/staging/storefront")
+    two = replace(
+        view, services=(*view.services, moved), places=("acme/staging", "acme/production", "acme/unused")
+    )
+    html = pages.overview(two)
+    assert html.index("<h2>acme / staging</h2>") < html.index("<h2>acme / production</h2>")
+    assert "unused" not in html and "<h2>Services</h2>" not in html
+    assert "<h2>Services</h2>" in pages.overview(view)

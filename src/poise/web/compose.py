@@ -27,7 +27,7 @@ from poise.model.signal import (
     ROLLOUT_LATENCY_BUCKET,
     TRIALS_TOTAL,
 )
-from poise.web import links, views
+from poise.web import links, service_compose, views
 from poise.web.series import chart_of
 
 CHANGES: Final = 8
@@ -69,6 +69,7 @@ async def overview(
         chrome=around,
         incidents=incidents,
         services=tuple(_service_row(one) for one in found.services),
+        places=await service_compose.places(parts, asker),
         runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
     )
 
@@ -133,6 +134,9 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
         rollout=one.active.n if one.active else None,
         rollout_sentence=one.sentence if one.active else "",
         can_roll_back=any(rollout.state is RolloutState.RETIRED for rollout in rollouts),
+        settings=await service_compose.settings_view(parts, key),
+        capacity=service_compose.capacity_view(one),
+        environments=await service_compose.environments(parts, declared),
     )
 
 

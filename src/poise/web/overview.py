@@ -31,7 +31,7 @@ def overview(view: OverviewView) -> str:
             if view.incidents
             else overview_sentence(services),
         ),
-        card("Services", _services(services)),
+        _by_place(services, view.places),
         card("Latest runs", _runs(view.runs[:RUNS_MAX])) if view.runs else None,
     ]
     return document(view.chrome, "Overview", main, current="Overview", live="")
@@ -62,9 +62,26 @@ def _need(row: ServiceRow) -> tuple[bool, int, float, str]:
     return (not needs_you(row), _NEED[row.verdict], left, row.key)
 
 
-def _services(services: Sequence[ServiceRow]) -> h.Element:
+def _by_place(services: Sequence[ServiceRow], order: Sequence[str]) -> h.Node:
+    """One card, or one for each environment in its order when there are more than one."""
+    found = {row.key.rpartition("/")[0] for row in services}
+    if len(found) < 2:
+        return card("Services", _services(services))
+    known = [one for one in order if one in found]
+    return [
+        card(
+            one.replace("/", " / "),
+            _services(
+                [row for row in services if row.key.rpartition("/")[0] == one], one.replace("/", " / ")
+            ),
+        )
+        for one in (*known, *sorted(found.difference(known)))
+    ]
+
+
+def _services(services: Sequence[ServiceRow], label: str = "Services") -> h.Element:
     head = ("service", "gate", "budget", "left", "live", "replicas", "what matters")
-    return table("Services", head, [_service(row) for row in services], "lllrlrl")
+    return table(label, head, [_service(row) for row in services], "lllrlrl")
 
 
 def _service(row: ServiceRow) -> tuple[h.Node, ...]:

@@ -7,6 +7,7 @@ import htpy as h
 from poise.model.balance import VerdictKind
 from poise.model.delivery import Verb
 from poise.web import links
+from poise.web.capacity import capacity
 from poise.web.chart import service_chart
 from poise.web.parts import (
     act_form,
@@ -20,6 +21,7 @@ from poise.web.parts import (
     table,
     verdict_pill,
 )
+from poise.web.settings import settings
 from poise.web.views import ServiceView
 from poise.web.wording import duration, milliseconds, moment, percent, place, plural, short_name, times
 
@@ -31,9 +33,17 @@ def service(view: ServiceView) -> str:
     why = [" ", link("Why?", "#gate")]
     main = h.fragment[
         headline(name, _context(view), verdict_pill(view.verdict), [view.sentence, why]),
+        _environments(view),
         h.div(".cols")[
             h.aside(aria_label="Gate, revisions and changes")[_gate(view), _running(view), _changes(view)],
-            h.div[_charted(view, name), _spent(view), _objectives(view), _overrides(view)],
+            h.div[
+                _charted(view, name),
+                _spent(view),
+                _objectives(view),
+                capacity(view.capacity) if view.capacity else None,
+                settings(view.settings, view.key) if view.settings else None,
+                _overrides(view),
+            ],
         ],
     ]
     return document(
@@ -53,6 +63,17 @@ def _context(view: ServiceView) -> h.Node:
         for index, other in enumerate(view.depends_on):
             parts += [index > 0 and ", ", h.a(href=links.service(f"{home}/{other}"))[other]]
     return parts
+
+
+def _environments(view: ServiceView) -> h.Element | None:
+    if len(view.environments) < 2:
+        return None
+    return h.nav(".choices", aria_label="Environments")[
+        (
+            h.strong(aria_current="true")[one.name] if one.here else link(one.name, links.service(one.key))
+            for one in view.environments
+        )
+    ]
 
 
 def _gate(view: ServiceView) -> h.Element:

@@ -128,6 +128,7 @@ class OverviewView(Struct, frozen=True, kw_only=True):
     chrome: Chrome
     incidents: tuple[IncidentRow, ...] = ()
     services: tuple[ServiceRow, ...] = ()
+    places: tuple[str, ...] = ()  # project/environment, in the order in which releases pass
     runs: tuple[RunRow, ...] = ()
 
 
@@ -198,6 +199,58 @@ class OverrideRow(Struct, frozen=True, kw_only=True):
     active: bool = False
 
 
+class EnvironmentLink(Struct, frozen=True, kw_only=True):
+    """The same service in another environment; ``here`` is the one that is shown."""
+
+    name: str
+    key: str
+    here: bool = False
+
+
+class SettingRow(Struct, frozen=True, kw_only=True):
+    """One setting; ``value`` None: a secret, whose value is shown nowhere."""
+
+    name: str
+    value: str | None
+    changed_in: int
+
+
+class SettingsView(Struct, frozen=True, kw_only=True):
+    """Newest versions (0: none) and those that users get (None: nothing is live)."""
+
+    config: int = 0
+    config_live: int | None = None
+    secret: int = 0
+    secret_live: int | None = None
+    changed_at: datetime | None = None
+    changed_by: str = ""
+    reason: str = ""
+    rows: tuple[SettingRow, ...] = ()
+
+
+class ReplicaRow(Struct, frozen=True, kw_only=True):
+    """One replica; ``cpu_ratio`` is 1 for a whole core; None: not measured yet."""
+
+    release: str
+    index: int
+    word: str
+    failing: bool = False
+    cpu_ratio: float | None = None
+    memory_bytes: float | None = None
+    restarts: int = 0
+
+
+class CapacityView(Struct, frozen=True, kw_only=True):
+    """How many replicas are wanted, within which bounds and why."""
+
+    wanted: int
+    min: int
+    max: int
+    reason: str = ""
+    withheld: str = ""
+    rows: tuple[ReplicaRow, ...] = ()
+
+
 class ServiceView(Struct, frozen=True, kw_only=True):
     """Everything about one service on one page.
 
@@ -224,6 +277,9 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     rollout: int | None = None
     rollout_sentence: str = ""
     can_roll_back: bool = False
+    settings: SettingsView | None = None
+    capacity: CapacityView | None = None
+    environments: tuple[EnvironmentLink, ...] = ()
 
 
 class StepView(Struct, frozen=True, kw_only=True):
