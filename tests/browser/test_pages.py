@@ -33,6 +33,12 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "oncall-hole": lambda s: pages.oncall(s.oncall("18:00")),
     "delivery": lambda s: pages.delivery(s.delivery()),
     "empty": lambda s: pages.empty(s.empty()),
+    "incidents": lambda s: pages.incidents(s.incidents()),
+    "incident": lambda s: pages.incident(s.incident()),
+    "review": lambda s: pages.review(s.review()),
+    "review-preview": lambda s: pages.review(replace(s.review(), draft="Half a **thought**.")),
+    "no-review": lambda s: pages.no_review(s.no_review()),
+    "event": lambda s: pages.event(s.event()),
 }
 
 

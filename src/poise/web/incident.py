@@ -146,7 +146,7 @@ def incident(view: IncidentPageView) -> str:
     main = h.fragment[
         headline(name, f"· {view.title}", tones, view.sentence),
         _acts(view),
-        h.div(".cols")[
+        h.div(".cols.evidence-first")[
             h.aside(aria_label="How it stands")[_stands(view), _impact(view), _paged(view)],
             h.div[_causes(view), _chart(view), _timeline(view)],
         ],
@@ -166,12 +166,14 @@ def incident_sentence(view: IncidentPageView) -> str:
         case IncidentState.MERGED:
             return f"This is part of incident {view.merged_into}."
         case IncidentState.RESOLVED:
-            return f"Over: {where} was in trouble for {lasted}.{cause}"
+            were = "were" if others > 0 else "was"
+            return f"Over: {where} {were} in trouble for {lasted}.{cause}"
         case IncidentState.MITIGATED:
             return f"Users of {where} are well again after {lasted}, the cause is still there.{cause}"
         case _:
             who = f"{view.acknowledged_by} has it" if view.acknowledged_by else "nobody has acknowledged it"
-            return f"{where} has been in trouble for {lasted}; {who}.{cause}"
+            have = "have" if others > 0 else "has"
+            return f"{where} {have} been in trouble for {lasted}; {who}.{cause}"
 
 
 def _acts(view: IncidentPageView) -> h.Node:
