@@ -70,7 +70,8 @@ def sentence(
     back = sum(one.state in _BAD for one in lately)
     waits = sum(one.state is RolloutState.WAITING for one in every)
     moving = sum(one.state.is_active for one in every)
-    told = [f"{plural(len(lines), 'change')} in {window}" if lines else f"No change in {window}"]
+    count = len({(line.label, line.summary) for line in lines})  # a commit may have run twice
+    told = [f"{plural(count, 'change')} in {window}" if lines else f"No change in {window}"]
     if back:
         told.append(f"{back} rolled back")
     if moving:
