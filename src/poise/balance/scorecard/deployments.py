@@ -20,7 +20,7 @@ from poise.model.delivery import ChangeClass
 REWORK_WITHIN: Final = timedelta(hours=24)  # a repair so soon says that what it repairs had failed
 
 
-class Moved(Struct, frozen=True, kw_only=True):
+class Moved(Struct, frozen=True, kw_only=True, gc=False):
     """A commit that reached users; both times in seconds, from its committer date and from its push."""
 
     sha: str
@@ -33,7 +33,7 @@ def rollout_key(service: str, rollout: int | None) -> str:
     return f"{service}/{rollout:06d}" if rollout is not None else f"{service}/"
 
 
-class Deployment(Struct, frozen=True, kw_only=True):
+class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     """One deployment and everything that the figures say of it; ``event`` is the sequence of its ending.
 
     ``brought`` are the pushes of (what was live before, what is now]; None where that range is not known.
@@ -135,22 +135,25 @@ def incident_of(key: str, said: Sequence[Trouble]) -> IncidentFact | None:
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """The facts about one service, ascending by sequence. ``burn_ends`` are when its burn alerts ended."""
+    """The facts about one service, ascending by sequence.
+
+    ``positions`` are those of heads in ``pushes``; ``burn_ends`` are when its burn alerts ended.
+    """
 
     endings: Sequence[Ending]
     marks: Mapping[str, Mapping[str, Mark]]
     pushes: Sequence[Push]
+    positions: Mapping[str, int]
     incidents: Sequence[IncidentFact] = ()
     burn_ends: Sequence[datetime] = ()
 
 
 def deployments(history: History) -> tuple[Deployment, ...]:
     """Every deployment of the service, ascending; O(events + commits)."""
-    positions = {push.head: i for i, push in reversed(list(enumerate(history.pushes)))}
     found: list[Deployment] = []
     before: Ending | None = None
     for ending in history.endings:
-        one = _deployment(history, positions, ending, before)
+        one = _deployment(history, ending, before)
         if one is not None:
             found.append(one)
         if ending.live:
@@ -159,9 +162,7 @@ def deployments(history: History) -> tuple[Deployment, ...]:
     return tuple(found)
 
 
-def _deployment(
-    history: History, positions: Mapping[str, int], ending: Ending, before: Ending | None
-) -> Deployment | None:
+def _deployment(history: History, ending: Ending, before: Ending | None) -> Deployment | None:
     marks = history.marks.get(rollout_key(ending.service, ending.rollout), {})
     stepped, started = marks.get(event_types.ROLLOUT_STEPPED), marks.get(event_types.ROLLOUT_STARTED)
     if not ending.live and stepped is None:
@@ -169,7 +170,7 @@ def _deployment(
     created = marks.get(event_types.ROLLOUT_CREATED)
     label = ending.change_class or (created.change_class if created else None)
     known = before.commit if before else ending.previous_commit
-    brought = _between(history.pushes, positions, known, ending.commit)
+    brought = _between(history.pushes, history.positions, known, ending.commit)
     finished_at = ending.at if ending.live or stepped is None else stepped.at
     trigger, guess, incident = _trigger(ending, created, label, brought)
     first = before is None and ending.replaced is None and ending.live

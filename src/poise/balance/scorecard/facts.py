@@ -1,4 +1,7 @@
-"""From events to facts. A fact is known by its event's sequence, so told twice or late it is one fact."""
+"""From events to facts. A fact is known by its event's sequence, so told twice or late it is one fact.
+
+Facts hold no cycles, so the collector need not walk them (``gc=False``): there may be hundreds of thousands.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Trigger(StrEnum):
     ROLLBACK = "rollback"
 
 
-class Push(Struct, frozen=True, kw_only=True):
+class Push(Struct, frozen=True, kw_only=True, gc=False):
     """Commits that reached the project's branch together; (sha, committer date in epoch seconds) each."""
 
     sequence: int
@@ -35,7 +38,7 @@ class Push(Struct, frozen=True, kw_only=True):
     incident: str | None = None
 
 
-class Mark(Struct, frozen=True, kw_only=True):
+class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """One moment of a rollout on its way."""
 
     sequence: int
@@ -46,7 +49,7 @@ class Mark(Struct, frozen=True, kw_only=True):
     incident: str | None = None
 
 
-class Ending(Struct, frozen=True, kw_only=True):
+class Ending(Struct, frozen=True, kw_only=True, gc=False):
     """How a rollout that users met ended: live, or taken back before that (``live`` False).
 
     ``replaced`` is the number of the rollout whose place it took; ``returns`` says that it brought an
@@ -69,7 +72,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     actor: str
 
 
-class Trouble(Struct, frozen=True, kw_only=True):
+class Trouble(Struct, frozen=True, kw_only=True, gc=False):
     """One word about an incident: it began, went on, ended, or was linked anew to rollouts.
 
     ``rollouts`` maps service to the rollout blamed; None where the word says nothing about that.
@@ -82,7 +85,7 @@ class Trouble(Struct, frozen=True, kw_only=True):
     rollouts: dict[str, int] | None = None
 
 
-class Signal(Struct, frozen=True, kw_only=True):
+class Signal(Struct, frozen=True, kw_only=True, gc=False):
     """A burn alert of a service that ended: its burn is back to what the budget bears."""
 
     sequence: int
@@ -90,7 +93,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Spent(Struct, frozen=True, kw_only=True):
+class Spent(Struct, frozen=True, kw_only=True, gc=False):
     """An objective whose budget was found spent."""
 
     sequence: int

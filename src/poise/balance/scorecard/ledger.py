@@ -33,7 +33,7 @@ class Ledger:
         self._spent: dict[str, dict[int, Spent]] = defaultdict(dict)
         self._built: dict[str, tuple[Deployment, ...]] = {}
         self._incidents: dict[str, list[IncidentFact]] = {}
-        self._ordered: dict[str, list[Push]] = {}
+        self._ordered: dict[str, tuple[list[Push], dict[str, int]]] = {}
 
     def add(self, rows: Iterable[Recorded]) -> None:
         """Take in events. O(1) each."""
@@ -96,7 +96,8 @@ class Ledger:
     def _history(self, service: str) -> History:
         project = service.split("/", 1)[0]
         if project not in self._ordered:
-            self._ordered[project] = _first_of_each(_ascending(self._pushes.get(project, {})))
+            pushes = _first_of_each(_ascending(self._pushes.get(project, {})))
+            self._ordered[project] = (pushes, {push.head: i for i, push in enumerate(pushes)})
         if project not in self._incidents:
             said = self._troubles.get(project, {})
             folded = [incident_of(key, _ascending(said[key])) for key in sorted(said)]
@@ -104,7 +105,8 @@ class Ledger:
         return History(
             endings=_ascending(self._endings.get(service, {})),
             marks=self._marks.get(service, {}),
-            pushes=self._ordered[project],
+            pushes=self._ordered[project][0],
+            positions=self._ordered[project][1],
             incidents=[one for one in self._incidents[project] if service in one.rollouts],
             burn_ends=sorted(one.at for one in self._signals.get(service, {}).values()),
         )
