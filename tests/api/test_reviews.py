@@ -207,7 +207,7 @@ def test_the_text_with_actions_tells_them_as_data(
     say("actions", ACTION | {"text": "<b>do</b> [it](http://evil)"})
     text = client.get(f"{ONE}/text?actions=true", headers=headers()).text
     assert text.startswith("# Incident 1\n\n## Agreed actions\n\n- [ ] 1, to prevent: ")
-    assert "<b>" not in text and "](http" not in text and "due 2026-03-15" in text
+    assert "<b>" not in text and r"\[it\](http://evil)" in text and "due 2026-03-15" in text
     finished = Action(
         n=2, kind=ActionKind.DETECT, text="see it", owner="ada", due_at=house.clock.at, verification="v",
         done_at=house.clock.at, done_by="ada",

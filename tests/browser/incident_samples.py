@@ -81,7 +81,45 @@ def _suspects() -> tuple[iv.SuspectRow, ...]:
     )
 
 
-def incident() -> iv.IncidentPageView:
+def _pages() -> tuple[iv.PageRow, ...]:
+    return (
+        iv.PageRow(
+            person="ana",
+            way="webhook",
+            address="https://push.example.org",
+            asked_at=_at(28, 9, 28),
+            sent_at=_at(28, 9, 29),
+            attempts=2,
+        ),
+        iv.PageRow(
+            person="ben",
+            way="email",
+            address="ben@example.org",
+            asked_at=_at(28, 9, 28),
+            problem="refused",
+        ),
+    )
+
+
+def _chart() -> v.Chart:
+    step = timedelta(seconds=20)
+    points = tuple(
+        v.ChartPoint(at=_at(28, 9, 10) + k * step, error_ratio=0.0004 if k < 48 else 0.121) for k in range(90)
+    )
+    return v.Chart(
+        since=_at(28, 9, 10),
+        until=_at(28, 9, 40),
+        window="30 min",
+        points=points,
+        markers=(
+            v.Marker(at=_at(28, 9, 25), label="r9", href=links.rollout(KEY, 9)),
+            v.Marker(at=_at(28, 9, 26), label="onset", kind="rollback", href="#timeline"),
+        ),
+        bands=(v.Band(since=_at(28, 9, 26), until=_at(28, 9, 40), label=""),),
+    )
+
+
+def _entries() -> tuple[iv.EntryRow, ...]:
     told = (
         ("note", "ana: payments shows timeouts only, no errors upstream", "ana"),
         ("incident", "ana acknowledged incident 118", "ana"),
@@ -91,10 +129,21 @@ def incident() -> iv.IncidentPageView:
         ("burn", "availability of storefront burns 124x", "poise"),
         ("config", "ben set config 17 of payments: faster failover", "ben"),
     )
-    step = timedelta(seconds=20)
-    points = tuple(
-        v.ChartPoint(at=_at(28, 9, 10) + k * step, error_ratio=0.0004 if k < 48 else 0.121) for k in range(90)
+    return tuple(
+        iv.EntryRow(
+            sequence=4_812 - k,
+            at=_at(28, 9, 39 - 2 * k),
+            kind=kind,
+            sentence=text,
+            actor=actor,
+            href=links.service(KEY) if k > 2 else "",
+            event_href=links.event("acme", 4_812 - k),
+        )
+        for k, (kind, text, actor) in enumerate(told)
     )
+
+
+def incident() -> iv.IncidentPageView:
     view = iv.IncidentPageView(
         chrome=replace(chrome(), may_say=True),
         project="acme",
@@ -121,23 +170,7 @@ def incident() -> iv.IncidentPageView:
                 proofs=(iv.ProofRow(text="errors are the same on old and new replicas"),),
             ),
         ),
-        pages=(
-            iv.PageRow(
-                person="ana",
-                way="webhook",
-                address="https://push.example.org",
-                asked_at=_at(28, 9, 28),
-                sent_at=_at(28, 9, 29),
-                attempts=2,
-            ),
-            iv.PageRow(
-                person="ben",
-                way="email",
-                address="ben@example.org",
-                asked_at=_at(28, 9, 28),
-                problem="refused",
-            ),
-        ),
+        pages=_pages(),
         failed_requests=5_980,
         all_requests=48_220,
         impacts=(
@@ -148,29 +181,8 @@ def incident() -> iv.IncidentPageView:
                 spent_ratio=0.092,
             ),
         ),
-        chart=v.Chart(
-            since=_at(28, 9, 10),
-            until=_at(28, 9, 40),
-            window="30 min",
-            points=points,
-            markers=(
-                v.Marker(at=_at(28, 9, 25), label="r9", href=links.rollout(KEY, 9)),
-                v.Marker(at=_at(28, 9, 26), label="onset", kind="rollback", href="#timeline"),
-            ),
-            bands=(v.Band(since=_at(28, 9, 26), until=_at(28, 9, 40), label=""),),
-        ),
-        entries=tuple(
-            iv.EntryRow(
-                sequence=4_812 - k,
-                at=_at(28, 9, 39 - 2 * k),
-                kind=kind,
-                sentence=text,
-                actor=actor,
-                href=links.service(KEY) if k > 2 else "",
-                event_href=links.event("acme", 4_812 - k),
-            )
-            for k, (kind, text, actor) in enumerate(told)
-        ),
+        chart=_chart(),
+        entries=_entries(),
         earlier_href="/projects/acme/incidents/118?before=4700#timeline",
         review_href=links.review("acme", 118),
     )

@@ -31,14 +31,15 @@ def chrome() -> v.Chrome:
     )  # fmt: skip
 
 
-def scorecard() -> s.ScorecardView:
-    """Four weeks with one empty week, a guessed link and a ratio of exactly zero."""
-    values: dict[str, tuple[float | None, ...]] = {
-        "per_day": (0.9, 1.4, None, 2.1),
-        "seconds": (5_400.0, 3_100.0, None, 2_460.0),
-        "ratio": (0.0, 0.14, None, 0.06),
-    }
-    rows = tuple(
+VALUES: dict[str, tuple[float | None, ...]] = {
+    "per_day": (0.9, 1.4, None, 2.1),
+    "seconds": (5_400.0, 3_100.0, None, 2_460.0),
+    "ratio": (0.0, 0.14, None, 0.06),
+}
+
+
+def _evidence() -> tuple[s.EvidenceRow, ...]:
+    return tuple(
         s.EvidenceRow(
             label=f"storefront r{n}", at=NOW - timedelta(days=44 - n), href=links.rollout(KEY, n),
             summary="rolled back, an incident is linked to it" if n == 42 else "went live",
@@ -48,20 +49,25 @@ def scorecard() -> s.ScorecardView:
         for n in range(43, 36, -1)
     )  # fmt: skip
 
-    def figure(title: str, unit: str, value: float | None, before: float | None, said: str) -> s.FigureView:
-        weeks = enumerate(values[unit])
-        return s.FigureView(
-            title=title, meaning="What it means, in a sentence.", unit=unit, value=value, sentence=said,
-            before=before, guessed=int(unit == "ratio"), certain=0.03 if unit == "ratio" else value, total=60,
-            trend=tuple(
-                s.Stretch(
-                    start=NOW - timedelta(days=28 - 7 * k), end=NOW - timedelta(days=21 - 7 * k),
-                    value=one, deployments=0 if one is None else 12,
-                )
-                for k, one in weeks
-            ),
-            evidence=rows,
-        )  # fmt: skip
+
+def _figure(title: str, unit: str, value: float | None, before: float | None, said: str) -> s.FigureView:
+    weeks = enumerate(VALUES[unit])
+    return s.FigureView(
+        title=title, meaning="What it means, in a sentence.", unit=unit, value=value, sentence=said,
+        before=before, guessed=int(unit == "ratio"), certain=0.03 if unit == "ratio" else value, total=60,
+        trend=tuple(
+            s.Stretch(
+                start=NOW - timedelta(days=28 - 7 * k), end=NOW - timedelta(days=21 - 7 * k),
+                value=one, deployments=0 if one is None else 12,
+            )
+            for k, one in weeks
+        ),
+        evidence=_evidence(),
+    )  # fmt: skip
+
+
+def scorecard() -> s.ScorecardView:
+    """Four weeks with one empty week, a guessed link and a ratio of exactly zero."""
 
     def to(**asked: str) -> str:
         return links.scorecard("acme") + "?" + "&".join(f"{k}={one}" for k, one in asked.items())
@@ -83,10 +89,10 @@ def scorecard() -> s.ScorecardView:
             s.Choice(label="28 days", href=to(window="28d"), chosen=True),
         ),
         figures=(
-            figure("Deployment frequency", "per_day", 1.11, 0.86, "31 deployments went live in 28 days."),
-            figure("Change lead time", "seconds", 3100.0, 4000.0, "Half of 61 commits took 51 min."),
-            figure("Change fail ratio", "ratio", 0.061, 0.061, "2 of 33 deployments failed."),
-            figure("Failed deployment recovery time", "seconds", 2460.0, None, "Half were over in 41 min."),
+            _figure("Deployment frequency", "per_day", 1.11, 0.86, "31 deployments went live in 28 days."),
+            _figure("Change lead time", "seconds", 3100.0, 4000.0, "Half of 61 commits took 51 min."),
+            _figure("Change fail ratio", "ratio", 0.061, 0.061, "2 of 33 deployments failed."),
+            _figure("Failed deployment recovery time", "seconds", 2460.0, None, "Half were over in 41 min."),
             s.FigureView(
                 title="Rework ratio", meaning="Repairs.", unit="ratio", value=None, sentence="No repair."
             ),

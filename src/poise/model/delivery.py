@@ -254,7 +254,9 @@ class Rollout(Struct, frozen=True, kw_only=True):
     order: int | None = None  # the order that made it; None: a release did
     back_to: int | None = None  # the rollout that it restores, settings included
     aborted: bool = False  # a person ended it before it started
-    requested_at: datetime | None = None  # the newest rollback request that was answered when this was written
+    requested_at: datetime | None = (
+        None  # the newest rollback request that was answered when this was written
+    )
     orders_seen: int = 0  # the newest order that was handled when this was written
     considered: int = 0  # the newest release that was looked at and needed no rollout
     step_requests_from: int = 0  # canary requests already seen when the present step began
