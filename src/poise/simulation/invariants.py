@@ -307,14 +307,20 @@ class Watch(Book):
             self.breach("budgets-are-what-was-counted", f"{key} says {budget.bad} bad, more than happened")
 
     def waits(self, service: str) -> None:
-        """A waiting release that nobody paused asks the gate again and again, so that it can start."""
+        """A waiting release that nobody paused asks the gate again and again, so that it can start.
+
+        It can ask from when the rollout before it has made room.
+        """
         if service in self._moving:
             return
-        for rollout in self.all(Rollout, f"{service}/")[-1:]:
+        rollouts = self.all(Rollout, f"{service}/")
+        made_room = [other.finished_at for other in rollouts[:-1] if other.finished_at is not None]
+        for rollout in rollouts[-1:]:
             if rollout.state is not RolloutState.WAITING or rollout.paused:
                 continue
-            answered = [rollout.created_at, *(verdict.at for verdict in self._asks.get(rollout.key, ()))]
-            age_s = (self._clock.now() - answered[-1]).total_seconds()
+            verdicts = self._asks.get(rollout.key, ())
+            answered = max([rollout.created_at, *made_room, *(verdict.at for verdict in verdicts)])
+            age_s = (self._clock.now() - answered).total_seconds()
             if age_s > ASKS_WITHIN_S:
                 self.breach("a-waiting-release-asks", f"{rollout.key} was last answered {age_s:.0f} s ago")
 
