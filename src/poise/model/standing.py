@@ -83,8 +83,11 @@ def severity(standing: Standing) -> tuple[int, bool, float, str]:
     return (standing.state.rank, standing.fast_burn, -(standing.left_ratio or 0.0), standing.objective)
 
 
-def fires(tier: BurnTier, burns: Iterable[Burn]) -> bool:
+def fires(tier: BurnTier, burns: Iterable[Burn], age_s: float = math.inf) -> bool:
     """Whether both windows burn over the factor and enough failed to mean anything.
+
+    An objective of ``age_s`` younger than the long window has not burned for all of it yet: its rate counts
+    for the share of the window that it has lived, so that ten slow requests on the first day wake nobody.
 
     Source: SRE workbook, chapter 5 (multiwindow, multi-burn-rate); minimum failures after Grafana SLO.
     """
@@ -92,7 +95,8 @@ def fires(tier: BurnTier, burns: Iterable[Burn]) -> bool:
     long, short = by_window.get(tier.long_s), by_window.get(tier.short_s)
     if long is None or short is None or long.rate is None or short.rate is None:
         return False
-    return long.bad >= MIN_FAILURES and long.rate > tier.factor and short.rate > tier.factor
+    lived_ratio = min(1.0, max(0.0, age_s) / tier.long_s)
+    return long.bad >= MIN_FAILURES and long.rate * lived_ratio > tier.factor and short.rate > tier.factor
 
 
 def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | None:

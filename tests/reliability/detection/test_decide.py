@@ -213,3 +213,10 @@ def test_the_onset_lies_between_its_edges(began_s: float, share: float) -> None:
     assert earliest <= ago(began_s) <= latest
     if began_s > 300:
         assert latest == ago(began_s)
+
+
+def test_a_young_objective_has_not_burned_for_a_whole_window() -> None:
+    """Ten slow requests in a service's first minute burn at any rate; they wake nobody."""
+    young = decide(seen(budgets=(budget(burns=burns(20.0, 20.0), since=ago(60)),)), NOW)
+    grown = decide(seen(budgets=(budget(burns=burns(20.0, 20.0), since=ago(30_000)),)), NOW)
+    assert not young.writes and grown.writes

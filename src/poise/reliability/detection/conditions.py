@@ -83,7 +83,10 @@ def _burns(seen: Seen, now: datetime) -> Iterator[Condition]:
     tiers = sorted(seen.policy.fast_burn, key=lambda tier: -tier.factor)
     for budget in seen.budgets:
         severities = [Severity.SEV1, *[Severity.SEV2] * len(tiers)]
-        hit = next(((t, s) for t, s in zip(tiers, severities, strict=False) if fires(t, budget.burns)), None)
+        age_s = (budget.at - budget.since).total_seconds()
+        hit = next(
+            ((t, s) for t, s in zip(tiers, severities, strict=False) if fires(t, budget.burns, age_s)), None
+        )
         name = f"burn/{budget.objective}"
         if not _is_current(budget, seen, now):
             yield Condition(name=name, source=AlertSource.BURN, holds=Holds.UNKNOWN)
