@@ -203,7 +203,11 @@ class House:
         def live() -> bool:
             return all(is_live(self.service(name), commit) for name in services)
 
-        until(live, patience_s, f"{', '.join(services)} live at {commit[:8]}", pause_s=0.1)
+        try:
+            until(live, patience_s, f"{', '.join(services)} live at {commit[:8]}", pause_s=0.1)
+        except Unmeasured as late:
+            why = [self.service(name)["sentence"] + " " + self.poise("why", name).stdout for name in services]
+            raise Unmeasured(f"{late}\n" + "\n".join(why)) from None
 
     # -- processes ---------------------------------------------------------------------------------
 
