@@ -317,9 +317,9 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
     if old is None:
         kind, word = event_types.SERVICE_DEPLOYED, "is live"
     elif rollout.change_class is ChangeClass.ROLLBACK:
-        kind, word = event_types.SERVICE_ROLLED_BACK, f"is live again instead of release {old.release}"
+        kind, word = event_types.SERVICE_ROLLED_BACK, f"is live again instead of {_other(rollout, old)}"
     else:
-        kind, word = event_types.SERVICE_UPGRADED, f"is live instead of release {old.release}"
+        kind, word = event_types.SERVICE_UPGRADED, f"is live instead of {_other(rollout, old)}"
     shown = {True: ", proven safe", False: ", unproven", None: ""}[rollout.proven]
     summary = f"{rollout.service} release {rollout.release} {word}{shown}"
     return told(
@@ -328,6 +328,13 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
         changes=list(rollout.changes), verdict=rollout.verdict,
         took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
     )  # fmt: skip
+
+
+def _other(rollout: Rollout, old: Rollout) -> str:
+    """What took the users' place before, by what differs: the release, or its settings alone."""
+    if old.release != rollout.release:
+        return f"release {old.release}"
+    return f"rollout {old.n}, the same release with other settings"
 
 
 def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
