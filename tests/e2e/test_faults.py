@@ -129,7 +129,7 @@ def test_a_killed_envoy_comes_back_by_itself_and_everything_converges(house: Hou
     until(lambda: house.get("storefront")[0] == 200, 15, "users are served again")
     house.write(shop.version("after-envoy"))
     with Loading(house.ingress_port, shop.HOST, RATE_PER_S) as load:  # a canary is judged by its requests
-        house.ship("feat: after the fault", ("storefront",), 120)
+        house.ship("feat: after the fault", shop.SERVICES, 120)
         assert "after-envoy" in house.get("storefront")[1]
     assert load.total["failed_requests"] == 0, load.total
 
