@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
+import anyio
 from msgspec.structs import replace
 
 from poise.engine.controller import Again, Dropped
@@ -24,6 +26,7 @@ GIVE_UP_S: Final = 600.0
 BACKOFF_S: Final = 1.0
 BACKOFF_CAP_S: Final = 60.0
 BUSY_S: Final = 0.5
+TURN_S: Final = 1.0
 ALERTS_TOLD: Final = 5
 LINE_CHARS: Final = 300
 
@@ -31,7 +34,9 @@ LINE_CHARS: Final = 300
 class PagePerformer:
     """Sends one page. A crash between telling and recording tells once more, under the same id.
 
-    One message at a time goes to one address, so that a receiver that hangs holds up nobody else's.
+    Messages leave one after another, each recorded before the next, so that a crash tells at most one twice.
+    One that takes longer than ``TURN_S`` lets the others go, and at most one at a time goes to one address:
+    a receiver that hangs holds up nobody else's page.
     """
 
     def __init__(
@@ -42,10 +47,27 @@ class PagePerformer:
         self._signing_key = signing_key
         self._url = url.rstrip("/")
         self._sending: set[str] = set()
+        self._lock = anyio.Lock()
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
         """Send it unless it is not wanted any more; ``Again`` with a growing pause until given up."""
         assert isinstance(act, SendPage)
+        async with self._turn():
+            return await self._deal_with(act, fence, now)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        has_turn = False
+        with anyio.move_on_after(TURN_S):
+            await self._lock.acquire()
+            has_turn = True
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._lock.release()
+
+    async def _deal_with(self, act: SendPage, fence: int, now: datetime) -> str:
         page, ref = await self._store.get(Page, act.page)
         if page is None:
             raise Dropped("there is no such page")
