@@ -185,8 +185,8 @@ class House:
                 store, runtime, self.artifacts, self.config.data, self.sealer.unseal
             ),
             acts.SendPage: PagePerformer(store, self.notifiers, self.signing_key, self.url),
-            acts.StopReplica: StopPerformer(runtime, probe.connections),
-            acts.RestartReplica: RestartPerformer(runtime, probe.connections),
+            acts.StopReplica: StopPerformer(runtime, self.traffic, probe.connections),
+            acts.RestartReplica: RestartPerformer(runtime, self.traffic, probe.connections),
             acts.ApplyTraffic: TrafficPerformer(
                 store,
                 runtime,

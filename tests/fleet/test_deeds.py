@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.engine.controller import Dropped
-from poise.fleet.deeds import SpawnPerformer
+from poise.fleet.deeds import SpawnPerformer, drained
 from poise.model.acts import SpawnReplica
 from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout, RolloutState
@@ -123,3 +124,32 @@ async def test_without_its_settings_nothing_starts(base: dict[str, int], refusal
     with pytest.raises(refusal):
         await performer.perform(act, "k", 1, NOW)
     assert runtime.workloads == []
+
+
+class Letting:
+    """Envoy that lets go of a port only at its ``after``-th look; None stands for one that is silent."""
+
+    def __init__(self, after: int, silent: bool = False) -> None:
+        self.after, self.silent, self.looks = after, silent, 0
+
+    async def members(self) -> frozenset[int] | None:
+        self.looks += 1
+        if self.silent:
+            return None
+        return frozenset() if self.looks > self.after else frozenset({20_001})
+
+
+@pytest.mark.anyio
+async def test_a_replica_without_connections_is_not_drained_before_envoy_has_let_go_of_it() -> None:
+    """Between two requests there are none: the next one would meet a process that is being stopped."""
+    traffic = Letting(after=10)
+    await drained(traffic, lambda port: 0, 20_001, 20.0)  # type: ignore[arg-type]
+    assert traffic.looks > 10
+
+
+@pytest.mark.anyio
+async def test_where_envoy_is_silent_the_drain_takes_its_whole_time() -> None:
+    traffic = Letting(after=0, silent=True)
+    began = anyio.current_time()
+    await drained(traffic, lambda port: 0, 20_001, 0.5)  # type: ignore[arg-type]
+    assert anyio.current_time() - began >= 0.5

@@ -122,8 +122,8 @@ class Place:
             [fleet, HealingController(self.store)],
             {
                 SpawnReplica: SpawnPerformer(self.store, self.runtime, Folder(release), self.data),
-                StopReplica: StopPerformer(self.runtime, connections),
-                RestartReplica: RestartPerformer(self.runtime, connections),
+                StopReplica: StopPerformer(self.runtime, self.traffic, connections),
+                RestartReplica: RestartPerformer(self.runtime, self.traffic, connections),
                 ApplyTraffic: TrafficPerformer(
                     self.store,
                     self.runtime,

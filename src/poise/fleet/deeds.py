@@ -30,9 +30,7 @@ from poise.ports.store import IntentState, Store
 from poise.ports.traffic import Traffic
 
 DRAIN_POLL_S: Final = 0.05
-IDLE_S: Final = (
-    0.2  # connections must stay closed this long: Envoy learns of the endpoint file a moment later
-)
+IDLE_S: Final = 0.2  # connections must stay closed this long: Envoy's threads hear of it one by one
 
 
 Unseal = Callable[[Secret], Mapping[str, str]]
@@ -106,8 +104,8 @@ class StopPerformer:
     ``connections(port)`` counts open connections: Envoy closes its idle ones when an endpoint leaves.
     """
 
-    def __init__(self, runtime: Runtime, connections: Callable[[int], int]) -> None:
-        self._runtime, self._connections = runtime, connections
+    def __init__(self, runtime: Runtime, traffic: Traffic, connections: Callable[[int], int]) -> None:
+        self._runtime, self._traffic, self._connections = runtime, traffic, connections
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
         """See ``Performer``."""
@@ -116,7 +114,7 @@ class StopPerformer:
             process = await self._runtime.hold(fence, act.replica, False)
         except NotFound:
             return "was gone already"
-        await drained(self._connections, process.port, act.drain_s)
+        await drained(self._traffic, self._connections, process.port, act.drain_s)
         await self._runtime.stop(fence, act.replica, act.drain_s, "no longer wanted")
         return "is stopping"
 
@@ -124,8 +122,8 @@ class StopPerformer:
 class RestartPerformer:
     """Replaces exactly one process: a hanging one at once, a healthy one once it has drained."""
 
-    def __init__(self, runtime: Runtime, connections: Callable[[int], int]) -> None:
-        self._runtime, self._connections = runtime, connections
+    def __init__(self, runtime: Runtime, traffic: Traffic, connections: Callable[[int], int]) -> None:
+        self._runtime, self._traffic, self._connections = runtime, traffic, connections
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
         """See ``Performer``."""
@@ -135,7 +133,7 @@ class RestartPerformer:
             if gentle:
                 process = await self._runtime.hold(fence, key, False)
                 same = (process.pid, process.start_time) == (identity.pid, identity.start_ticks)
-                await drained(self._connections, process.port if same else None, act.drain_s)
+                await drained(self._traffic, self._connections, process.port if same else None, act.drain_s)
             did = await self._runtime.restart(
                 fence, key, identity.pid, identity.start_ticks, kill_now=not gentle, reason=act.reason
             )
@@ -146,15 +144,28 @@ class RestartPerformer:
         return f"process {identity.pid} is being replaced" if did else "another process runs there already"
 
 
-async def drained(connections: Callable[[int], int], port: int | None, most_s: float) -> None:
-    """Wait until nobody is connected to ``port``, or ``most_s`` have passed."""
+async def drained(
+    traffic: Traffic, connections: Callable[[int], int], port: int | None, most_s: float
+) -> None:
+    """Wait until Envoy has let go of ``port`` and nobody is connected to it, or ``most_s`` have passed.
+
+    Closed connections alone prove nothing: between two requests there are none, and a busy Envoy may read
+    the endpoint file late.
+    """
     if port is None:
         return
     idle_s = 0.0
     with anyio.move_on_after(most_s):
         while idle_s < IDLE_S:
             await anyio.sleep(DRAIN_POLL_S)
-            idle_s = idle_s + DRAIN_POLL_S if connections(port) == 0 else 0.0
+            is_idle = connections(port) == 0 and await _has_left(traffic, port)
+            idle_s = idle_s + DRAIN_POLL_S if is_idle else 0.0
+
+
+async def _has_left(traffic: Traffic, port: int) -> bool:
+    """Whether Envoy sends it nothing new; not known is no."""
+    members = await traffic.members()
+    return members is not None and port not in members
 
 
 class TrafficPerformer:

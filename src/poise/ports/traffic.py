@@ -70,6 +70,10 @@ class Traffic(Protocol):
         """What Envoy runs now; None when it does not answer."""
         ...
 
+    async def members(self) -> frozenset[int] | None:
+        """The ports of all endpoints that it may send a new request to; None when it does not answer."""
+        ...
+
     async def read(self) -> Batch | None:
         """Its counters as samples named in ``model.signal``; None when it does not answer."""
         ...

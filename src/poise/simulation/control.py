@@ -104,8 +104,8 @@ class Control:
         store, runtime = self.store, self._runtime
         plain: dict[type, Performer] = {
             acts.SpawnReplica: SpawnPerformer(store, runtime, SimulatedArtifacts(), DATA),
-            acts.StopReplica: StopPerformer(runtime, lambda port: 0),
-            acts.RestartReplica: RestartPerformer(runtime, lambda port: 0),
+            acts.StopReplica: StopPerformer(runtime, self._traffic, lambda port: 0),
+            acts.RestartReplica: RestartPerformer(runtime, self._traffic, lambda port: 0),
             acts.ApplyTraffic: TrafficPerformer(
                 store, runtime, self._traffic, 8080, lambda cluster: DATA / "envoy" / cluster
             ),

@@ -96,7 +96,7 @@ class Envoy:
         running = [life for life in lives if life.state == "running"]
         serving = [life for life in running if life.hung_at is None]
         if serving:
-            ratio = self._machine.versions[serving[0].digest].error_ratio
+            ratio = self._machine.error_ratio_of(serving[0])
             ratio = min(1.0, ratio + HUNG_SHARE * (1 - len(serving) / len(running)))
             failures = int(self._draws.binomial(requests, ratio)) if requests else 0
         else:
@@ -152,6 +152,10 @@ class SimulatedTraffic:
             weights=weights,
             epoch=f"envoy-{envoy.epoch}",
         )
+
+    async def members(self) -> frozenset[int] | None:
+        """See the port. Endpoints follow the keeper at once, so whoever is held has left."""
+        return frozenset() if self._envoy.is_up else None
 
     async def read(self) -> Batch | None:
         """See the port."""

@@ -223,6 +223,7 @@ async def test_envoy_down_is_a_value(machine: Machine) -> None:
     traffic = EnvoyTraffic(machine.data)
     assert await traffic.observe() is None
     assert await traffic.read() is None
+    assert await traffic.members() is None
 
 
 async def test_the_admin_socket_is_the_owners_alone(machine: Machine) -> None:
@@ -232,3 +233,18 @@ async def test_the_admin_socket_is_the_owners_alone(machine: Machine) -> None:
         while await traffic.observe() is None:
             await anyio.sleep(0.02)
     assert (machine.data / "envoy" / "admin.sock").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_port_is_a_member_until_envoy_has_taken_up_the_file_without_it(
+    machine: Machine, serve: Callable[[str], int]
+) -> None:
+    """A drain that trusts the file alone stops a process that Envoy still sends requests to."""
+    traffic = EnvoyTraffic(machine.data)
+    stays, goes = serve("one"), serve("two")
+    machine.endpoints(1, stays, goes)
+    await traffic.apply(machine.plan(1, {1: 100}, (1,)))
+    assert await traffic.members() == {stays, goes}
+    machine.endpoints(1, stays)
+    with anyio.fail_after(10):
+        while await traffic.members() != {stays}:
+            await anyio.sleep(0.02)

@@ -30,6 +30,7 @@ DRAIN_S: Final = 30.0
 RETAINED_S: Final = 600.0
 LOG_TAIL_BYTES: Final = 1 << 16
 LOG_TRIES: Final = 50
+MEMBER: Final = re.compile(rb"^[^:]+::127\.0\.0\.1:(\d+)::hostname::", re.MULTILINE)
 SEE_LOG: Final = "see Envoy's log"
 
 
@@ -77,6 +78,14 @@ class EnvoyTraffic:
             weights=self._running_weights(stats),
             epoch=epoch,
         )
+
+    async def members(self) -> frozenset[int] | None:
+        """See the port."""
+        try:
+            body, _ = await admin.ask(self._folder / "admin.sock", "/clusters")
+        except admin.Silent:
+            return None
+        return frozenset(int(port) for port in MEMBER.findall(body))
 
     async def read(self) -> Batch | None:
         """See the port. A cluster that has drained is removed after this reading, which is kept a while."""
