@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from poise.api.scale import ScaleView
@@ -22,6 +23,7 @@ AT_CAPACITY_S: Final = 3.0
 async def scale(scene: Scene, facts: dict[str, Any]) -> None:
     """Load times five: replicas are added until they are enough; load back: they go, gently."""
     await quiet(scene)
+    await scene.until("what the hang had called for goes again", _is_at_rest(scene), IN_MOST_S)
     before = (await scene.service()).replicas_ready
     began = scene.users.now()
     scene.view.doing(f"{TIMES * RATE_PER_S:g} requests/s")
@@ -31,7 +33,7 @@ async def scale(scene: Scene, facts: dict[str, Any]) -> None:
 
         async def grown() -> ServiceStatus | None:
             now = await scene.service()
-            wanted = await _target(scene)
+            wanted = _wanted(await _seen(scene))
             return now if wanted > before and now.replicas_ready >= wanted else None
 
         await scene.until("there are replicas for them", grown, OUT_MOST_S)
@@ -57,8 +59,21 @@ async def scale(scene: Scene, facts: dict[str, Any]) -> None:
     must(felt.failed + felt.posts_lost == 0, f"requests failed: {scene.users.failures(began)}")
 
 
-async def _target(scene: Scene) -> int:
-    """How many replicas scaling wants now."""
+def _is_at_rest(scene: Scene) -> Callable[[], Awaitable[bool]]:
+    """Whether the storefront is at its minimum: what piled up at the hanging replica called for more."""
+
+    async def look() -> bool:
+        least, now = (await _seen(scene)).now.min, await scene.service()
+        return len(now.replicas) == now.replicas_ready == least
+
+    return look
+
+
+async def _seen(scene: Scene) -> ScaleView:
+    """What scaling wants now."""
     path = f"projects/{scene.project}/environments/production/services/storefront/scale"
-    target = (await scene.get(path, ScaleView)).target
-    return target.replicas if target else 0
+    return await scene.get(path, ScaleView)
+
+
+def _wanted(view: ScaleView) -> int:
+    return view.target.replicas if view.target else 0
