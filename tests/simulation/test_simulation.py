@@ -20,6 +20,8 @@ EXPECTED = {
     "go-on-unknown": {"unknown-is-never-go"},
     "double-budget": {"budgets-are-what-was-counted"},
     "forgotten-rejection": {"a-rejected-digest-is-remembered"},
+    "skipped-staging": {"nothing-skips-staging"},
+    "forgotten-config": {"a-rejected-config-is-remembered"},
     "weights-off": {"weights-sum-to-100"},
     "healing-spree": {"no-heal-in-a-mass-failure", "heal-budget"},
     "two-live": {"one-live-one-active"},

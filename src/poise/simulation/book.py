@@ -56,4 +56,4 @@ class Book:
     def all(self, body: type[Body], prefix: str = "") -> list[Body]:
         """Objects under a prefix, ascending by key."""
         rows = self.objects.get(body.__name__, {})
-        return [rows[key] for key in sorted(rows) if key.startswith(prefix)]  # type: ignore[misc]
+        return [rows[key] for key in sorted(key for key in rows if key.startswith(prefix))]  # type: ignore[misc]

@@ -27,6 +27,7 @@ from poise.ports.traffic import TrafficPlan
 from poise.simulation.book import Book
 from poise.simulation.capacity import Capacity
 from poise.simulation.clock import SimulatedClock
+from poise.simulation.refusals import Refusals
 from poise.simulation.response import Response
 from poise.simulation.traffic import Envoy
 
@@ -76,6 +77,7 @@ class Watch(Book):
         self._envoy, self._policy = envoy, policy
         self.response = Response(self)
         self._capacity = Capacity(self)
+        self._refusals = Refusals(self)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -193,21 +195,7 @@ class Watch(Book):
             self.breach("one-live-one-active", f"{service} has live {live} and active {active}")
         if isinstance(before, Rollout) and before.state.is_final and before.state is not rollout.state:
             self.breach("final-is-final", f"{key} went from {before.state.value} to {rollout.state.value}")
-        if before is None and rollout.order is None:
-            self._remembered(rollout, siblings)
-
-    def _remembered(self, rollout: Rollout, siblings: list[Rollout]) -> None:
-        judged = (
-            RolloutState.ROLLED_BACK,
-            RolloutState.ROLLING_BACK,
-            RolloutState.LIVE,
-            RolloutState.RETIRED,
-        )
-        last = [one for one in siblings if one.digest == rollout.digest and one.state in judged]
-        if last and last[-1].state in judged[:2]:
-            self.breach(
-                "a-rejected-digest-is-remembered", f"{rollout.key} brings back what {last[-1].key} rejected"
-            )
+        self._refusals.rollout(rollout, before)
 
     def applying(self, plan: TrafficPlan, token: int, newest_token: int) -> None:
         """Envoy is about to serve this plan, at the word of the leader with ``token``."""
@@ -232,7 +220,9 @@ class Watch(Book):
             rollout = self.one(Rollout, f"{service}/{int(name.rpartition('.')[2]):06d}")
             if rollout is None:
                 self.breach("traffic-is-kept", f"{name} gets {weight} % and is no rollout")
-            elif rollout.state is not RolloutState.LIVE and not self._is_allowed(rollout, weight):
+                continue
+            self._refusals.passed(rollout)
+            if rollout.state is not RolloutState.LIVE and not self._is_allowed(rollout, weight):
                 detail = f"{name} rises from {serving.get(name, 0)} % to {weight} % with no fresh verdict"
                 self.breach("no-step-without-verdict", detail)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -16,10 +16,17 @@ SERVED_S: Final = 60.0  # a death after this long is forgiven
 STOPPING_S: Final = 2.0
 
 
+ERRORS_SETTING: Final = "ERROR_RATIO"  # the one config value that the simulated app obeys
+
+
 class Version(Struct, kw_only=True):
-    """How one digest behaves. Ratios 0..1; None: it never does that."""
+    """How one digest behaves. Ratios 0..1; None: it never does that.
+
+    In the environment ``healthy_in`` it shows none of its faults.
+    """
 
     digest: str
+    healthy_in: str = ""
     error_ratio: float = 0.001
     startup_s: float = 4.0
     dies_after_s: float | None = None
@@ -32,6 +39,7 @@ class Life(Struct, kw_only=True):
 
     key: str
     digest: str
+    config_error_ratio: float = 0.0  # what its config adds to its version's
     pid: int | None = None
     ticks: int = 0
     port: int | None = None
@@ -69,6 +77,7 @@ class Machine:
         self.versions: dict[str, Version] = {}
         self.token = 0
         self.down_until = 0.0
+        self.is_calm = False
         self._pids = 1000
 
     @property
@@ -81,12 +90,32 @@ class Machine:
         prefix = f"{service}/{n:06d}/"
         return [life for key, life in self.lives.items() if key.startswith(prefix)]
 
-    def spawn(self, key: str, digest: str) -> Life:
-        """A new process, or the one that is there."""
+    def version_of(self, life: Life) -> Version:
+        """How this process behaves where it runs."""
+        version = self.versions[life.digest]
+        if life.key.split("/", 2)[1] != version.healthy_in:
+            return version
+        return Version(digest=version.digest, startup_s=version.startup_s)
+
+    def error_ratio_of(self, life: Life) -> float:
+        """The share of its requests that fails, 0..1, by its version and its config."""
+        return min(1.0, self.version_of(life).error_ratio + life.config_error_ratio)
+
+    def calm(self) -> None:
+        """From now on no version and no config is bad."""
+        for version in self.versions.values():
+            version.error_ratio, version.hangs_after_s = min(version.error_ratio, 0.001), None
+        for life in self.lives.values():
+            life.config_error_ratio = 0.0
+        self.is_calm = True
+
+    def spawn(self, key: str, digest: str, env: Mapping[str, str]) -> Life:
+        """A new process, or the one that is there. ``env`` holds its config."""
         known = self.lives.get(key)
         if known is not None:
             return known
-        life = self.lives[key] = Life(key=key, digest=digest)
+        adds = 0.0 if self.is_calm else float(env.get(ERRORS_SETTING, "0"))
+        life = self.lives[key] = Life(key=key, digest=digest, config_error_ratio=adds)
         self._begin(life)
         return life
 
@@ -146,7 +175,7 @@ class Machine:
         return True
 
     def _begin(self, life: Life) -> None:
-        version = self.versions[life.digest]
+        version = self.version_of(life)
         self._pids += 1
         life.pid, life.ticks, life.port = self._pids, int(self._clock.t * 100), 20_000 + self._pids
         life.state, life.hung_at, life.ready_at, life.began_at = "starting", None, None, self._clock.t

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from poise.balance.gate.controller import make_override
 from poise.model import event_types
+from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
 from poise.model.record import Event, Write
 from poise.model.service import (
@@ -27,7 +28,7 @@ from poise.model.service import (
 )
 from poise.ports.store import Transaction
 from poise.simulation.control import SIGNING_KEY, Surroundings
-from poise.simulation.machine import Version
+from poise.simulation.machine import ERRORS_SETTING, Version
 from poise.simulation.responders import declared
 
 PROJECT: Final = "acme"
@@ -53,26 +54,38 @@ ORDERS: Final = (
     Verb.PAUSE, Verb.PAUSE, Verb.ABORT, Verb.ROLLBACK, Verb.PROMOTE, Verb.DEPLOY, Verb.RESTART,
 )  # fmt: skip
 
+SETTINGS: Final = (("good", 45), ("bad", 40), ("back", 15))
+HEALTHY_IN_STAGING: Final = 0.3  # of the releases: their faults show in production alone
+
 Schedule = Callable[[float, Callable[[], Awaitable[None]]], None]
 
 
 class People:
-    """A team with one or two services, seeded."""
+    """A team with one or two services in ``environments``, seeded. ``services`` are keys, of all of them."""
 
-    def __init__(self, around: Surroundings, rng: Random, services: int, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        rng: Random,
+        names: Sequence[str],
+        environments: Sequence[str],
+        schedule: Schedule,
+    ) -> None:
         self._around, self._rng, self._schedule = around, rng, schedule
         self._releases: dict[str, list[str]] = {}
         self._orders: dict[str, int] = {}
-        self.services = [f"{PROJECT}/production/shop", f"{PROJECT}/production/cart"][:services]
+        self._environments = tuple(environments)
+        self.services = [f"{PROJECT}/{where}/{name}" for where in environments for name in names]
+        self.first = self.services[: len(names)]  # those that a release comes to first
 
     async def declare(self) -> None:
         """The team's declarations, as a push would apply them."""
-        project = Project(name=PROJECT, policy=POLICY, alerts=ALERTS)
+        project = Project(name=PROJECT, policy=POLICY, alerts=ALERTS, environments=self._environments)
         bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project), *declared(PROJECT)]
         for key in self.services:
             service = Service(
                 project=PROJECT,
-                environment="production",
+                environment=key.split("/")[1],
                 name=key.rpartition("/")[2],
                 command="serve",
                 port=8000,
@@ -95,8 +108,8 @@ class People:
         await self._write(writes, (event,))
 
     async def release(self, service: str, kind: str | None = None) -> None:
-        """A succeeded run's release, as the pipeline would write it."""
-        rng, known = self._rng, self._releases.setdefault(service, [])
+        """A succeeded run's release, as the pipeline would write it: of all environments of ``service``."""
+        rng, known = self._rng, self._releases.setdefault(service.rpartition("/")[2], [])
         kind = kind or rng.choices([name for name, _ in KINDS], [weight for _, weight in KINDS])[0]
         digest = self._digest(service, kind)
         known.append(digest)
@@ -131,6 +144,8 @@ class People:
         version = Version(
             digest=digest, error_ratio=rng.uniform(0.0, 0.002), startup_s=rng.uniform(2.0, 10.0)
         )
+        if len(self._environments) > 1 and rng.random() < HEALTHY_IN_STAGING:
+            version.healthy_in = self._environments[0]
         match kind:
             case "bad":
                 version.error_ratio = rng.uniform(0.05, 0.6)
@@ -146,14 +161,36 @@ class People:
         self._around.machine.versions[digest] = version
         return digest
 
+    async def configure(self, service: str) -> None:
+        """``poise config set`` with a good value or one that breaks the app, or ``config rollback``."""
+        rng, known, now = self._rng, self._around.watch.all(Config, f"{service}/"), self._around.clock.now()
+        kind = rng.choices([name for name, _ in SETTINGS], [weight for _, weight in SETTINGS])[0]
+        restores = max(0, len(known) - 1) if kind == "back" else None
+        if restores is not None:
+            values = dict(known[restores - 1].values) if restores else {}
+        else:
+            added = rng.uniform(0.1, 0.6) if kind == "bad" else rng.uniform(0.0, 0.001)
+            values = {ERRORS_SETTING: f"{added:.6f}"}
+        config = Config(
+            service=service,
+            n=len(known) + 1,
+            values=values,
+            by="ada",
+            reason=f"a {kind} value",
+            at=now,
+            change_class=ChangeClass.FEATURE if restores is None else ChangeClass.ROLLBACK,
+            restores=restores,
+        )
+        event = Event(type=event_types.CONFIG_CHANGED, subject=config.key, summary=config.reason, actor="ada")
+        await self._write((Write(kind="Config", key=config.key, body=config),), (event,))
+
     async def order(self, service: str, verb: Verb | None = None) -> None:
         """A person's order; a pause is followed by a resume."""
         rng = self._rng
         verb = verb or rng.choice(ORDERS)
         n = self._orders[service] = self._orders.get(service, 0) + 1
-        release = (
-            rng.randint(1, max(1, len(self._releases.get(service, ())))) if verb is Verb.DEPLOY else None
-        )
+        releases = len(self._releases.get(service.rpartition("/")[2], ()))
+        release = rng.randint(1, max(1, releases)) if verb is Verb.DEPLOY else None
         now = self._around.clock.now()
         order = Order(service=service, n=n, verb=verb, by="ada", reason="drill", at=now, release=release)
         if verb is Verb.PAUSE:

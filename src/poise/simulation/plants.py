@@ -12,7 +12,7 @@ from poise.adapters.memory import MemoryStore
 from poise.balance.budget.controller import BudgetController
 from poise.balance.budget.ledger import Ledger
 from poise.delivery.rollout import decide as rollout_decide
-from poise.delivery.rollout import moves
+from poise.delivery.rollout import moves, settings
 from poise.delivery.rollout.facts import Seen
 from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
@@ -112,6 +112,16 @@ def _double_budget() -> list[Swap]:
 def _forgotten_rejection() -> list[Swap]:
     """A digest that was rolled back comes again by itself."""
     return [(Seen, "rejected_by", lambda self, digest: None)]
+
+
+def _skipped_staging() -> list[Swap]:
+    """A release enters every environment at once."""
+    return [(Seen, "may_enter", lambda self, digest: True)]
+
+
+def _forgotten_config() -> list[Swap]:
+    """A config version that was rolled back comes again by itself."""
+    return [(settings, "is_rejected", lambda rollouts, kind, version: False)]
 
 
 def _weights_off() -> list[Swap]:
@@ -229,6 +239,8 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "go-on-unknown": _go_on_unknown,
     "double-budget": _double_budget,
     "forgotten-rejection": _forgotten_rejection,
+    "skipped-staging": _skipped_staging,
+    "forgotten-config": _forgotten_config,
     "weights-off": _weights_off,
     "healing-spree": _healing_spree,
     "two-live": _two_live,

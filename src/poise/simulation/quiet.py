@@ -8,6 +8,7 @@ from datetime import timedelta
 from poise.model.delivery import Release, Rollout, RolloutState
 from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
 from poise.model.incident import Alert, AlertState, Escalation, Incident
+from poise.model.service import Project
 from poise.simulation.control import Surroundings
 from poise.simulation.invariants import Watch
 
@@ -50,10 +51,22 @@ def _ended(watch: Watch, service: str) -> None:
     if len(live) != 1:
         watch.breach("old-or-new", f"{service} has live {live}")
     known = max((max(one.release, one.considered) for one in rollouts), default=0)
-    project, _, name = service.split("/")
-    newest = max((one.n for one in watch.all(Release, f"{project}/{name}/")), default=0)
+    newest = max((one.n for one in _entering(watch, service)), default=0)
     if known < newest:
         watch.breach("every-release-ends", f"release {newest} of {service} was never looked at")
+
+
+def _entering(watch: Watch, service: str) -> list[Release]:
+    """Releases that come to a service: all in the first environment, later what is live in the one before."""
+    name, environment, plain = service.split("/")
+    releases = watch.all(Release, f"{name}/{plain}/")
+    project = watch.one(Project, name)
+    first = project.environment_before(environment) if project else None
+    if first is None:
+        return releases
+    staged = watch.all(Rollout, f"{name}/{first}/{plain}/")
+    live = {one.digest for one in staged if one.state is RolloutState.LIVE}
+    return [one for one in releases if one.digest in live]
 
 
 def _agrees(around: Surroundings, service: str) -> None:

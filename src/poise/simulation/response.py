@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from poise.model.incident import Alert, AlertState, Incident, IncidentState, Page
 from poise.model.oncall import EscalationPolicy
-from poise.model.record import Event
 from poise.model.review import Review
 from poise.model.service import Project, Service
 from poise.ports.store import IntentState
@@ -69,10 +68,6 @@ class Response:
             if wrong or not sentence.evidence:
                 said = f"{key} says '{sentence.text}' by {sentence.evidence}, of which {wrong} are nowhere"
                 self._book.breach("each-sentence-has-evidence", said)
-
-    def event(self, event: Event) -> None:
-        """Something was told."""
-        del event
 
     def settled(self, key: str, state: IntentState) -> None:
         """An intent to send a page ended: only what nobody needs any more may be dropped."""

@@ -53,7 +53,8 @@ class SimulatedRuntime:
         """See the port."""
         self._accept("spawn", token, workload.key)
         assert workload.sandbox is not None
-        return _process(self._machine.spawn(workload.key, Path(workload.sandbox.binds[0][0]).name))
+        digest = Path(workload.sandbox.binds[0][0]).name
+        return _process(self._machine.spawn(workload.key, digest, workload.env))
 
     async def stop(
         self, token: int, key: str, timeout_s: float | None = None, reason: str = ""

@@ -28,6 +28,7 @@ from poise.simulation.responders import Responders
 from poise.simulation.traffic import DAY_S, Envoy
 
 RELEASES_A_DAY: Final = 15
+CONFIGS_A_DAY: Final = 4
 ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
 SURGES_A_DAY: Final = 4  # times at which far more users come than usual
@@ -65,7 +66,8 @@ class World:
         self.clock = SimulatedClock()
         self._heap: list[tuple[float, int, Callable[[], Awaitable[None] | None]]] = []
         self._count = 0
-        services = 2 if seed % 4 == 0 else 1
+        names = ("shop", "cart") if seed % 4 == 0 else ("shop",)
+        environments = ("staging", "production") if seed % 2 else ("production",)
         self.machine = Machine(self.clock, Random(f"{seed}/machine"), self._at, self._before, self._told)  # noqa: S311
         draws = np.random.Generator(np.random.PCG64(seed))
         self.envoy = Envoy(self.clock, self.machine, draws, {})
@@ -82,9 +84,10 @@ class World:
             self.after,
         )
         self.phones.heard = responders.heard
-        self.people = People(self.around, Random(f"{seed}/people"), services, self.after)  # noqa: S311
+        self.people = People(self.around, Random(f"{seed}/people"), names, environments, self.after)  # noqa: S311
         for service in self.people.services:
-            self.envoy.rates[service] = self.rng.uniform(3.0, 12.0)
+            least, most = (1.0, 4.0) if "/staging/" in service else (3.0, 12.0)
+            self.envoy.rates[service] = self.rng.uniform(least, most)
         self._lives = 0
         self.control: Control | None = None
         self.zombies: list[Control] = []
@@ -186,12 +189,14 @@ class World:
     def _plan(self) -> None:
         days = self.end_t / DAY_S
         rng, services = self.rng, self.people.services
-        for service in services:
+        for service in self.people.first:
             self._at(60.0, partial(self.people.release, service, "good"))
         share = (self.quiet_t - 900.0) / (DAY_S - QUIET_S)
         for _ in range(max(2, round(RELEASES_A_DAY * share))):
             service = rng.choice(services)
             self._at(self._when(), partial(self.people.release, service))
+        for _ in range(max(1, round(CONFIGS_A_DAY * share))):
+            self._at(self._when(), partial(self.people.configure, rng.choice(services)))
         for _ in range(round(ORDERS_A_DAY * share)):
             service = rng.choice(services)
             self._at(self._when(), partial(self.people.order, service))
@@ -297,8 +302,7 @@ class World:
         self.trouble.is_on, self.trouble.interrupt = False, None
         self.trouble.writes_to_crash, self.trouble.crash_on_raise = None, False
         self.envoy.settle()
-        for version in self.machine.versions.values():
-            version.error_ratio, version.hangs_after_s = min(version.error_ratio, 0.001), None
+        self.machine.calm()
         if self.control is not None:
             self.control.to_pause = False
         self.after(1300.0, self._resume)  # every pause has had its resume by now; no stray one is left
