@@ -62,9 +62,12 @@ class MemorySignals:
     ) -> list[Points]:
         """See the port."""
         found: list[Points] = []
+        since, until = start.timestamp(), end.timestamp()
         for life in self._lives.values():
+            if not include_before and life.instants and life.instants[-1] <= since:
+                continue
             for series in _series(life, name, labels):
-                points = _window(life, series, start.timestamp(), end.timestamp(), include_before)
+                points = _window(life, series, since, until, include_before)
                 if points:
                     found.append(Points(series=series, epoch=life.name, points=points))
         return sorted(found, key=lambda one: (one.series, one.points[0], one.epoch))

@@ -194,12 +194,12 @@ def _seems_gone(replicas: Iterable[Replica], processes: dict[str, Process], sett
 
 
 def _of_service(key: str, listed: dict[str, Process]) -> dict[str, Process]:
-    found = {}
-    for name, process in listed.items():
-        match = _REPLICA_KEY.fullmatch(name)
-        if match and match["service"] == key:
-            found[name] = process
-    return found
+    under = f"{key}/"
+    return {
+        name: process
+        for name, process in listed.items()
+        if name.startswith(under) and _REPLICA_KEY.fullmatch(name)
+    }
 
 
 def _targets(seen: Seen) -> list[Target]:

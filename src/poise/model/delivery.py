@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -164,22 +165,27 @@ class RolloutState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether it runs no more."""
-        return self in (
-            RolloutState.ROLLED_BACK,
-            RolloutState.FAILED,
-            RolloutState.RETIRED,
-            RolloutState.SUPERSEDED,
-        )
+        return self in _FINAL
 
     @property
     def is_active(self) -> bool:
         """Whether it has, or is about to have, replicas beside the live ones."""
-        return self in (
-            RolloutState.STARTING,
-            RolloutState.STEPPING,
-            RolloutState.PROMOTING,
-            RolloutState.ROLLING_BACK,
-        )
+        return self in _ACTIVE
+
+
+# Looked up once: rooms ask this of every rollout that they know, at every look.
+_FINAL: Final = (
+    RolloutState.ROLLED_BACK,
+    RolloutState.FAILED,
+    RolloutState.RETIRED,
+    RolloutState.SUPERSEDED,
+)
+_ACTIVE: Final = (
+    RolloutState.STARTING,
+    RolloutState.STEPPING,
+    RolloutState.PROMOTING,
+    RolloutState.ROLLING_BACK,
+)
 
 
 class Ask(Struct, frozen=True, kw_only=True):

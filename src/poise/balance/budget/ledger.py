@@ -61,7 +61,7 @@ class Ledger:
         return self._size - 1
 
     def _place(self, at: float) -> int:
-        return int(np.searchsorted(self._at[: self._size], at, side="right")) - 1
+        return int(self._at[: self._size].searchsorted(at, side="right")) - 1
 
     def _grow(self) -> None:
         if self._size == len(self._at):

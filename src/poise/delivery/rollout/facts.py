@@ -19,8 +19,9 @@ from poise.model.service import Service
 
 def focus(rollouts: Sequence[Rollout]) -> Rollout | None:
     """The one rollout to move: the active one, else the newest that waits."""
-    active = [rollout for rollout in rollouts if rollout.state.is_active]
-    waiting = [rollout for rollout in rollouts if rollout.state is RolloutState.WAITING]
+    open_ = [rollout for rollout in rollouts if not rollout.state.is_final]
+    active = [rollout for rollout in open_ if rollout.state.is_active]
+    waiting = [rollout for rollout in open_ if rollout.state is RolloutState.WAITING]
     return next(reversed(active or waiting), None)
 
 
