@@ -57,11 +57,19 @@ class _Kind:
         return self.keys[bisect_left(self.keys, prefix) : bisect_left(self.keys, prefix + _HIGH)]
 
 
+class _Kinds(dict[str, _Kind]):
+    """Every kind by its name; one that nobody has written yet is empty."""
+
+    def __missing__(self, name: str) -> _Kind:
+        found = self[name] = _Kind()
+        return found
+
+
 class MemoryStore:
     """See ``ports.store`` for the contract."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds = _Kinds()
         self._journal: list[Recorded] = []
         self._intents: dict[str, StoredIntent] = {}
         self._open: dict[str, StoredIntent] = {}
@@ -71,7 +79,7 @@ class MemoryStore:
         self._listeners: list[Callable[[Sequence[Ref], int], None]] = []
 
     async def get(self, body: type[Body], key: str) -> tuple[Body | None, Ref]:
-        generation, _, found = self._kind(body.__name__).rows.get(key, (0, 0, None))
+        generation, _, found = self._kinds[body.__name__].rows.get(key, (0, 0, None))
         assert found is None or isinstance(found, body)
         return found, Ref(body.__name__, key, generation)
 
@@ -84,7 +92,7 @@ class MemoryStore:
         limit: int = LIST_LIMIT,
         last: bool = False,
     ) -> tuple[list[Body], PrefixRef]:
-        kind = self._kind(body.__name__)
+        kind = self._kinds[body.__name__]
         found, sequence = kind.summed(prefix)
         if after:
             under = kind.under(prefix)
@@ -96,7 +104,7 @@ class MemoryStore:
     async def objects(
         self, kind: str, prefix: str, *, after: str = "", limit: int = LIST_LIMIT
     ) -> list[Object]:
-        rows = self._kind(kind)
+        rows = self._kinds[kind]
         return [
             Object(kind=kind, key=key, generation=generation, sequence=sequence, body=body)
             for key in rows.under(prefix)
@@ -202,12 +210,6 @@ class MemoryStore:
 
     # -- inside ---------------------------------------------------------------------------------------
 
-    def _kind(self, kind: str) -> _Kind:
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = _Kind()
-        return found
-
     def _check_fence(self, fence: int | None) -> None:
         held = self._leases.get("leader")
         if fence is not None and held is not None and fence < held.token:
@@ -217,14 +219,14 @@ class MemoryStore:
         return all(self._is_current(read) for read in reads)
 
     def _is_current(self, read: Read) -> bool:
-        kind = self._kind(read.kind)
+        kind = self._kinds[read.kind]
         if isinstance(read, Ref):
             return kind.rows.get(read.key, (0, 0, None))[0] == read.generation
         return kind.summed(read.prefix)[1] == read.sequence
 
     def _write(self, name: str, key: str, body: Struct | None) -> Ref:
         self._sequence += 1
-        return Ref(name, key, self._kind(name).write(key, self._sequence, body))
+        return Ref(name, key, self._kinds[name].write(key, self._sequence, body))
 
     def _append(self, at: datetime, event: Event) -> None:
         head = self._journal[-1].hash if self._journal else GENESIS_HASH

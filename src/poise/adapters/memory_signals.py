@@ -20,6 +20,7 @@ class _Life:
         self.instants: list[float] = []
         self.values: list[dict[Series, float]] = []
         self.pinned: set[float] = set()
+        self.newest: dict[Series, float] = {}  # when each was last read
         self.known: dict[str, set[Series]] = {}  # by series name
         self.asked: dict[tuple[str, frozenset[tuple[str, str]]], list[Series]] = {}  # answers of _series
 
@@ -43,10 +44,13 @@ class MemorySignals:
             life.pinned |= {life.instants[place - 1], at}
         life.instants.insert(place, at)
         life.values.insert(place, values)
+        if place == len(life.instants) - 1:
+            life.newest.update(dict.fromkeys(values, at))
         for series in values:
             known = life.known.setdefault(series.name, set())
             if series not in known:
                 known.add(series)
+                life.newest.setdefault(series, at)
                 life.asked.clear()
         if at - self._thinned_at >= self._retention.every_s:
             self._thin(at)
@@ -67,6 +71,8 @@ class MemorySignals:
             if not include_before and life.instants and life.instants[-1] <= since:
                 continue
             for series in _series(life, name, labels):
+                if not include_before and life.newest[series] <= since:
+                    continue
                 points = _window(life, series, since, until, include_before)
                 if points:
                     found.append(Points(series=series, epoch=life.name, points=points))

@@ -128,8 +128,8 @@ class FleetController:
         )
 
     def _heard(self, replicas: Iterable[Replica]) -> dict[str, Probed]:
-        heard = {replica.key: self._probes.latest(replica.key) for replica in replicas}
-        return {key: probed for key, probed in heard.items() if probed is not None}
+        heard = ((key, self._probes.latest(key)) for key in [replica.key for replica in replicas])
+        return {key: probed for key, probed in heard if probed is not None}
 
     async def _intents(
         self, replicas: Iterable[Replica], route: Route | None, processes: dict[str, Process] | None

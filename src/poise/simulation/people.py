@@ -33,7 +33,7 @@ from poise.simulation.responders import declared
 
 PROJECT: Final = "acme"
 POLICY: Final = BudgetPolicy(
-    stale_after_s=200.0,
+    stale_after_s=300.0,
     bootstrap_s=1800.0,
     bootstrap_events=2000,
     fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),

@@ -28,13 +28,14 @@ from poise.simulation.responders import Responders
 from poise.simulation.traffic import DAY_S, Envoy
 
 RELEASES_A_DAY: Final = 15
+STAGED_RELEASES_A_DAY: Final = 10  # each becomes a rollout twice
 CONFIGS_A_DAY: Final = 4
 ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
 SURGES_A_DAY: Final = 4  # times at which far more users come than usual
 QUIET_S: Final = 3.5 * 3600.0
-READ_S: Final = 20.0  # between two readings while a rollout is under way
-READ_QUIET_S: Final = 60.0
+READ_S: Final = 25.0  # between two readings while a rollout is under way
+READ_QUIET_S: Final = 75.0
 
 HUNG_MAX_S: Final = 1500.0  # bounded by the heal budget's back-off and every fault that may delay it
 
@@ -189,10 +190,11 @@ class World:
     def _plan(self) -> None:
         days = self.end_t / DAY_S
         rng, services = self.rng, self.people.services
+        releases = RELEASES_A_DAY if services == self.people.first else STAGED_RELEASES_A_DAY
         for service in self.people.first:
             self._at(60.0, partial(self.people.release, service, "good"))
         share = (self.quiet_t - 900.0) / (DAY_S - QUIET_S)
-        for _ in range(max(2, round(RELEASES_A_DAY * share))):
+        for _ in range(max(2, round(releases * share))):
             service = rng.choice(services)
             self._at(self._when(), partial(self.people.release, service))
         for _ in range(max(1, round(CONFIGS_A_DAY * share))):

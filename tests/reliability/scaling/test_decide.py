@@ -17,7 +17,7 @@ from poise.model.record import Decision
 from poise.model.service import Replicas, Scaling, Service
 from poise.reliability.scaling import queueing
 from poise.reliability.scaling.decide import Seen, assess, decide
-from poise.reliability.scaling.load import Reading
+from poise.reliability.scaling.load import Reading, loads, newest_load
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 T = NOW.timestamp()
@@ -86,6 +86,16 @@ def test_more_offered_load_goes_out_at_once_with_its_numbers() -> None:
     assert after is not None and (after.replicas, after.rule, after.direction) == (8, "offered-rate", 1)
     assert types(decision) == [event_types.SCALE_CHANGED]
     assert decision.events[0].data["rate_per_s"] == 100.0 and "100 requests/s" in after.reason
+
+
+@given(st.lists(st.floats(0.0, 12.0), min_size=1, max_size=30), st.integers(0, 2**16))
+def test_the_newest_load_is_the_last_of_all_loads(gaps: list[float], seed: int) -> None:
+    """What is worked out alone at each look is what the whole course ends with."""
+    rng, at, run = Random(seed), T, list[Reading]()
+    for gap in gaps:
+        at += gap
+        run.append(Reading(at=at, epoch="e1", total=rng.uniform(0, 99), in_flight=rng.choice([None, 2.0])))
+    assert newest_load(run) == list(loads(run))[-1]
 
 
 def test_requests_in_flight_bound_the_need_from_below() -> None:

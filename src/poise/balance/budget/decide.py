@@ -136,9 +136,9 @@ def _burn(seen: Seen, now: datetime, window_s: float) -> Burn:
 
 def _coverage(seen: Seen, now: datetime, window_s: float) -> float:
     """Measured time over the window. What follows a fresh last reading is pending, not unknown."""
-    last = max((end for _, end in seen.spans), default=None)
-    if last is None:
+    if not seen.spans:
         return 0.0
+    last = max(end for _, end in seen.spans)
     end, start = now.timestamp(), _start(seen, now, window_s)
     if end - last <= seen.policy.stale_after_s:
         end = min(end, last)

@@ -116,16 +116,13 @@ def _baseline(points: Points, epochs: Sequence[Epoch], start: float, since: floa
 
 def _deltas(points: Points, base: float | None, after: float) -> list[tuple[float, float]]:
     """Deltas at each point later than ``after``, given the value before the first point, if any."""
-    values = np.array([value for _, value in points.points])
-    before = np.empty_like(values)
-    before[1:] = values[:-1]
-    before[0] = values[0] if base is None else base
-    deltas = np.where(values < before, values, values - before)
-    return [
-        (at, delta)
-        for (at, _), delta in zip(points.points, deltas.tolist(), strict=True)
-        if at > after or base is not None
-    ]
+    before = points.points[0][1] if base is None else base
+    deltas: list[tuple[float, float]] = []
+    for at, value in points.points:
+        if at > after or base is not None:
+            deltas.append((at, value if value < before else value - before))
+        before = value
+    return deltas
 
 
 def measured(tally: Tally, epochs: Sequence[Epoch]) -> tuple[Span, ...]:

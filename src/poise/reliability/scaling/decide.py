@@ -23,6 +23,7 @@ from poise.reliability.scaling.load import (
     Reading,
     implausible_zero,
     loads,
+    newest_load,
     unbroken,
 )
 from poise.reliability.scaling.queueing import replicas_for
@@ -129,8 +130,8 @@ def _by_load(
 ) -> Assessment:
     """The need of now, and of the time that going in has to look back upon."""
     scaling, current = service.scaling, plain.current
-    course = list(loads(run))
-    measured = _measured(plain, course[-1], scaling)
+    load = newest_load(run)
+    measured = _measured(plain, load, scaling)
     needed = measured.needed
     if needed is None:
         why = f"Envoy's counters began anew, so {current} replicas stay"
@@ -138,12 +139,12 @@ def _by_load(
     wanted = _clamp(needed, service)
     if wanted > current:
         return _as(measured, rule=_by(measured), reason=_why(measured, scaling), replicas=wanted)
-    fault = _fault(seen, scaling, run, course[-1], now) or _flap(seen, scaling, now)
+    fault = _fault(seen, scaling, run, load, now) or _flap(seen, scaling, now)
     if wanted == current:
         return _as(measured, rule="steady", reason=_why(measured, scaling), withheld=_standing(seen, fault))
     if fault is not None:
         return _as(measured, rule=fault[0], withheld=fault[0], reason=f"{fault[1]}, so it does not go in")
-    return _in(seen, service, measured, course, now)
+    return _in(seen, service, measured, list(loads(run)), now)
 
 
 def _in(seen: Seen, service: Service, measured: Assessment, course: list[Load], now: datetime) -> Assessment:

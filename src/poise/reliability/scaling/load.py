@@ -55,6 +55,14 @@ def loads(run: Sequence[Reading]) -> Iterator[Load]:
         yield _load(run[back : index + 1])
 
 
+def newest_load(run: Sequence[Reading]) -> Load:
+    """The last of ``loads``, without working out the others. O(readings within ``RATE_WINDOW_S``)."""
+    at, back = run[-1].at, max(0, len(run) - 2)
+    while back > 0 and run[back].at > at - RATE_WINDOW_S:
+        back -= 1
+    return _load(run[back:])
+
+
 def _load(window: Sequence[Reading]) -> Load:
     first, last = window[0], window[-1]
     rate = None
@@ -76,7 +84,7 @@ def implausible_zero(run: Sequence[Reading]) -> str:
         return ""
     if (last.in_flight or 0.0) > 0.0 and silent_s >= RATE_WINDOW_S:
         return "requests are in flight but none is counted"
-    before = list(loads(run[: moved + 1]))[-1].rate_per_s or 0.0
+    before = newest_load(run[: moved + 1]).rate_per_s or 0.0
     if before * silent_s >= SILENT_REQUESTS and silent_s < ZERO_DOUBT_S:
         return f"it fell from {before:.4g} requests/s to none at once"
     return ""
