@@ -11,7 +11,11 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from poise.model.config import Config, Secret
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.event_types import CONFIG_CHANGED, SECRET_CHANGED
+from poise.model.record import Write
+from poise.model.service import Service
+from poise.ports.store import Transaction
 
 Client = TestClient[Litestar]
 Headers = Callable[..., dict[str, str]]
@@ -56,6 +60,53 @@ def test_setting_a_value_makes_a_version_with_all_values_and_tells_what_changed(
     assert [(one["n"], one["changed"], one["unset"]) for one in found["versions"]["items"]] == [
         (1, ["CURRENCY", "LOG_LEVEL"], []), (2, ["LOG_LEVEL"], ["CURRENCY"]),
     ]  # fmt: skip
+
+
+def roll(house: Any, n: int, config: int, state: RolloutState) -> None:
+    """A rollout of that config alone, as the rollout room leaves it behind."""
+    rollout = Rollout(
+        project="shop", environment="production", service="web", n=n, release=1, digest="sha256:1",
+        revision=str(config), config=config, changes=("config",), commit="c", summary="s",
+        change_class=ChangeClass.FEATURE, state=state, created_at=house.clock.at,
+        spec=Service(project="shop", environment="production", name="web", command="run"),
+    )  # fmt: skip
+    write = Write(kind="Rollout", key=rollout.key, body=rollout)
+    anyio.run(house.store.commit, Transaction(at=house.clock.at, writes=[write]))
+
+
+def test_a_rejected_version_is_not_what_the_next_is_made_from(
+    house: Any, client: Client, headers: Headers, put: Callable[..., Any]
+) -> None:
+    """Else a harmless change would bring the value that broke the app back with it."""
+    put("config", {"A": "good"})
+    roll(house, 1, 1, RolloutState.LIVE)
+    put("config", {"B": "bad"})
+    roll(house, 2, 2, RolloutState.ROLLED_BACK)
+    found = client.get(f"{WEB}/config", headers=headers("viewer"))
+    assert (found.json()["n"], found.json()["newest"], found.headers["etag"]) == (1, 2, '"2"')
+    assert [one["rejected"] for one in found.json()["versions"]["items"]] == [False, True]
+    made = put("config", {"C": "new"}).json()
+    assert made["sentence"].startswith("Config 2 was rejected: this one is made from 1.")
+    assert anyio.run(house.store.get, Config, "shop/production/web/000003")[0].values == {
+        "A": "good",
+        "C": "new",
+    }
+
+
+def test_a_rollback_passes_over_what_was_rejected(
+    house: Any, client: Client, headers: Headers, put: Callable[..., Any]
+) -> None:
+    """A rollback goes straight: it must never lead to what broke the app."""
+    put("config", {"A": "one"})
+    put("config", {"A": "bad"})
+    roll(house, 1, 2, RolloutState.ROLLED_BACK)
+    put("config", {"A": "three"})
+    roll(house, 2, 3, RolloutState.LIVE)
+    asked = client.post(
+        f"{WEB}/config/rollback", json={"reason": "r"}, headers=headers("operator", idempotency_key="k")
+    )
+    assert asked.status_code == 201, asked.text
+    assert anyio.run(house.store.get, Config, "shop/production/web/000004")[0].values == {"A": "one"}
 
 
 def test_a_value_that_is_so_already_makes_no_version(house: Any, put: Callable[..., Any]) -> None:

@@ -45,6 +45,7 @@ class SettingVersion(Struct, frozen=True, kw_only=True):
     at: datetime
     change_class: ChangeClass
     restores: int | None = None
+    rejected: bool = False
     changed: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
 
@@ -52,11 +53,13 @@ class SettingVersion(Struct, frozen=True, kw_only=True):
 class Settings(Struct, frozen=True, kw_only=True):
     """The settings of a service at version ``n`` (0: none yet); ``live`` is the version that users get.
 
-    ``versions`` is a page of all versions, ascending.
+    Where none was asked for, ``n`` is the one that stands: ``newest`` unless it was rejected. ``versions`` is
+    a page of all, ascending.
     """
 
     service: str
     n: int
+    newest: int
     live: int | None
     items: tuple[Setting, ...]
     versions: Page[SettingVersion]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, get, post, put
@@ -28,6 +28,8 @@ from poise.api.setting_views import (
     SettingVersion,
 )
 from poise.api.views import Page
+from poise.delivery.rollout.facts import is_rejected
+from poise.delivery.rollout.settings import standing
 from poise.model import event_types
 from poise.model.config import Config, Secret
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
@@ -37,6 +39,7 @@ from poise.ports.store import Stale, Transaction
 
 _SERVICE: Final = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
 _SHOWN_MAX: Final = 200  # characters of a value in the journal
+_TRIED: Final = 50  # newest versions and rollouts among which a rejected one is known
 _LOOKED_BACK: Final = 1000  # versions in which the last change of a name is looked for
 Asked = Request[Any, Any, Any]
 IfMatch = Annotated[str, HeaderParameter(name="If-Match", required=False, max_length=80)]
@@ -45,15 +48,16 @@ Version = Config | Secret
 
 
 class _Base(Struct, frozen=True):
-    """The newest version (None before the first), the other kind's names, and what was read to know."""
+    """What the next version is made from: ``stands`` (None: no values), and the number of the newest.
 
-    newest: Version | None
+    ``earlier`` are the versions below the one that stands that were not rejected, ascending.
+    """
+
+    n: int
+    stands: Version | None
+    earlier: tuple[int, ...]
     other_names: tuple[str, ...]
     reads: tuple[Read, ...]
-
-    @property
-    def n(self) -> int:
-        return self.newest.n if self.newest else 0
 
 
 class _Kind:
@@ -68,11 +72,15 @@ class _Kind:
 
     async def base(self, parts: Parts, key: str) -> _Base:
         """What the next version is made from."""
-        found, ref = await parts.store.scan(self.body, f"{key}/", limit=1, last=True)
+        found, ref = await parts.store.scan(self.body, f"{key}/", limit=_TRIED, last=True)
         other: type[Config] | type[Secret] = Config if self.is_secret else Secret
         others, other_ref = await parts.store.scan(other, f"{key}/", limit=1, last=True)
         names = tuple(_compared(others[-1])) if others else ()
-        return _Base(found[-1] if found else None, names, (ref, other_ref))
+        rollouts, _ = await parts.store.scan(Rollout, f"{key}/", limit=_TRIED, last=True)
+        n = standing(rollouts, self.name, [one.n for one in found])
+        good = (one.n for one in found if one.n < n and not is_rejected(rollouts, self.name, one.n))
+        newest = found[-1].n if found else 0
+        return _Base(newest, await self.at(parts, key, n), tuple(good), names, (ref, other_ref))
 
     async def at(self, parts: Parts, key: str, n: int) -> Version | None:
         """One version; None for version 0, ``NotFound`` for one that never was."""
@@ -103,6 +111,10 @@ CONFIG: Final = _Kind(Config)
 SECRET: Final = _Kind(Secret)
 
 
+def _n(version: Version | None) -> int:
+    return version.n if version else 0
+
+
 def _compared(version: Version | None) -> Mapping[str, str]:
     """What tells two versions apart: a config's values, a secret's marks."""
     if version is None:
@@ -116,16 +128,17 @@ async def settings_of(
     """The settings at version ``n`` (None: the newest) with a page of versions."""
     await service_or_raise(parts, key)
     lately, _ = await parts.store.scan(kind.body, f"{key}/", limit=_LOOKED_BACK, last=True)
-    newest = lately[-1] if lately else None
-    shown = newest if n is None else await kind.at(parts, key, n)
-    rollouts, _ = await parts.store.scan(Rollout, f"{key}/", limit=50, last=True)
+    rollouts, _ = await parts.store.scan(Rollout, f"{key}/", limit=_TRIED, last=True)
+    stands = standing(rollouts, kind.name, [one.n for one in lately])
+    shown = await kind.at(parts, key, stands if n is None else n)
     live = next((one for one in reversed(rollouts) if one.state is RolloutState.LIVE), None)
     return Settings(
         service=key,
         n=shown.n if shown else 0,
+        newest=lately[-1].n if lately else 0,
         live=(live.secret if kind.is_secret else live.config) if live else None,
         items=_items(shown, [one for one in lately if shown is not None and one.n <= shown.n]),
-        versions=await _versions(parts, kind, key, cursor, limit),
+        versions=await _versions(parts, kind, key, rollouts, cursor, limit),
     )
 
 
@@ -146,7 +159,9 @@ def _items(shown: Version | None, until: Iterable[Version]) -> tuple[Setting, ..
     )
 
 
-async def _versions(parts: Parts, kind: _Kind, key: str, cursor: str, limit: int) -> Page[SettingVersion]:
+async def _versions(
+    parts: Parts, kind: _Kind, key: str, rollouts: Sequence[Rollout], cursor: str, limit: int
+) -> Page[SettingVersion]:
     found, _ = await parts.store.scan(kind.body, f"{key}/", after=cursor, limit=limit + 1)
     before = await kind.at(parts, key, found[0].n - 1) if found else None
     rows = []
@@ -160,6 +175,7 @@ async def _versions(parts: Parts, kind: _Kind, key: str, cursor: str, limit: int
                 at=version.at,
                 change_class=version.change_class,
                 restores=version.restores,
+                rejected=is_rejected(rollouts, kind.name, version.n),
                 changed=tuple(one.name for one in changes if one.change != "unset"),
                 unset=tuple(one.name for one in changes if one.change == "unset"),
             )
@@ -168,7 +184,7 @@ async def _versions(parts: Parts, kind: _Kind, key: str, cursor: str, limit: int
     return Page(items=rows, next=found[limit - 1].key if len(found) > limit else None)
 
 
-def _next_config(parts: Parts, newest: Config | None, ask: ChangeSettings) -> dict[str, str]:
+def _next_config(parts: Parts, base: Config | None, ask: ChangeSettings) -> dict[str, str]:
     """The values of the next version; ``Invalid`` for one that holds a known secret."""
     for name, value in ask.set.items():
         if parts.masker.name(value) != value:
@@ -178,7 +194,7 @@ def _next_config(parts: Parts, newest: Config | None, ask: ChangeSettings) -> di
                 why="Config is shown to everybody who may look; a secret is shown to nobody.",
                 mend=f"poise secret set SERVICE {name}",
             )
-    return _merged(newest.values if newest else {}, ask.set, ask.unset)
+    return _merged(base.values if base else {}, ask.set, ask.unset)
 
 
 def _merged(old: Mapping[str, str], new: Mapping[str, str], unset: Iterable[str]) -> dict[str, str]:
@@ -196,7 +212,7 @@ def _check(kind: _Kind, base: _Base, key: str, ask: ChangeSettings) -> None:
         )
     rules.check_names(ask.set)
     rules.check_values(ask.set)
-    rules.check_unset(ask.unset, _compared(base.newest))
+    rules.check_unset(ask.unset, _compared(base.stands))
     rules.check_apart(ask.set, base.other_names, kind.other)
     if kind.is_secret:
         for name, value in ask.set.items():
@@ -212,9 +228,9 @@ async def _change(
     _require_match(if_match, base.n, request.url.path)
     _check(kind, base, key, ask)
     made = _made(parts, kind, base, key, request.scope["user"].name, ask)
-    changes = kind.changes(base.newest, made)
+    changes = kind.changes(base.stands, made)
     if not changes:
-        said = f"Nothing to change: {key} has these values already ({kind.name} {base.n})."
+        said = f"Nothing to change: {key} has these values already ({kind.name} {_n(base.stands)})."
         return _answer(Changed(n=base.n, changes=(), sentence=said))
     decision, changed = _decided(kind, base, made, changes)
     more = _warnings(kind, ask, await CONFIG.base(parts, key) if kind.is_secret else None)
@@ -230,14 +246,14 @@ def _made(parts: Parts, kind: _Kind, base: _Base, key: str, by: str, ask: Change
         "service": key, "n": base.n + 1, "by": by, "reason": ask.reason, "at": parts.clock.now(),
         "change_class": ask.change_class,
     }  # fmt: skip
-    newest: Version | None = base.newest
+    stands: Version | None = base.stands
     if kind.is_secret:
-        old = newest if isinstance(newest, Secret) else None
+        old = stands if isinstance(stands, Secret) else None
         marks = {name: parts.sealer.mark(key, name, value) for name, value in ask.set.items()}
         sealed = _merged(old.sealed if old else {}, parts.sealer.seal(key, ask.set), ask.unset)
         rules.check_whole(sealed, kind.name)
         return Secret(sealed=sealed, marks=_merged(old.marks if old else {}, marks, ask.unset), **how)
-    values = _next_config(parts, newest if isinstance(newest, Config) else None, ask)
+    values = _next_config(parts, stands if isinstance(stands, Config) else None, ask)
     rules.check_whole(values, kind.name)
     return Config(values=values, **how)
 
@@ -261,11 +277,13 @@ def _decided(
     decision = Decision(
         reads=base.reads, writes=(Write(kind=kind.body.__name__, key=made.key, body=made),), events=(event,)
     )
-    service = made.service.split("/")[2]
+    service, kinds = made.service.split("/")[2], kind.name.capitalize()
     said = (
-        f"{kind.name.capitalize()} {made.n} of {service} is a change like any other: it passes the gate and "
+        f"{kinds} {made.n} of {service} is a change like any other: it passes the gate and "
         f"is rolled out. Watch it: poise why {service}"
     )
+    if base.n != _n(base.stands):
+        said = f"{kinds} {base.n} was rejected: this one is made from {_n(base.stands)}. {said}"
     return decision, Changed(n=made.n, changes=changes, sentence=said)
 
 
@@ -274,7 +292,7 @@ def _warnings(kind: _Kind, ask: ChangeSettings, config: _Base | None) -> list[st
         return []
     short = [name for name, value in ask.set.items() if len(value) < MASKED_FROM]
     said = [f"{name} is under {MASKED_FROM} characters: it cannot be masked in logs." for name in short]
-    plain = _compared(config.newest) if config else {}
+    plain = _compared(config.stands) if config else {}
     both = [name for name, value in plain.items() if value in ask.set.values()]
     return said + [f"The same value stands in the config {name}: unset it there." for name in both]
 
@@ -291,7 +309,7 @@ async def _restore(request: Asked, kind: _Kind, key: str, ask: RestoreSettings) 
 
     async def make() -> tuple[Decision, Changed]:
         base = await kind.base(parts, key)
-        to = max(0, base.n - 1) if ask.to is None else ask.to
+        to = (base.earlier or (0,))[-1] if ask.to is None else ask.to
         source: Version | None = await kind.at(parts, key, to)
         how: dict[str, Any] = {
             "service": key, "n": base.n + 1, "by": request.scope["user"].name, "reason": ask.reason,
@@ -306,9 +324,9 @@ async def _restore(request: Asked, kind: _Kind, key: str, ask: RestoreSettings) 
             made = Secret(sealed=old.sealed if old else {}, marks=old.marks if old else {}, **how)
         else:
             made = Config(values=source.values if isinstance(source, Config) else {}, **how)
-        changes = kind.changes(base.newest, made)
+        changes = kind.changes(base.stands, made)
         if not changes:
-            said = f"Nothing to change: {kind.name} {base.n} of {key} has the values of {to}."
+            said = f"Nothing to change: {kind.name} {_n(base.stands)} of {key} has the values of {to}."
             return Decision(), Changed(n=base.n, changes=(), sentence=said)
         return _decided(kind, base, made, changes)
 
@@ -337,7 +355,7 @@ def _routes(kind: _Kind) -> list[HTTPRouteHandler]:
     ) -> Response[Settings]:  # fmt: skip
         key = f"{project}/{environment}/{service}"
         found = await settings_of(parts_of(request), kind, key, None, cursor, limit)
-        return Response(found, headers={"ETag": f'"{found.n}"'})
+        return Response(found, headers={"ETag": f'"{found.newest}"'})
 
     async def one(
         request: Asked, project: Part, environment: Part, service: Part, n: Number,
@@ -365,7 +383,7 @@ def _routes(kind: _Kind) -> list[HTTPRouteHandler]:
         return await _restore(request, kind, f"{project}/{environment}/{service}", data)
 
     for made, called, said in (
-        (newest, f"get_{name}", f"The newest {name} with its versions; never a secret's values."),
+        (newest, f"get_{name}", f"The {name} that stands, with all versions; never a secret's values."),
         (one, f"get_{name}_version", f"One version of the {name}."),
         (differences, f"list_{name}_differences", "What changed from version ``n`` to ``other``, by name."),
         (change, f"set_{name}", "A new version; ``If-Match`` is the number of the one that was read."),

@@ -119,7 +119,7 @@ def _change(kind: str, service: str, ask: ChangeSettings, common: Common) -> Non
     path = f"{service_path(service_key(common, service))}/{kind}"
     with Client(common) as client:
         newest = client.get(path, Settings, limit=1)
-        done = client.put(path, ask, Changed, if_match=f'"{newest.n}"')
+        done = client.put(path, ask, Changed, if_match=f'"{newest.newest}"')
     _tell(done, common)
 
 
@@ -158,11 +158,11 @@ def _read(kind: str, service: str, common: Common, **query: Any) -> Settings:
 
 def _list(kind: str, service: str, common: Common) -> None:
     found = _read(kind, service, common, limit=1)
-    newest = max(0, found.n - VERSIONS_SHOWN)
-    found = _read(kind, service, common, cursor=f"{found.service}/{newest:06d}", limit=VERSIONS_SHOWN)
+    first = max(0, found.newest - VERSIONS_SHOWN)
+    found = _read(kind, service, common, cursor=f"{found.service}/{first:06d}", limit=VERSIONS_SHOWN)
     if common.json:
         return output.data(found)
-    if not found.n:
+    if not found.newest:
         pair = "NAME=VALUE" if kind == "config" else "NAME"
         return output.say(f"No {kind} yet. Set one: poise {kind} set {service} {pair}")
     live = f"users get version {found.live}" if found.live is not None else "nothing is live"
@@ -176,11 +176,12 @@ def _list(kind: str, service: str, common: Common) -> None:
         ],
     )
     output.table(
-        ("version", "at", "by", "changed", "reason"),
+        ("version", "at", "by", "changed", "", "reason"),
         [
             (
                 str(one.n), f"{one.at:%Y-%m-%d %H:%M}", one.by,
-                ", ".join((*one.changed, *(f"-{name}" for name in one.unset))), one.reason,
+                ", ".join((*one.changed, *(f"-{name}" for name in one.unset))),
+                "rejected" if one.rejected else "live" if one.n == found.live else "", one.reason,
             )
             for one in reversed(found.versions.items)
         ],
@@ -188,7 +189,10 @@ def _list(kind: str, service: str, common: Common) -> None:
     return None
 
 
-def _diff(kind: str, service: str, before: int, after: int, common: Common) -> None:
+def _diff(kind: str, service: str, before: int | None, after: int | None, common: Common) -> None:
+    if after is None:
+        after = _read(kind, service, common, limit=1).newest
+    before = max(0, after - 1) if before is None else before
     path = f"{service_path(service_key(common, service))}/{kind}/{before}/differences/{after}"
     with Client(common) as client:
         found = client.get(path, list[SettingChange])
@@ -219,14 +223,18 @@ def list_secrets(service: str, *, common: Common = COMMON) -> None:
 
 
 @config.command(name="diff")
-def diff_config(service: str, before: Version, after: Version, *, common: Common = COMMON) -> None:
-    """What changed from one version to another."""
+def diff_config(
+    service: str, before: Version | None = None, after: Version | None = None, *, common: Common = COMMON
+) -> None:
+    """What changed from one version to another; by default the newest against the one before."""
     _diff("config", service, before, after, common)
 
 
 @secret.command(name="diff")
-def diff_secrets(service: str, before: Version, after: Version, *, common: Common = COMMON) -> None:
-    """Which names changed from one version to another."""
+def diff_secrets(
+    service: str, before: Version | None = None, after: Version | None = None, *, common: Common = COMMON
+) -> None:
+    """Which names changed from one version to another; by default the newest against the one before."""
     _diff("secret", service, before, after, common)
 
 

@@ -155,6 +155,20 @@ def unstarted() -> dict[str, Any]:
     }
 
 
+def standing(rollouts: Sequence[Rollout], kind: str, versions: Sequence[int]) -> int:
+    """The version that stands, and that the next one is made from: the newest unless it was rejected.
+
+    Then the live one, or while nothing is live the newest that was not; 0: none. Both ``rollouts`` and
+    ``versions`` ascend. Made from a rejected version, the next would bring its values back unasked.
+    """
+    if not versions or not is_rejected(rollouts, kind, versions[-1]):
+        return versions[-1] if versions else 0
+    live = next((one for one in reversed(rollouts) if one.state is RolloutState.LIVE), None)
+    if live is not None:
+        return live.config if kind == "config" else live.secret
+    return next((n for n in reversed(versions) if not is_rejected(rollouts, kind, n)), 0)
+
+
 def _wanted(
     seen: Seen,
     kind: str,
@@ -165,11 +179,9 @@ def _wanted(
     newest = known[-1].n if known else 0
     if newest <= kept:
         return kept
-    if seen.live is None:
-        good = (one.n for one in reversed(known) if not is_rejected(seen.rollouts, kind, one.n))
-        return next(good, 0)
-    if is_rejected(seen.rollouts, kind, newest):
-        return kept
+    stands = standing(seen.rollouts, kind, [one.n for one in known])
+    if seen.live is None or stands != newest:
+        return stands
     fits = change_class is None or not _holds_longer(_class_of(seen, kind, known, kept), change_class)
     return newest if fits else kept
 
