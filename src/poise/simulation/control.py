@@ -41,7 +41,7 @@ from poise.simulation.traffic import Envoy, SimulatedTraffic
 SIGNING_KEY: Final = b"simulation"
 ROUNDS_MAX: Final = 60  # of deciding and doing at one instant, before it is called a livelock
 RESYNC_S: Final = 400.0
-BUDGET_TICK_S: Final = 150.0
+BUDGET_TICK_S: Final = 180.0
 FIRST_PORT: Final = 18_000
 DATA: Final = Path("/data")
 
@@ -86,16 +86,16 @@ class Control:
         around, store, trouble = self._around, self.store, self._around.trouble
         probes = SimulatedProbes(around.machine, around.clock)
         return [
-            Paced(RolloutController(store, around.signals), trouble, 10.0, 120.0),
+            Paced(RolloutController(store, around.signals), trouble, 10.0, 240.0),
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             BudgetController(store, around.signals, indicator, tick_s=BUDGET_TICK_S),
             Paced(HealingController(store), trouble, 10.0, 10.0),
-            Paced(ScalingController(store, around.signals), trouble, 120.0, 120.0),
-            Paced(DetectionController(store), trouble, 15.0, 120.0),
+            Paced(ScalingController(store, around.signals), trouble, 180.0, 180.0),
+            Paced(DetectionController(store), trouble, 15.0, 240.0),
             Paced(GroupingController(store), trouble, 1.0, 1.0),
             Paced(IncidentController(store), trouble, 1.0, 1.0),
             Paced(PagingController(store), trouble, 1.0, 1.0),
-            Paced(CauseController(store, around.signals), trouble, 10.0, 120.0),
+            Paced(CauseController(store, around.signals), trouble, 30.0, 240.0),
             Paced(ReviewController(store, around.signals), trouble, 10.0, 60.0),
             Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 10.0, 120.0),
         ]

@@ -321,6 +321,8 @@ class Watch(Book):
         assert order is not None
         if order.mass or order.gentle:
             return
+        if isinstance(before, HealOrder) and (before.identity, before.at) == (order.identity, order.at):
+            return  # how the replica did since was noted: nobody is healed anew
         service = key.rsplit("/", 2)[0]
         declared = self.one(Service, service)
         replicas = self.all(Replica, f"{service}/")

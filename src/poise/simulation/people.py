@@ -91,7 +91,7 @@ class People:
                 port=8000,
                 health=Health(interval_s=20.0, timeout_s=5.0),
                 replicas=Replicas(min=2, max=4),
-                scaling=SCALING,
+                scaling=SCALING if key.split("/")[1] == self._environments[-1] else Scaling(),
                 depends_on=("shop",) if key.endswith("/cart") else (),
                 strategy=STRATEGY,
             )

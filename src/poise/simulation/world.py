@@ -27,14 +27,14 @@ from poise.simulation.quiet import settled
 from poise.simulation.responders import Responders
 from poise.simulation.traffic import DAY_S, Envoy
 
-RELEASES_A_DAY: Final = 15
-STAGED_RELEASES_A_DAY: Final = 10  # each becomes a rollout twice
+RELEASES_A_DAY: Final = 13
+STAGED_RELEASES_A_DAY: Final = 8  # each becomes a rollout twice
 CONFIGS_A_DAY: Final = 4
 ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
 SURGES_A_DAY: Final = 4  # times at which far more users come than usual
 QUIET_S: Final = 3.5 * 3600.0
-READ_S: Final = 25.0  # between two readings while a rollout is under way
+READ_S: Final = 20.0  # between two readings while a rollout is under way
 READ_QUIET_S: Final = 75.0
 
 HUNG_MAX_S: Final = 1500.0  # bounded by the heal budget's back-off and every fault that may delay it
