@@ -103,7 +103,9 @@ def test_a_rollback_passes_over_what_was_rejected(
     put("config", {"A": "three"})
     roll(house, 2, 3, RolloutState.LIVE)
     asked = client.post(
-        f"{WEB}/config/rollback", json={"reason": "it broke"}, headers=headers("operator", idempotency_key="k")
+        f"{WEB}/config/rollback",
+        json={"reason": "it broke"},
+        headers=headers("operator", idempotency_key="k"),
     )
     assert asked.status_code == 201, asked.text
     assert anyio.run(house.store.get, Config, "shop/production/web/000004")[0].values == {"A": "one"}
