@@ -197,7 +197,11 @@ class TrafficPerformer:
                 for route in routes
             }
             await self._check(mine, rollouts[mine.service], now)
-            settled = {route.service for route in routes if await self._is_settled(route)}
+            settled = {
+                route.service
+                for route in routes
+                if await self._is_settled(route, rollouts[route.service], now)
+            }
             plan = plan_of(routes, rollouts, settled | {act.service}, self._ingress_port)
             known = await self._traffic.observe()
             names = {cluster.name for host in plan.hosts for cluster in host.clusters}
@@ -210,12 +214,22 @@ class TrafficPerformer:
             self._applied[act.service] = act.version
         return f"Envoy runs version {plan.version}"
 
-    async def _is_settled(self, route: Route) -> bool:
-        """Whether this version of a route was applied, though its acknowledgement may not be recorded yet."""
+    async def _is_settled(self, route: Route, rollouts: list[Rollout], now: datetime) -> bool:
+        """Whether this version of a route was applied, though its acknowledgement may not be recorded yet.
+
+        What another process put on record as done is looked at again: if Envoy never got it, nothing rises
+        along with another service's plan that is not allowed now.
+        """
         if self._applied.get(route.service) == route.version:
             return True
         stored = await self._store.intent(traffic_key(route))
-        return stored is not None and stored.state is IntentState.DONE
+        if stored is None or stored.state is not IntentState.DONE:
+            return False
+        try:
+            await self._check(route, rollouts, now)
+        except (Again, Dropped):
+            return False
+        return True
 
     async def _check(self, route: Route, rollouts: list[Rollout], now: datetime) -> None:
         has_live = any(rollout.state is RolloutState.LIVE for rollout in rollouts)
