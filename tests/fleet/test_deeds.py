@@ -1,4 +1,4 @@
-"""What the keeper is asked when a replica starts: the settings of exactly its rollout."""
+"""What the keeper and Envoy are asked: settings of exactly one rollout, gentle stops, allowed splits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.engine.controller import Dropped
-from poise.fleet.deeds import SpawnPerformer, drained
-from poise.model.acts import SpawnReplica
+from poise.fleet.decide import traffic_key
+from poise.fleet.deeds import SpawnPerformer, TrafficPerformer, drained
+from poise.model.acts import ApplyTraffic, SpawnReplica
+from poise.model.balance import Verdict, VerdictKind, verdict_key
 from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.errors import Invalid
 from poise.model.fleet import Replica, Route
-from poise.model.record import Write
+from poise.model.record import Intent, Write
 from poise.ports.runtime import Process, Runtime, Workload
-from poise.ports.store import Transaction
+from poise.ports.store import IntentState, Transaction
+from poise.ports.traffic import TrafficPlan
 
 from .conftest import KEY, rollout
 
@@ -153,3 +156,58 @@ async def test_where_envoy_is_silent_the_drain_takes_its_whole_time() -> None:
     began = anyio.current_time()
     await drained(traffic, lambda port: 0, 20_001, 0.5)  # type: ignore[arg-type]
     assert anyio.current_time() - began >= 0.5
+
+
+class Planned:
+    """Envoy and the keeper as far as a plan needs them; keeps the last plan."""
+
+    plan: TrafficPlan
+
+    async def observe(self) -> None:
+        return None
+
+    async def template(self, fence: int, templates: object) -> None: ...
+
+    async def apply(self, plan: TrafficPlan) -> None:
+        self.plan = plan
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("verdict", "weights"),
+    [(None, {1: 100}), (VerdictKind.HOLD, {1: 100}), (VerdictKind.GO, {1: 90, 2: 10})],
+)
+async def test_another_services_plan_raises_nothing_that_is_not_allowed_now(
+    verdict: VerdictKind | None, weights: dict[int, int]
+) -> None:
+    """A split on record as done may never have reached Envoy; carried along, it would rise unasked."""
+    store, place = MemoryStore(), Planned()
+    live, canary = rollout(1, RolloutState.LIVE), rollout(2, RolloutState.STEPPING, weight=10, ask=1)
+    ask = verdict_key(canary.key, 1)
+    mine = Route(
+        service=KEY,
+        port=18001,
+        weights={1: 90, 2: 10},
+        version=5,
+        acked={1: 100},
+        acked_version=4,
+        verdict=ask,
+    )
+    other = Route(service="acme/production/cart", port=18002, weights={1: 100}, acked={1: 100}, version=6)
+    bodies = [live, canary, replace(live, service="cart")]
+    writes = [Write(kind="Rollout", key=one.key, body=one) for one in bodies]
+    writes += [Write(kind="Route", key=one.service, body=one) for one in (mine, other)]
+    if verdict is not None:
+        said = Verdict(
+            kind=verdict, service=KEY, digest=canary.digest, step=1, at=NOW, weight_percent=10,
+            max_weight_percent=10, change_class=canary.change_class, bake_factor=1.0, steps_percent=(10,),
+            reasons=(), until=None,
+        )  # fmt: skip
+        writes.append(Write(kind="Verdict", key=ask, body=said))
+    done = Intent(key=traffic_key(mine), act=ApplyTraffic(service=KEY, version=5))
+    await store.commit(Transaction(at=NOW, writes=writes, intents=(done,)))
+    await store.settle(done.key, IntentState.DONE, "said to be done")
+    performer = TrafficPerformer(store, place, place, 8080, lambda name: Path("/x") / name)  # type: ignore[arg-type]
+    await performer.perform(ApplyTraffic(service=other.service, version=6), "k", 1, NOW)
+    (host,) = (one for one in place.plan.hosts if one.service == KEY)
+    assert dict(host.weights) == {f"{KEY}.{n}": weight for n, weight in weights.items()}
