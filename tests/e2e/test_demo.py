@@ -72,14 +72,20 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     assert _living(tmp_path) == []
 
 
+def _as_in_a_terminal() -> None:
+    """Whoever runs these tests in a shell's background has SIGINT ignored, and so would the demo."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C at the worst time: while the house comes up."""
     playing = subprocess.Popen(
-        PLAY, env=_environment(tmp_path), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        PLAY, env=_environment(tmp_path), stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=_as_in_a_terminal,
+    )  # fmt: skip
     assert playing.stderr is not None
     for line in playing.stderr:
         if "poise up" in line:
