@@ -107,7 +107,7 @@ PROJECT: Final = Record(
             "events",
             ListOf(item=URL, high=limits.SINKS, unique=True),
             "sinks",
-            "URLs to which every event is sent as a CloudEvent.",
+            "URLs to which changes, runs, releases, rollouts and incidents are told as CDEvents.",
         ),
     ),
     refused={"policy": "Write a document of kind BudgetPolicy."},
