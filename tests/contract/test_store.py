@@ -19,7 +19,7 @@ from poise.engine.journal import verify
 from poise.model.access import Principal, Role
 from poise.model.acts import StopReplica
 from poise.model.record import Event, Intent, Ref, Write
-from poise.ports.store import IntentState, Stale, Store, Transaction
+from poise.ports.store import IntentState, Outbox, Stale, Store, Transaction
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = ("a", "a/1", "a/2", "ab", "b/1")
@@ -229,6 +229,66 @@ def test_listeners_hear_of_each_commit_after_it(store: Store) -> None:
         stop()
         await store.commit(Transaction(at=T0, writes=[write("a")]))
         assert heard == [([Ref("Principal", "a", 1)], 1)]
+
+    run(work)
+
+
+def test_a_forgotten_intent_leaves_nothing_and_a_pending_one_stays(store: Store) -> None:
+    """What is still to be done is never lost to tidiness, whoever asks."""
+
+    async def work() -> None:
+        await store.commit(Transaction(at=T0, intents=[intent("done"), intent("open")]))
+        await store.settle("done", IntentState.DONE, "done")
+        await store.commit(Transaction(at=T0, forgets=["done", "open", "unknown"]))
+        assert await store.intent("done") is None
+        assert [stored.intent.key for stored in await store.pending(T0)] == ["open"]
+        await store.commit(Transaction(at=T0, intents=[intent("done")]))
+        assert [stored.intent.key for stored in await store.pending(T0)] == ["open", "done"]
+
+    run(work)
+
+
+def test_the_past_of_the_outbox_is_read_in_pages(store: Outbox) -> None:
+    async def work() -> None:
+        later = T0 + timedelta(days=1)
+        await store.commit(Transaction(at=T0, intents=[intent(key) for key in "abc"]))
+        await store.commit(Transaction(at=later, intents=[intent("new")]))
+        for key, state in (("a", IntentState.DONE), ("c", IntentState.FAILED), ("new", IntentState.DONE)):
+            await store.settle(key, state, "")
+        (first,) = await store.ended(later, limit=1)
+        rest = await store.ended(later, after=first.sequence)
+        assert [first.intent.key, *(stored.intent.key for stored in rest)] == ["a", "c"]
+
+    run(work)
+
+
+def test_an_erased_object_leaves_no_tombstone_and_only_as_it_was_read(store: Store) -> None:
+    async def work() -> None:
+        await store.commit(Transaction(at=T0, writes=[write("a"), write("b"), write("ab")]))
+        await store.commit(Transaction(at=T0, writes=[write("b", "ben"), write("z")]))
+        await store.commit(
+            Transaction(at=T0, erases=[Ref("Principal", "a", 1), Ref("Principal", "b", 1), Ref("x", "y", 1)])
+        )
+        assert [found.key for found in await store.objects("Principal", "")] == ["ab", "b", "z"]
+        assert await store.get(Principal, "a") == (None, Ref("Principal", "a", 0))
+        _, before = await store.scan(Principal, "a")
+        await store.commit(Transaction(at=T0, writes=[write("a")]))
+        _, after = await store.scan(Principal, "a")
+        assert after.sequence > before.sequence
+
+    run(work)
+
+
+def test_a_deposed_leader_forgets_nothing(store: Store) -> None:
+    async def work() -> None:
+        await store.commit(Transaction(at=T0, intents=[intent("i")]))
+        await store.settle("i", IntentState.DONE, "")
+        old = await store.acquire("leader", "one", T0, 1)
+        await store.acquire("leader", "two", T0 + timedelta(seconds=2), 1)
+        assert old is not None
+        with pytest.raises(Stale):
+            await store.commit(Transaction(at=T0, forgets=["i"], fence=old.token))
+        assert await store.intent("i") is not None
 
     run(work)
 

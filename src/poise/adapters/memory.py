@@ -44,6 +44,12 @@ class _Kind:
         self._summed.clear()
         return generation
 
+    def erase(self, key: str, generation: int) -> None:
+        if self.rows.get(key, (0, 0, None))[0] == generation > 0:
+            del self.rows[key]
+            del self.keys[bisect_left(self.keys, key)]
+            self._summed.clear()
+
     def summed(self, prefix: str) -> tuple[list[Struct], int]:
         """(bodies ascending by key, newest sequence) under a prefix."""
         known = self._summed.get(prefix)
@@ -120,6 +126,11 @@ class MemoryStore:
         refs = [self._write(write.kind, write.key, write.body) for write in transaction.writes]
         for event in transaction.events:
             self._append(transaction.at, event)
+        for key in transaction.forgets:
+            if key not in self._open:
+                self._intents.pop(key, None)
+        for ref in transaction.erases:
+            self._kinds[ref.kind].erase(ref.key, ref.generation)
         for intent in transaction.intents:
             self._enqueue(intent, transaction.at)
         last = len(self._journal)
@@ -154,6 +165,14 @@ class MemoryStore:
 
     async def intent(self, key: str) -> StoredIntent | None:
         return self._intents.get(key)
+
+    async def ended(self, before: datetime, *, after: int = 0, limit: int = LIST_LIMIT) -> list[StoredIntent]:
+        past = (
+            stored
+            for key, stored in self._intents.items()
+            if key not in self._open and stored.not_before < before and stored.sequence > after
+        )
+        return sorted(past, key=lambda stored: stored.sequence)[:limit]
 
     async def settle(
         self,

@@ -135,6 +135,8 @@ class Loop:
                 events=decision.events,
                 intents=decision.intents,
                 fence=self.lease.token,
+                forgets=decision.forgets,
+                erases=decision.erases,
             )
         )
 

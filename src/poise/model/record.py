@@ -96,15 +96,20 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What a controller wants: data only. Written in one transaction that re-checks ``reads``."""
+    """What a controller wants: data only. Written in one transaction that re-checks ``reads``.
+
+    ``forgets`` are keys of ended intents, ``erases`` objects, that go without a trace.
+    """
 
     reads: tuple[Read, ...] = ()
     writes: tuple[Write, ...] = ()
     intents: tuple[Intent, ...] = ()
     events: tuple[Event, ...] = ()
     wake_at: datetime | None = None
+    forgets: tuple[str, ...] = ()
+    erases: tuple[Ref, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write (only, perhaps, a time to look again)."""
-        return not (self.writes or self.intents or self.events)
+        return not (self.writes or self.intents or self.events or self.forgets or self.erases)

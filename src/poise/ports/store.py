@@ -63,7 +63,12 @@ class StoredIntent(Struct, frozen=True, kw_only=True):
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """What is written together. ``fence`` None is for callers that are not the leader (the API)."""
+    """What is written together. ``fence`` None is for callers that are not the leader (the API).
+
+    ``forgets`` are keys of intents to remove (a pending one stays); ``erases`` are objects to remove without
+    a tombstone, each only at that generation (the newest write of all may stay). Erase only kinds that nobody
+    scans.
+    """
 
     at: datetime
     reads: Sequence[Read] = ()
@@ -71,6 +76,8 @@ class Transaction(Struct, frozen=True, kw_only=True):
     events: Sequence[Event] = ()
     intents: Sequence[Intent] = ()
     fence: int | None = None
+    forgets: Sequence[str] = ()
+    erases: Sequence[Ref] = ()
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -175,3 +182,11 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Outbox(Store, Protocol):
+    """The store with its outbox's past, for whoever keeps it short."""
+
+    async def ended(self, before: datetime, *, after: int = 0, limit: int = LIST_LIMIT) -> list[StoredIntent]:
+        """Intents that are not pending and were last due before ``before``, ascending after a sequence."""
+        ...

@@ -162,6 +162,19 @@ class SqliteStore:
         row = self._read(lambda c: c.execute(select(INTENT).where(INTENT.c.key == key)).first())
         return None if row is None else codec.decode_intent(row)
 
+    async def ended(self, before: datetime, *, after: int = 0, limit: int = LIST_LIMIT) -> list[StoredIntent]:
+        query = (
+            select(INTENT)
+            .where(
+                INTENT.c.state != IntentState.PENDING.value,
+                INTENT.c.not_before < codec.instant(before),
+                INTENT.c.sequence > after,
+            )
+            .order_by(INTENT.c.sequence)
+            .limit(limit)
+        )
+        return [codec.decode_intent(row) for row in self._read(lambda c: c.execute(query).all())]
+
     async def unchanged(self, reads: Sequence[Read]) -> bool:
         return self._read(lambda c: all(_is_current(c, read) for read in reads))
 
@@ -315,8 +328,26 @@ def _commit(connection: Connection, transaction: Transaction) -> tuple[list[Ref]
         raise Stale("POISE-E401", "something it was decided from has changed")
     refs = _write_objects(connection, transaction.writes)
     last = _append_events(connection, transaction.at, transaction.events)
+    _forget(connection, transaction.forgets, transaction.erases)
     _enqueue(connection, transaction.at, transaction.intents)
     return refs, last
+
+
+def _forget(connection: Connection, intents: Sequence[str], objects: Sequence[Ref]) -> None:
+    """The newest write stays whatever it is: its sequence must not be given a second time."""
+    if intents:
+        ended = INTENT.c.state != IntentState.PENDING.value
+        connection.execute(delete(INTENT).where(INTENT.c.key.in_(list(intents)), ended))
+    newest = connection.execute(select(func.max(OBJECT.c.sequence))).scalar() or 0 if objects else 0
+    for ref in objects:
+        connection.execute(
+            delete(OBJECT).where(
+                OBJECT.c.kind == ref.kind,
+                OBJECT.c.key == ref.key,
+                OBJECT.c.generation == ref.generation,
+                OBJECT.c.sequence < newest,
+            )
+        )
 
 
 def _write_objects(connection: Connection, writes: Sequence[Write]) -> list[Ref]:
