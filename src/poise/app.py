@@ -58,6 +58,7 @@ from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
+from poise.engine.housekeeping import Housekeeping
 from poise.engine.limits import LEASE_RENEW_S
 from poise.engine.loop import Loop, contain
 from poise.engine.reader import Reader
@@ -156,6 +157,7 @@ class House:
             PagingController(store),
             AnnounceController(store),
             self.fleet,
+            Housekeeping(store),
         ]
 
     def _performers(self) -> Mapping[type, Performer]:

@@ -44,7 +44,7 @@ _ONCE: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
-    "description": "A fresh UUID for each create, and the same one on its retries.",
+    "description": "A fresh UUID for each create, and the same one on its retries within 24 hours.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }
 
