@@ -128,6 +128,14 @@ class FolderWorkspaces:
         for tree in (self._root / _safe(run)).glob("*/tree"):
             shutil.rmtree(tree, ignore_errors=True)
 
+    def runs(self, project: str) -> list[str]:
+        """The runs that left anything, ascending."""
+        return sorted(f"{project}/{path.name}" for path in (self._root / _part(project)).glob("*"))
+
+    def remove(self, run: str) -> None:
+        """Remove the run's folder; its logs lie elsewhere."""
+        shutil.rmtree(self._root / _safe(run), ignore_errors=True)
+
     def _job(self, run: str, job: str) -> Path:
         return self._root / _safe(run) / _part(job)
 

@@ -82,3 +82,11 @@ class Workspaces(Protocol):
     def prune(self, run: str) -> None:
         """Remove the work trees of a run that is over; results and logs stay."""
         ...
+
+    def runs(self, project: str) -> list[str]:
+        """The keys of the project's runs that left anything, ascending."""
+        ...
+
+    def remove(self, run: str) -> None:
+        """Remove all that a run left but its logs; nothing to do when nothing is there."""
+        ...

@@ -21,13 +21,15 @@ from poise.adapters.memory import MemoryStore
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.delivery.infrastructure.controller import InfrastructureController
 from poise.delivery.pipeline.controller import PipelineController
-from poise.delivery.pipeline.deeds import JobRunner, Packer
+from poise.delivery.pipeline.deeds import WORKSPACES_KEPT, JobRunner, Packer
 from poise.delivery.source.controller import SourceController
 from poise.engine.loop import Loop
 from poise.model.acts import PackRelease, RunJob
 from poise.model.delivery import Release, Run, RunState
 from poise.model.event_types import SPEC_REFUSED
+from poise.model.record import Write
 from poise.model.service import Service
+from poise.ports.store import Transaction
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="steps run in bubblewrap")
 
@@ -213,6 +215,36 @@ async def test_a_refused_declaration_is_said_once_and_changes_nothing(world: Wor
     assert [service.port for service in services] == [8080]
     assert len(refused) == 1
     assert run.state is RunState.ERROR and "prot" in run.problem
+
+
+@pytest.mark.anyio
+async def test_what_the_newest_runs_left_stays_and_a_run_under_way_loses_nothing(world: World) -> None:
+    """A build a minute fills a disk in a week; a run that waits long must still find its results."""
+    waits = 3
+    for n in range(1, WORKSPACES_KEPT + 6):
+        state = RunState.RUNNING if n == waits else RunState.SUCCESS
+        old = Run(
+            project="shop", n=n, commit=f"{n:040d}", branch="old", workflow="", state=state, jobs=(),
+            created_at=SystemClock().now(),
+        )  # fmt: skip
+        await world.store.commit(
+            Transaction(at=old.created_at, writes=[Write(kind="Run", key=old.key, body=old)])
+        )
+        world.workspaces.end(old.key, "build", RunState.SUCCESS, 0.0)
+    stray = world.data / "workspaces/shop/000000"  # no run is on record
+    stray.mkdir()
+    log = world.workspaces.log("shop/000001", "build", 0)
+    log.parent.mkdir(parents=True)
+    log.write_text("kept")
+    runner = JobRunner(
+        world.store, SystemClock(), world.repositories, world.workspaces, world.runtime, lambda run: None
+    )
+    newest, _ = await world.store.get(Run, f"shop/{WORKSPACES_KEPT + 5:06d}")
+    assert newest is not None
+    await runner._prune(newest)
+    left = [int(key.partition("/")[2]) for key in world.workspaces.runs("shop")]
+    assert left == [0, waits, *range(6, WORKSPACES_KEPT + 6)]
+    assert log.read_text() == "kept"
 
 
 @pytest.mark.anyio

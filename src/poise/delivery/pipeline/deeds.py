@@ -28,7 +28,9 @@ JOBS_AT_ONCE: Final = 4  # well below the loop's intents at once: builds never k
 QUEUE_PAUSE_S: Final = 1.0
 GRACE_S: Final = 15.0  # past a step's own limit, before the keeper is asked to end it
 TREES_KEPT: Final = 5  # work trees of the newest runs stay, to be looked at
+WORKSPACES_KEPT: Final = 20  # what older runs left is removed; their record and logs stay
 RUNS_SEEN: Final = 50
+REMOVED_AT_ONCE: Final = 20
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Wake = Callable[[str], None]
@@ -192,6 +194,19 @@ class JobRunner:
         for old in runs[:-TREES_KEPT]:
             if old.state.is_final:
                 await anyio.to_thread.run_sync(self._workspaces.prune, old.key)
+        await self._remove_older(run.project, {one.key for one in runs[-WORKSPACES_KEPT:]})
+
+    async def _remove_older(self, project: str, newest: set[str]) -> None:
+        """A run that is not over is needed however old it is; one without a record is nobody's to judge."""
+        left = await anyio.to_thread.run_sync(self._workspaces.runs, project)
+        removed = 0
+        for key in left:
+            if key in newest or removed == REMOVED_AT_ONCE:
+                continue
+            old, _ = await self._store.get(Run, key)
+            if old is not None and old.state.is_final:
+                await anyio.to_thread.run_sync(self._workspaces.remove, key)
+                removed += 1
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
