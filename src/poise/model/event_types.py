@@ -73,7 +73,6 @@ INCIDENT_MITIGATED: Final = "dev.poise.incident.mitigated"
 INCIDENT_REOPENED: Final = "dev.poise.incident.reopened"
 INCIDENT_MERGED: Final = "dev.poise.incident.merged"
 INCIDENT_NOTED: Final = "dev.poise.incident.noted"
-INCIDENT_LINKED: Final = "dev.poise.incident.linked"  # a person says which rollouts it was caused by
 INCIDENT_RATED: Final = "dev.poise.incident.rated"  # its severity changed
 PAGE_ASKED: Final = "dev.poise.page.asked"
 PAGE_SENT: Final = "dev.poise.page.sent"

@@ -121,12 +121,12 @@ def test_an_open_incident_has_not_recovered() -> None:
     assert found.parts["not_recovered"] == 1
 
 
-def test_a_person_may_link_an_incident_anew() -> None:
-    """The newest link holds; the post-mortem found that the deployment was not to blame."""
+def test_the_first_word_on_which_rollout_was_live_holds() -> None:
+    """A later alert joins after the rollback; what is live then is not what failed."""
     teller = started()
     teller.incident(1, n=1, at=20, until=50)
-    teller.tell(types.INCIDENT_LINKED, "shop/000001", 80, rollouts={})
-    assert not seen(teller)[0].failed
+    teller.tell(types.INCIDENT_JOINED, "shop/000001", 30, service=SERVICE, rollouts={SERVICE: 2})
+    assert seen(teller)[0].failed
 
 
 def test_an_incident_that_is_part_of_another_counts_once() -> None:

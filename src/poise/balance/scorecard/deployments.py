@@ -107,12 +107,11 @@ class IncidentFact(Struct, frozen=True, kw_only=True):
 def incident_of(key: str, said: Sequence[Trouble]) -> IncidentFact | None:
     """Fold what was said of an incident, ascending; None when it is part of another or never began.
 
-    The newest link that a person made stands for all before; else the first word holds and later ones add.
+    The first word on a service holds; later ones add.
     """
     rollouts: dict[str, int] = {}
     detected: datetime | None = None
     recovered: datetime | None = None
-    linked = False
     for word in said:
         match word.kind:
             case event_types.INCIDENT_MERGED:
@@ -123,12 +122,7 @@ def incident_of(key: str, said: Sequence[Trouble]) -> IncidentFact | None:
                 recovered = None
             case event_types.INCIDENT_DETECTED:
                 detected = detected or word.at
-        if word.rollouts is None:
-            continue
-        if word.kind == event_types.INCIDENT_LINKED:
-            rollouts, linked = dict(word.rollouts), True
-        elif not linked:
-            rollouts = word.rollouts | rollouts
+        rollouts = (word.rollouts or {}) | rollouts
     if detected is None:
         return None
     return IncidentFact(key=key, detected_at=detected, recovered_at=recovered, rollouts=rollouts)

@@ -73,7 +73,7 @@ class Ending(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Trouble(Struct, frozen=True, kw_only=True, gc=False):
-    """One word about an incident: it began, went on, ended, or was linked anew to rollouts.
+    """One word about an incident: it began, went on or ended.
 
     ``rollouts`` maps service to the rollout blamed; None where the word says nothing about that.
     """
@@ -118,7 +118,6 @@ TROUBLES: Final = frozenset(
         event_types.INCIDENT_RESOLVED,
         event_types.INCIDENT_REOPENED,
         event_types.INCIDENT_MERGED,
-        event_types.INCIDENT_LINKED,
     }
 )
 _SERVICE: Final = re.compile(r"dev\.cdevents\.service\.(deployed|upgraded|rolledback)\.")
@@ -214,15 +213,14 @@ def _external(row: Recorded, word: str) -> Ending | None:
 
 
 def _trouble(row: Recorded) -> Trouble:
-    """Only the service where the cause shows is blamed at first; a person's link says exactly what is."""
+    """Only the service where the cause shows is blamed."""
     kind, data, at = row.event.type, row.event.data, row.at
     told = data.get("rollouts")
     rollouts: dict[str, int] | None = None
     if isinstance(told, dict):
         named = {str(key): n for key, n in told.items() if isinstance(n, int)}
         cause = data.get("service")
-        everywhere = kind == event_types.INCIDENT_LINKED
-        rollouts = {key: n for key, n in named.items() if everywhere or key == cause}
+        rollouts = {key: n for key, n in named.items() if key == cause}
     if kind == event_types.INCIDENT_RESOLVED:
         at = min(instant(data.get("cleared_at")) or at, at)
     return Trouble(sequence=row.sequence, incident=row.event.subject, kind=kind, at=at, rollouts=rollouts)
