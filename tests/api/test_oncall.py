@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 
 from poise.model.incident import Incident, IncidentOrder, IncidentState, Severity
 from poise.model.oncall import Contact, ContactKind, OnCallSchedule, Person, Rotation
+from poise.ports.notifier import Message
 from poise.reliability.paging.link import Claim, sign
 
 Client = TestClient[Litestar]
@@ -94,6 +95,33 @@ def test_an_override_for_a_stranger_names_who_could(client: Client, headers: Hea
     asked = {**headers("developer"), "idempotency-key": "two"}
     answer = client.post(f"{BASE}/overrides", json=body, headers=asked)
     assert (answer.status_code, "anna, ben" in answer.json()["mend"]) == (422, True)
+
+
+class Told:
+    """A notifier that counts."""
+
+    kind = ContactKind.EMAIL
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    async def send(self, contact: Contact, message: Message) -> str:
+        self.titles.append(message.title)
+        return f"taken {len(self.titles)}"
+
+
+def test_a_test_that_is_sent_twice_pages_once(house: Any, client: Client, headers: Headers) -> None:
+    """The answer got lost on the way; nobody's telephone should ring again for that."""
+    told = house.parts.notifiers[ContactKind.EMAIL] = Told()
+    ask = {"person": "anna"}
+    refused = client.post(f"{BASE}/test", json=ask, headers=headers("developer"))
+    assert (refused.status_code, refused.json()["code"]) == (422, "POISE-E428")
+    sent = headers("developer", idempotency_key="k1")
+    first, second = (client.post(f"{BASE}/test", json=ask, headers=sent) for _ in range(2))
+    assert first.json() == second.json() and first.json()["items"][0]["receipt"] == "taken 1"
+    assert told.titles == ["[TEST] Poise reaches anna"]
+    client.post(f"{BASE}/test", json=ask, headers=headers("developer", idempotency_key="k2"))
+    assert len(told.titles) == 2
 
 
 def test_opening_the_link_acknowledges_nothing(house: Any, client: Client) -> None:

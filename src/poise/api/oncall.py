@@ -95,12 +95,20 @@ async def cancel_override(request: Asked, project: Part, name: Part, n: Number) 
     return await cancel(parts_of(request), project, name, n, request.scope["user"].name)
 
 
-@post(_SCHEDULE + "/test", opt={"permission": "developer"}, status_code=200)
+@post(_SCHEDULE + "/test", opt={"permission": "developer", "once": True}, status_code=200)
 async def send_test(request: Asked, project: Part, name: Part, data: JSONBody[SendTest]) -> Page[Tested]:
-    """Page every contact of a person now, marked as a test. Nothing is written; once per call."""
+    """Page every contact of a person now, marked as a test; asked again, it tells what came of it."""
     parts = parts_of(request)
     schedule = await _schedule(parts, project, name)
-    now = parts.clock.now()
+
+    async def make() -> tuple[Decision, Page[Tested]]:
+        return Decision(), await _test(parts, schedule, data, request.scope["user"].name)
+
+    return await create_once(request, parts, data, Page[Tested], make)
+
+
+async def _test(parts: Parts, schedule: OnCallSchedule, data: SendTest, by: str) -> Page[Tested]:
+    name, now = schedule.name, parts.clock.now()
     wanted = data.person or roster.on_call(schedule, await _overrides(parts, schedule), now)
     person = roster.person_of([schedule], wanted or "")
     if person is None:
@@ -109,7 +117,7 @@ async def send_test(request: Asked, project: Part, name: Part, data: JSONBody[Se
     message = Message(
         id=f"test/{schedule.key}/{person.name}/{now:%Y%m%dT%H%M%S%f}",
         title=f"[TEST] Poise reaches {person.name}",
-        detail=f"{request.scope['user'].name} tests how {person.name} is paged. Nothing is wrong.",
+        detail=f"{by} tests how {person.name} is paged. Nothing is wrong.",
         severity="test",
         link=f"{parts.url}/",
         kind="test",
