@@ -14,9 +14,11 @@ from poise.model.balance import Budget, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
 from poise.model.fleet import Replica, Route, ScaleTarget
+from poise.model.incident import Incident
 from poise.model.service import Objective, Service
 
 RECENT = 50
+INCIDENTS_COUNTED = 500  # the newest of all are looked through
 
 
 async def service_or_raise(parts: Parts, key: str) -> Service:
@@ -88,7 +90,14 @@ async def status(parts: Parts, asker: Principal, project: str | None = None) -> 
         traffic=traffic,
         services=tuple(seen),
         sentence=_status_sentence(len(seen), needing),
+        open_incidents=await _open_incidents(parts, asker, project),
     )
+
+
+async def _open_incidents(parts: Parts, asker: Principal, project: str | None) -> int:
+    prefix = f"{project}/" if project else ""
+    found, _ = await parts.store.scan(Incident, prefix, last=True, limit=INCIDENTS_COUNTED)
+    return sum(not one.state.is_final and may_see(asker, one.project) for one in found)
 
 
 def needs_somebody(one: ServiceStatus) -> bool:

@@ -60,7 +60,7 @@ class ServiceStatus(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The whole house at one instant."""
+    """The whole house at one instant; ``open_incidents`` counts those that the asker may see."""
 
     at: datetime
     version: str
@@ -69,6 +69,7 @@ class Status(Struct, frozen=True, kw_only=True):
     traffic: bool
     services: tuple[ServiceStatus, ...]
     sentence: str
+    open_incidents: int = 0
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

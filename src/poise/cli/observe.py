@@ -43,6 +43,9 @@ def status(service: str | None = None, *, everywhere: bool = False, common: Comm
     if common.json:
         return output.data(found)
     output.say(found.sentence)
+    if found.open_incidents:
+        are = "incident is" if found.open_incidents == 1 else "incidents are"
+        output.say(f"{found.open_incidents} {are} open. See: poise incident list")
     output.table(
         ("service", "gate", "budget left", "live", "canary", "replicas", ""), map(_row, found.services)
     )
