@@ -26,7 +26,7 @@ import uvicorn
 
 from bench import report
 from bench.report import Goal, Report, Unmeasured, percentile
-from poise.adapters.blocks.store import BlockSignals
+from poise.adapters.totals.store import StoredTotals
 from poise.adapters.clock import SystemClock
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.masking import Masker
@@ -70,7 +70,7 @@ class Served:
         controllers = (DetectionController(store), GroupingController(store), IncidentController(store))
         self.loop = Loop(store, self.clock, controllers, {}, f"bench:{os.getpid()}")
         given: dict[str, Any] = {
-            "data": data, "store": store, "signals": BlockSignals(data / "signals.db"), "clock": self.clock,
+            "data": data, "store": store, "signals": StoredTotals(data / "signals.db"), "clock": self.clock,
             "loop": self.loop, "repositories": repositories, "runtime": _NoKeeper(),
             "source": SourceController(store, repositories), "signing_key": first.signing_key(data),
             "ingress_port": 0, "sealer": sealer, "masker": Masker(sealer),

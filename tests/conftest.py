@@ -105,11 +105,11 @@ def headers(house: House) -> Callable[..., dict[str, str]]:
 
 
 def _house(data: Path) -> House:
-    from poise.adapters.blocks.store import BlockSignals
     from poise.adapters.git.repositories import GitRepositories
     from poise.adapters.masking import Masker
     from poise.adapters.sealing import Sealer, secret_key
     from poise.adapters.sqlite.store import SqliteStore
+    from poise.adapters.totals.store import StoredTotals
     from poise.api import first
     from poise.api.parts import Parts
     from poise.delivery.source.controller import SourceController
@@ -126,7 +126,7 @@ def _house(data: Path) -> House:
     parts = Parts(
         data=data,
         store=store,
-        signals=BlockSignals(data / "signals.db"),
+        signals=StoredTotals(data / "signals.db"),
         clock=clock,
         loop=Loop(store, clock, (), {}, "test"),
         repositories=repositories,

@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from poise.adapters import probe
 from poise.adapters.artifacts import FolderArtifacts
-from poise.adapters.blocks.store import BlockSignals
 from poise.adapters.clock import SystemClock
 from poise.adapters.disk import DataDisk
 from poise.adapters.envoy.adapter import EnvoyTraffic
@@ -37,6 +36,7 @@ from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.totals.store import StoredTotals
 from poise.adapters.usage import UsageSampler
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
@@ -108,7 +108,7 @@ class House:
         self.masker = Masker(self.sealer)
         self.store = SqliteStore(data / "poise.db")
         self.store.mask_with(self.masker.transaction)
-        self.signals = BlockSignals(data / "signals.db")
+        self.signals = StoredTotals(data / "signals.db")
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.engine.reader import Reader
 from poise.model.errors import Unreachable
 from poise.model.signal import Batch, Sample, Series
@@ -55,14 +55,14 @@ def read_all(traffic: Traffic, signals: Any) -> tuple[list[bool], list[Batch]]:
 
 @pytest.mark.parametrize("lost", [None, Unreachable("POISE-E701", "no Envoy"), OSError("reset")])
 def test_no_answer_is_no_reading_and_the_gap_stays(lost: Exception | None) -> None:
-    signals = MemorySignals()
+    signals = MemoryTotals()
     were, told = read_all(Traffic(batch(0, 1), lost, batch(10, 5)), signals)
     assert were == [True, False, True]
     assert told == [batch(0, 1), batch(10, 5)]
     assert kept(signals) == [(0.0, 1.0), (10.0, 5.0)], "nothing was filled in"
 
 
-def kept(signals: MemorySignals) -> list[tuple[float, float]]:
+def kept(signals: MemoryTotals) -> list[tuple[float, float]]:
     life = signals._lives["e1"]
     return [
         (at - NOW.timestamp(), values[SERIES]) for at, values in zip(life.instants, life.values, strict=True)
@@ -70,7 +70,7 @@ def kept(signals: MemorySignals) -> list[tuple[float, float]]:
 
 
 def test_nobody_is_told_of_what_was_not_kept() -> None:
-    class Full(MemorySignals):
+    class Full(MemoryTotals):
         async def append(self, batch: Batch) -> None:
             raise Unreachable("POISE-E507", "the disk is full")
 
@@ -79,7 +79,7 @@ def test_nobody_is_told_of_what_was_not_kept() -> None:
 
 
 def test_it_is_kept_before_anybody_is_told() -> None:
-    signals = MemorySignals()
+    signals = MemoryTotals()
     seen: list[list[tuple[float, float]]] = []
 
     async def work() -> None:

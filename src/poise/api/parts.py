@@ -17,7 +17,7 @@ from poise.ports.artifacts import Repositories
 from poise.ports.clock import Clock
 from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
-from poise.ports.signals import SignalStore
+from poise.ports.totals import Totals
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Parts:
 
     data: Path
     store: SqliteStore
-    signals: SignalStore
+    signals: Totals
     clock: Clock
     loop: Loop
     repositories: Repositories

@@ -9,12 +9,12 @@ from typing import Final
 
 from poise.api.views import ReplicaUsage
 from poise.model.signal import REPLICA_CPU_TOTAL, REPLICA_MEMORY, Points
-from poise.ports.signals import SignalStore
+from poise.ports.totals import Totals
 
 USAGE_WINDOW_S: Final = 15.0  # CPU is the mean over at most so long
 
 
-async def usage_of(signals: SignalStore, service: str, now: datetime) -> tuple[ReplicaUsage, ...]:
+async def usage_of(signals: Totals, service: str, now: datetime) -> tuple[ReplicaUsage, ...]:
     """CPU and memory of each replica that was measured lately, by rollout and index."""
     start = now - timedelta(seconds=USAGE_WINDOW_S)
     labels = {"service": service}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from poise.model.errors import PoiseError
 from poise.model.signal import Batch, Sample
 from poise.ports.clock import Clock
-from poise.ports.signals import SignalStore
+from poise.ports.totals import Totals
 from poise.ports.traffic import Traffic
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ class Reader:
     def __init__(
         self,
         traffic: Traffic,
-        signals: SignalStore,
+        signals: Totals,
         clock: Clock,
         told: Callable[[Batch], None],
         period_s: float = PERIOD_S,

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.gate.controller import GateController
 from poise.balance.indicator import decide as indicator
@@ -63,7 +63,7 @@ class Surroundings:
         self.trouble, self.watch, self.later = trouble, watch, later
         self.phones = phones
         self.store = WatchedStore(watch)
-        self.signals = MemorySignals()
+        self.signals = MemoryTotals()
         self.gate_deaf_until = 0.0
 
 

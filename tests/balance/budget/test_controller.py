@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poise.adapters.blocks import BlockSignals
 from poise.adapters.memory import MemoryStore
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
+from poise.adapters.totals import StoredTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.indicator import decide as indicator
 from poise.model.balance import Budget
@@ -20,8 +20,8 @@ from poise.model.record import Ref, Write
 from poise.model.service import IndicatorKind, Objective, Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Batch, Sample, Series
 from poise.model.standing import BudgetState, classify
-from poise.ports.signals import SignalStore
 from poise.ports.store import Transaction
+from poise.ports.totals import Totals
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 SERVICE = "acme/production/shop"
@@ -43,7 +43,7 @@ class World:
 
     def __init__(self, *objectives: Objective) -> None:
         self.store = MemoryStore()
-        self.signals: SignalStore = MemorySignals()
+        self.signals: Totals = MemoryTotals()
         self.objectives = objectives or (AVAILABLE,)
         self.restart()
 
@@ -113,7 +113,7 @@ def test_a_restart_changes_no_number() -> None:
 def test_on_disk_the_numbers_are_the_same(tmp_path: Path) -> None:
     async def play() -> None:
         world, disk = World(), World()
-        disk.signals = BlockSignals(tmp_path / "signals.db")
+        disk.signals = StoredTotals(tmp_path / "signals.db")
         budgets = []
         for one in (world, disk):
             one.restart()

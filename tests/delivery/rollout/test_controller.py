@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.delivery.rollout.controller import RolloutController
 from poise.model.balance import Override, Reason, Verdict, VerdictKind, verdict_key
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
@@ -78,7 +78,7 @@ async def first_live(store: MemoryStore, controller: RolloutController) -> None:
 def test_a_first_release_becomes_live_through_the_store() -> None:
     async def scenario() -> None:
         store = MemoryStore()
-        controller = RolloutController(store, MemorySignals())
+        controller = RolloutController(store, MemoryTotals())
         await first_live(store, controller)
         assert (await rollout_of(store)).state is RolloutState.LIVE
         assert list(await controller.keys()) == [KEY]
@@ -91,7 +91,7 @@ def test_a_decision_made_before_an_override_came_is_refused() -> None:
 
     async def scenario() -> None:
         store = MemoryStore()
-        controller = RolloutController(store, MemorySignals())
+        controller = RolloutController(store, MemoryTotals())
         await put(store, SERVICE, KEY)
         await put(store, RELEASE, RELEASE.key)
         decision = await controller.look(KEY, NOW)
@@ -105,7 +105,7 @@ def test_a_decision_made_before_an_override_came_is_refused() -> None:
 
 def test_the_counters_of_canary_and_baseline_are_read_with_their_age() -> None:
     async def scenario() -> None:
-        store, signals = MemoryStore(), MemorySignals()
+        store, signals = MemoryStore(), MemoryTotals()
         controller = RolloutController(store, signals)
         await first_live(store, controller)
         canary = Rollout(
@@ -160,7 +160,7 @@ def test_the_counters_of_canary_and_baseline_are_read_with_their_age() -> None:
 )
 def test_what_concerns_a_service_wakes_it(kind: str, key: str, woken: str | tuple[str, ...] | None) -> None:
     """A release, and how another environment judged it, concern every environment."""
-    controller = RolloutController(MemoryStore(), MemorySignals())
+    controller = RolloutController(MemoryStore(), MemoryTotals())
     for declared in BOTH:
         controller.wakes(Ref("Service", declared, 1))
     assert controller.wakes(Ref(kind, key, 1)) == woken
@@ -189,7 +189,7 @@ def test_the_environment_before_is_the_nearest_that_declares_the_service(
             await put(store, replace(SERVICE, environment=name), f"acme/{name}/shop")
         await put(store, SERVICE, KEY)
         await put(store, RELEASE, RELEASE.key)
-        controller = RolloutController(store, MemorySignals())
+        controller = RolloutController(store, MemoryTotals())
         seen = await controller.see(KEY)
         assert (seen.environment_before, seen.before) == (before, () if before else None)
         assert bool((await controller.look(KEY, NOW)).writes) is not bool(before)
@@ -212,7 +212,7 @@ def test_a_decision_made_before_staging_rejected_the_release_is_refused() -> Non
             state=RolloutState.LIVE, created_at=NOW,
         )  # fmt: skip
         await put(store, staged, staged.key)
-        controller = RolloutController(store, MemorySignals())
+        controller = RolloutController(store, MemoryTotals())
         decision = await controller.look(KEY, NOW)
         assert decision.writes
         await put(store, replace(staged, state=RolloutState.ROLLED_BACK), staged.key)
@@ -225,7 +225,7 @@ def test_a_decision_made_before_staging_rejected_the_release_is_refused() -> Non
 def test_an_order_is_handled_once() -> None:
     async def scenario() -> None:
         store = MemoryStore()
-        controller = RolloutController(store, MemorySignals())
+        controller = RolloutController(store, MemoryTotals())
         await first_live(store, controller)
         order = Order(service=KEY, n=1, verb=Verb.ROLLBACK, by="ann", reason="r", at=NOW)
         await put(store, order, order.key)

@@ -8,7 +8,7 @@ import anyio
 from msgspec import Struct
 
 from poise.adapters.memory import MemoryStore
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.event_types import CAUSE_DIAGNOSED, ROLLOUT_STEPPED, SCALE_CHANGED, SERVICE_UPGRADED
@@ -52,8 +52,8 @@ async def put(store: MemoryStore, at: datetime, *bodies: Struct, events: tuple[E
     await store.commit(Transaction(at=at, writes=writes, events=events))
 
 
-async def world() -> tuple[MemoryStore, MemorySignals]:
-    store, signals = MemoryStore(), MemorySignals()
+async def world() -> tuple[MemoryStore, MemoryTotals]:
+    store, signals = MemoryStore(), MemoryTotals()
     bad = rollout(PAY, 3, release=2, config=2, changes=("config",), summary="config 2")
     await put(store, ONSET - timedelta(hours=1), SHOP, PAY, config(1, URL="a", TTL="9"))
     told = Event(type=SERVICE_UPGRADED, subject=rollout(SHOP, 5).key, summary="shop 5 is live")
@@ -85,7 +85,7 @@ def reading(second: int) -> Batch:
     return Batch(at=ONSET + timedelta(seconds=second), epoch="envoy-1", samples=tuple(samples))
 
 
-async def look(store: MemoryStore, signals: MemorySignals) -> Diagnosis | None:
+async def look(store: MemoryStore, signals: MemoryTotals) -> Diagnosis | None:
     decision = await CauseController(store, signals).look(INCIDENT.key, NOW)
     await store.commit(
         Transaction(at=NOW, reads=decision.reads, writes=decision.writes, events=decision.events)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 from poise.adapters.memory import MemoryStore
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.model import event_types
 from poise.model.incident import Incident, IncidentState, Severity
 from poise.model.record import Event, Write
@@ -29,7 +29,7 @@ def test_a_draft_follows_its_record_until_it_is_complete_and_is_then_left_alone(
 
     async def run() -> None:
         store = MemoryStore()
-        room = ReviewController(store, MemorySignals())
+        room = ReviewController(store, MemoryTotals())
         await store.commit(
             Transaction(at=END, writes=(Write(kind="Incident", key=INCIDENT.key, body=INCIDENT),))
         )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 from poise.adapters.memory import MemoryStore
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
 from poise.model.fleet import ScaleTarget
 from poise.model.record import Write
 from poise.model.service import Replicas, Scaling, Service
@@ -44,7 +44,7 @@ def test_the_rate_and_what_is_in_flight_to_all_rollouts_are_read_as_they_come() 
     """Each look selects only what is new; requests in flight to canary and live one add up."""
 
     async def work() -> None:
-        store, signals = MemoryStore(), MemorySignals()
+        store, signals = MemoryStore(), MemoryTotals()
         controller = ScalingController(store, signals)
         await store.commit(Transaction(at=NOW, writes=(Write(kind="Service", key=KEY, body=SERVICE),)))
         assert await controller.keys() == [KEY]
@@ -67,6 +67,6 @@ def test_a_service_that_is_gone_has_no_target() -> None:
         store = MemoryStore()
         body = ScaleTarget(service=KEY, replicas=4)
         await store.commit(Transaction(at=NOW, writes=(Write(kind="ScaleTarget", key=KEY, body=body),)))
-        assert await look(ScalingController(store, MemorySignals()), store, 1) is None
+        assert await look(ScalingController(store, MemoryTotals()), store, 1) is None
 
     anyio.run(work)

@@ -15,8 +15,8 @@ from poise.model.counting import Plan, Span, Steps, Tally, Wanted
 from poise.model.record import Decision, Ref, Write
 from poise.model.service import IndicatorKind, Objective, Project
 from poise.model.signal import LATENCY_BUCKET, Epoch, Points
-from poise.ports.signals import SignalStore
 from poise.ports.store import Store
+from poise.ports.totals import Totals
 
 TICK_S = 5.0
 
@@ -56,7 +56,7 @@ class BudgetController:
     name = "budget"
 
     def __init__(
-        self, store: Store, signals: SignalStore, indicator: Indicator, *, tick_s: float = TICK_S
+        self, store: Store, signals: Totals, indicator: Indicator, *, tick_s: float = TICK_S
     ) -> None:
         self._store = store
         self._signals = signals

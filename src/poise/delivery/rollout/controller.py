@@ -17,8 +17,8 @@ from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
 from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL
-from poise.ports.signals import SignalStore
 from poise.ports.store import LIST_LIMIT, Store
+from poise.ports.totals import Totals
 
 ROLLOUTS_SEEN: Final = 200  # newest rollouts of a service: how far back a rejected digest is remembered
 RELEASES_SEEN: Final = 50
@@ -34,7 +34,7 @@ class RolloutController:
 
     name = "rollout"
 
-    def __init__(self, store: Store, signals: SignalStore) -> None:
+    def __init__(self, store: Store, signals: Totals) -> None:
         self._store = store
         self._signals = signals
         self._known: set[str] = set()  # keys of services, to tell a release's environments at once

@@ -15,8 +15,8 @@ from poise.model.incident import Diagnosis, Incident
 from poise.model.record import Decision, Recorded, Ref
 from poise.model.service import IndicatorKind, Objective, Service
 from poise.model.signal import FAILURES_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL, Points
-from poise.ports.signals import SignalStore
 from poise.ports.store import Store
+from poise.ports.totals import Totals
 from poise.reliability.cause import candidates
 from poise.reliability.cause.decide import decide
 from poise.reliability.cause.evidence import Flow, flow_of
@@ -43,7 +43,7 @@ class CauseController:
 
     name = NAME
 
-    def __init__(self, store: Store, signals: SignalStore) -> None:
+    def __init__(self, store: Store, signals: Totals) -> None:
         self._store = store
         self._signals = signals
 

@@ -14,8 +14,8 @@ from poise.model.record import Decision, Recorded, Ref
 from poise.model.review import Review, ReviewEdit
 from poise.model.service import IndicatorKind, Objective
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL
-from poise.ports.signals import SignalStore
 from poise.ports.store import Store
+from poise.ports.totals import Totals
 from poise.reliability.review.decide import Seen, decide
 from poise.reliability.review.draft import Facts, Impact
 
@@ -48,7 +48,7 @@ class ReviewController:
 
     name = NAME
 
-    def __init__(self, store: Store, signals: SignalStore) -> None:
+    def __init__(self, store: Store, signals: Totals) -> None:
         self._store = store
         self._signals = signals
 

@@ -13,8 +13,8 @@ from poise.model.fleet import ScaleTarget
 from poise.model.record import Decision, Ref
 from poise.model.service import Service
 from poise.model.signal import IN_FLIGHT, REQUESTS_TOTAL, Points
-from poise.ports.signals import SignalStore
 from poise.ports.store import Store
+from poise.ports.totals import Totals
 from poise.reliability.scaling.decide import Assessment, Seen, assess, decide, history_s
 from poise.reliability.scaling.load import Reading
 
@@ -35,7 +35,7 @@ class ScalingController:
 
     name = NAME
 
-    def __init__(self, store: Store, signals: SignalStore) -> None:
+    def __init__(self, store: Store, signals: Totals) -> None:
         self._store, self._signals = store, signals
         self._courses: dict[str, _Course] = {}
 

@@ -1,4 +1,4 @@
-"""The SignalStore on SQLite.
+"""Totals on SQLite.
 
 A reading is one row: its values as little-endian float64 in the order of its layout, a sorted tuple of
 series that is stored once. Appending is one insert, durable on return (WAL, synchronous=FULL).
@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import sqlalchemy as sa
 
-from poise.adapters.blocks.thinning import Retention, breaks, matches, surplus
+from poise.adapters.totals.thinning import Retention, breaks, matches, surplus
 from poise.model.errors import Invalid
 from poise.model.signal import Batch, Epoch, Points, Series
 
@@ -56,8 +56,8 @@ T = TypeVar("T")
 _Row = tuple[int, int, float, bytes]  # epoch, layout, at, data
 
 
-class BlockSignals:
-    """``signals.db`` behind the SignalStore port. Blocking work runs in threads."""
+class StoredTotals:
+    """``signals.db`` behind the Totals port. Blocking work runs in threads."""
 
     def __init__(self, path: Path, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()

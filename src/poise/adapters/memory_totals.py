@@ -1,4 +1,4 @@
-"""The SignalStore in memory: for the simulation and for tests. Same contract as ``blocks``."""
+"""Totals in memory: for the simulation and for tests. Same contract as ``totals``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
 
-from poise.adapters.blocks.store import checked
-from poise.adapters.blocks.thinning import Retention, breaks, matches, surplus
+from poise.adapters.totals.store import checked
+from poise.adapters.totals.thinning import Retention, breaks, matches, surplus
 from poise.model.signal import Batch, Epoch, Points, Series
 
 
@@ -25,7 +25,7 @@ class _Life:
         self.asked: dict[tuple[str, frozenset[tuple[str, str]]], list[Series]] = {}  # answers of _series
 
 
-class MemorySignals:
+class MemoryTotals:
     """Readings in lists, thinned as on disk."""
 
     def __init__(self, retention: Retention | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The SignalStore contract, over every adapter: what is appended is there, once, and stays exact."""
+"""The contract of Totals, over every adapter: what is appended is there, once, and stays exact."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 import anyio
 import pytest
 
-from poise.adapters.blocks import BlockSignals, Retention
-from poise.adapters.memory_signals import MemorySignals
+from poise.adapters.memory_totals import MemoryTotals
+from poise.adapters.totals import Retention, StoredTotals
 from poise.model.errors import Invalid
 from poise.model.signal import Batch, Sample, Series
-from poise.ports.signals import SignalStore
+from poise.ports.totals import Totals
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 SHOP = Series("poise_requests_total", (("service", "acme/production/shop"),))
 PAY = Series("poise_requests_total", (("service", "acme/production/pay"),))
 GAUGE = Series("poise_rollout_in_flight", (("rollout", "1"), ("service", "acme/production/shop")))
 
-Open = Callable[..., SignalStore]
+Open = Callable[..., Totals]
 
 
 @pytest.fixture(params=["blocks", "memory"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    def build(retention: Retention | None = None) -> SignalStore:
+    def build(retention: Retention | None = None) -> Totals:
         if request.param == "blocks":
-            return BlockSignals(tmp_path / "signals.db", retention)
-        return MemorySignals(retention)
+            return StoredTotals(tmp_path / "signals.db", retention)
+        return MemoryTotals(retention)
 
     return build
 
@@ -44,7 +44,7 @@ def batch(seconds: float, epoch: str = "e1", **values: float) -> Batch:
     return Batch(at=at(seconds), epoch=epoch, samples=samples)
 
 
-def run(store: SignalStore, *batches: Batch) -> None:
+def run(store: Totals, *batches: Batch) -> None:
     async def append() -> None:
         for one in batches:
             await store.append(one)
@@ -52,7 +52,7 @@ def run(store: SignalStore, *batches: Batch) -> None:
     anyio.run(append)
 
 
-def select(store: SignalStore, start: float, end: float, **options: bool) -> list[tuple[str, list[float]]]:
+def select(store: Totals, start: float, end: float, **options: bool) -> list[tuple[str, list[float]]]:
     async def read() -> list[tuple[str, list[float]]]:
         found = await store.select(
             SHOP.name, {"service": "acme/production/shop"}, at(start), at(end), **options
@@ -62,7 +62,7 @@ def select(store: SignalStore, start: float, end: float, **options: bool) -> lis
     return anyio.run(read)
 
 
-def close(store: SignalStore) -> None:
+def close(store: Totals) -> None:
     anyio.run(store.close)
 
 
@@ -170,10 +170,10 @@ def test_the_readings_around_a_reset_are_never_thinned(make: Open) -> None:
 
 
 def test_a_reopened_file_holds_everything_acknowledged(tmp_path: Path) -> None:
-    first = BlockSignals(tmp_path / "signals.db")
+    first = StoredTotals(tmp_path / "signals.db")
     run(first, batch(0, shop=1), batch(5, shop=2, pay=1))
     # not closed: what was acknowledged is durable already
-    second = BlockSignals(tmp_path / "signals.db")
+    second = StoredTotals(tmp_path / "signals.db")
     assert select(second, -1, 30) == [("e1", [1, 2])]
     run(second, batch(5, shop=2, pay=1), batch(6, shop=3, pay=1))
     assert select(second, -1, 30) == [("e1", [1, 2, 3])]

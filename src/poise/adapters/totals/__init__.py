@@ -6,7 +6,7 @@ include the events of one step there (1 min after a day, 5 min after a week); su
 stay exact because counters are monotone and readings around a reset are never thinned.
 """
 
-from poise.adapters.blocks.store import BlockSignals
-from poise.adapters.blocks.thinning import Retention
+from poise.adapters.totals.store import StoredTotals
+from poise.adapters.totals.thinning import Retention
 
-__all__ = ["BlockSignals", "Retention"]
+__all__ = ["Retention", "StoredTotals"]
