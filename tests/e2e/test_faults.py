@@ -13,7 +13,8 @@ from bench import shop
 from bench.house import House, kill_and_see, until
 from bench.loading import Loading
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PATIENCE_S = 240  # a busy machine burns latency, and the gate rightly holds until that has passed
 RATE_PER_S = 50.0
 
 NOISY = """import os, sys, threading, time
@@ -65,7 +66,7 @@ def whole(house: House) -> bool:
 
 
 def settle(house: House) -> None:
-    until(lambda: whole(house), 60, "the shop is whole")
+    until(lambda: whole(house), PATIENCE_S, "the shop is whole")
 
 
 def test_a_killed_keeper_fails_no_request_and_the_next_adopts_every_process(house: House) -> None:
@@ -129,7 +130,7 @@ def test_a_killed_envoy_comes_back_by_itself_and_everything_converges(house: Hou
     until(lambda: house.get("storefront")[0] == 200, 15, "users are served again")
     house.write(shop.version("after-envoy"))
     with Loading(house.ingress_port, shop.HOST, RATE_PER_S) as load:  # a canary is judged by its requests
-        house.ship("feat: after the fault", shop.SERVICES, 120)
+        house.ship("feat: after the fault", shop.SERVICES, PATIENCE_S)
         assert "after-envoy" in house.get("storefront")[1]
     assert load.total["failed_requests"] == 0, load.total
 
