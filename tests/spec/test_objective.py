@@ -136,9 +136,9 @@ BAD = [
     (SLO.replace("7d", "1Q"), "POISE-S112", "22:17"),
     (SLO.replace("isRolling: true", "isRolling: false"), "POISE-S114", "23:18"),
     (SLO.replace("isRolling: true", "calendar: {}"), "POISE-S114", "23:7"),
-    (SLO.replace("type: poise\n", "type: Prometheus\n"), "POISE-S114", "17:19"),
+    (SLO.replace("type: poise\n", "type: Prometheus\n"), "POISE-S118", "18:29"),
     (SLO.replace("type: poise\n", "type: pose\n"), "POISE-S113", "17:19"),
-    (SLO.replace("type: poise\n", "metricSourceRef: x\n            type: poise\n"), "POISE-S114", "17:13"),
+    (SLO.replace("type: poise\n", "metricSourceRef: x\n            type: poise\n"), "POISE-S118", "18:19"),
     (SLO.replace("ratioMetric", "thresholdMetric"), "POISE-S114", "13:7"),
     (SLO.replace("good:", "bad:"), "POISE-S114", "15:9"),
     (SLO.replace("latency, thresholdMs: 100", "latency"), "POISE-S118", "18:29"),
@@ -153,7 +153,7 @@ BAD = [
     (SLI.replace("  indicatorRef: good-answers\n", ""), "POISE-S111", "13:3"),
     (SLI.replace("    rawType: success\n", ""), "POISE-S118", "5:3"),
     (SLI.replace("rawType: success", "rawType: failure"), "POISE-S114", "6:14"),
-    ("apiVersion: openslo/v1\nkind: DataSource\nmetadata: {name: x}\nspec: {}\n", "POISE-S114", "2:7"),
+    ("apiVersion: openslo/v1\nkind: AlertPolicy\nmetadata: {name: x}\nspec: {}\n", "POISE-S114", "2:7"),
 ]
 
 

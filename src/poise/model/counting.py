@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Final
 
 from msgspec import Struct
 
-from poise.model.signal import Points, Series
+from poise.model.service import IndicatorKind, Objective
+from poise.model.signal import Epoch, Points, Series
 
 Span = tuple[float, float]  # measured time (from, to], UTC epoch seconds
 
@@ -52,3 +57,42 @@ def increments(points: Points, after: float, until: float) -> list[tuple[float, 
         if after < at <= until:
             grown.append((at, value - before if value >= before else value))
     return grown
+
+
+QUERIED: Final = "query/"  # how the epochs of readings by query begin
+Weights = Mapping[str, tuple[float, float]]
+_WEIGHTS: Final[Mapping[frozenset[str], Weights]] = MappingProxyType(
+    {
+        frozenset({"good", "total"}): {"total": (1.0, 0.0), "good": (0.0, 1.0)},
+        frozenset({"bad", "total"}): {"total": (1.0, 1.0), "bad": (0.0, -1.0)},
+        frozenset({"good", "bad"}): {"good": (1.0, 1.0), "bad": (1.0, 0.0)},
+    }
+)
+
+
+def selectors(objective: Objective) -> dict[str, str]:
+    """The counters that a query objective reads, by role (good, bad, total)."""
+    asked = objective.queries
+    if asked is None:
+        return {}
+    found = (("good", asked.good), ("bad", asked.bad), ("total", asked.total))
+    return {role: text for role, text in found if text}
+
+
+def weights(objective: Objective) -> Weights:
+    """By role: what one event of it adds to all events and to good ones."""
+    return _WEIGHTS.get(frozenset(selectors(objective)), {})
+
+
+def queried(objective: Objective) -> str:
+    """How epochs of this objective begin as it is defined now: another definition is counted anew."""
+    source = objective.queries.source if objective.queries else ""
+    said = [source, *(f"{role} {text}" for role, text in sorted(selectors(objective).items()))]
+    return f"{QUERIED}{objective.key}/{sha256(chr(0).join(said).encode()).hexdigest()[:8]}/"
+
+
+def epochs_of(objective: Objective, epochs: Iterable[Epoch]) -> list[Epoch]:
+    """The lives of the counters that this objective is counted from: Envoy's, or its own queries'."""
+    if objective.indicator is IndicatorKind.QUERY:
+        return [one for one in epochs if one.name.startswith(queried(objective))]
+    return [one for one in epochs if not one.name.startswith(QUERIED)]

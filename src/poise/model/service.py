@@ -95,10 +95,23 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 class IndicatorKind(StrEnum):
-    """Which counters of Envoy make good and total events."""
+    """Which counters make good and total events."""
 
-    AVAILABILITY = "availability"  # good: answered without a 5xx
-    LATENCY = "latency"  # good: answered within threshold_ms
+    AVAILABILITY = "availability"  # Envoy's; good: answered without a 5xx
+    LATENCY = "latency"  # Envoy's; good: answered within threshold_ms
+    QUERY = "query"  # counters that a metrics store is asked for
+
+
+class Queries(Struct, frozen=True, kw_only=True):
+    """Selectors of monotone counters, two of the three; their series are summed.
+
+    ``source`` names a data source of the project; empty: the embedded store.
+    """
+
+    source: str = ""
+    good: str | None = None
+    bad: str | None = None
+    total: str | None = None
 
 
 class Objective(Struct, frozen=True, kw_only=True):
@@ -111,6 +124,7 @@ class Objective(Struct, frozen=True, kw_only=True):
     window_s: float = 28 * DAY_S
     threshold_ms: float | None = None
     source: str = "default"
+    queries: Queries | None = None  # of IndicatorKind.QUERY alone
 
     @property
     def key(self) -> str:
@@ -188,11 +202,33 @@ class Detection(Struct, frozen=True, kw_only=True):
     reopen_within_s: float = 600.0
 
 
+class DataSource(Struct, frozen=True, kw_only=True):
+    """A metrics server that speaks Prometheus' HTTP API.
+
+    ``bearer`` and ``password`` name secrets as ``environment/service/NAME``; no secret stands here. What is
+    older than ``stale_after_s`` is unknown, never the value it last had.
+    """
+
+    name: str
+    url: str
+    bearer: str = ""
+    username: str = ""
+    password: str = ""
+    tenant: str = ""
+    headers: dict[str, str] = {}
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure_skip_verify: bool = False
+    timeout_s: float = 10.0
+    stale_after_s: float = 90.0
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """A repository and its policy; key: its name.
 
     ``environments`` are in the order in which a release passes through them. ``sinks`` are URLs to which
-    events are sent as CloudEvents.
+    events are sent as CloudEvents. ``sources`` are metrics servers that objectives may count from.
     """
 
     name: str
@@ -202,6 +238,7 @@ class Project(Struct, frozen=True, kw_only=True):
     branch: str = "main"
     environments: tuple[str, ...] = ("production",)
     sinks: tuple[str, ...] = ()
+    sources: tuple[DataSource, ...] = ()
 
     def environment_before(self, environment: str) -> str | None:
         """The environment that a release must be live in first; None for the first and for an unknown one."""

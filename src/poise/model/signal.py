@@ -62,3 +62,5 @@ IN_FLIGHT = "poise_rollout_in_flight"  # gauge: upstream_rq_active; labels: serv
 # What each replica uses, by its exact process and its children (labels: service, rollout, index)
 REPLICA_CPU_TOTAL = "poise_replica_cpu_seconds_total"  # user and system time; begins anew with each process
 REPLICA_MEMORY = "poise_replica_memory_bytes"  # gauge: resident, shared pages counted in each process
+# What a data source said of an objective's counters (labels: objective, role, series)
+QUERY_TOTAL = "poise_query_events_total"

@@ -1,6 +1,6 @@
 """The keys of OpenSLO v1 that are read, and those that are valid there but refused here.
 
-Source: OpenSLO/OpenSLO README.md at aa5cb78 (SLO, SLI).
+Source: OpenSLO/OpenSLO README.md at aa5cb78 (SLO, SLI, DataSource).
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ COUNTER: Final = Record(
             Choice(words=("availability", "latency", "requests")),
             "counter",
             "Which of Envoy's counters: availability, latency, or requests as a total.",
-            required=True,
+        ),
+        Field(
+            "query",
+            Text(),
+            "query",
+            "A selector of counters of a metrics store; its series are summed.",
         ),
         Field(
             "thresholdMs",
@@ -54,16 +59,15 @@ METRIC_SOURCE: Final = Record(
         Field(
             "type",
             Choice(
-                words=("poise",),
-                refused=dict.fromkeys(("prometheus", "Prometheus", "datadog", "Datadog"), _COUNTERS),
+                words=("poise", "Prometheus", "prometheus"),
+                refused=dict.fromkeys(("datadog", "Datadog"), _COUNTERS),
             ),
             "type",
-            "Where the counter is.",
-            required=True,
+            "Where the counter is: poise (Envoy's counters, or a query of the embedded store) or Prometheus.",
         ),
+        Field("metricSourceRef", NAME, "ref", "The name of a document of kind DataSource."),
         Field("spec", COUNTER, "spec", "Which counter.", required=True),
     ),
-    refused={"metricSourceRef": _COUNTERS},
 )
 METRIC: Final = Record(
     fields=(Field("metricSource", METRIC_SOURCE, "source", "The measurement.", required=True),)
@@ -73,6 +77,7 @@ RATIO_METRIC: Final = Record(
     fields=(
         Field("counter", Flag(only=True), "counter", "Whether it only grows."),
         Field("good", METRIC, "good", "Good events."),
+        Field("bad", METRIC, "bad", "Bad events; for queries."),
         Field("total", METRIC, "total", "All events; counter requests."),
         Field(
             "rawType",
@@ -82,7 +87,6 @@ RATIO_METRIC: Final = Record(
         ),
         Field("raw", METRIC, "raw", "The ratio of good events."),
     ),
-    refused={"bad": _ONLY_GOOD},
 )
 INDICATOR_SPEC: Final = Record(
     fields=(

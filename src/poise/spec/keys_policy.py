@@ -6,6 +6,7 @@ from typing import Final
 
 from poise.model.service import OnUnknown
 from poise.spec import limits
+from poise.spec.keys_datasource import CONNECTION
 from poise.spec.keys_text import BRANCH, NAME, STEPS, URL
 from poise.spec.shape import (
     Choice,
@@ -109,6 +110,7 @@ PROJECT: Final = Record(
             "sinks",
             "URLs to which changes, runs, releases, rollouts and incidents are told as CDEvents.",
         ),
+        Field("prometheus", CONNECTION, "prometheus", "A metrics server; the data source 'prometheus'."),
     ),
     refused={"policy": "Write a document of kind BudgetPolicy."},
 )

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.spec.keys_datasource import DATA_SOURCE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
@@ -91,11 +92,17 @@ KINDS: Final = {
             spec=INDICATOR_SPEC,
             about="An indicator that several objectives share (OpenSLO v1).",
         ),
+        KindTable(
+            kind="DataSource",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=DATA_SOURCE,
+            about="A metrics server that objectives count from (OpenSLO v1).",
+        ),
     )
 }
 
 KINDS_REFUSED: Final = {
-    "DataSource": "Remove it: indicators come from Envoy's counters.",
     "AlertPolicy": "Remove it: alerts come later.",
     "AlertCondition": "Remove it: alerts come later.",
     "AlertNotificationTarget": "Remove it: alerts come later.",

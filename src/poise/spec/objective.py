@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct, convert
 
-from poise.model.service import DAY_S, IndicatorKind, Objective
+from poise.model.service import DAY_S, DataSource, IndicatorKind, Objective, Queries
 from poise.spec import limits
 from poise.spec.problems import (
     BAD_VALUE,
@@ -18,10 +18,12 @@ from poise.spec.problems import (
     MISSING_KEY,
     TOO_LARGE,
     UNKNOWN_NAME,
+    UNSUPPORTED,
     Report,
     nearest,
     shown,
 )
+from poise.spec.query import queries_of
 from poise.spec.read import Document, Found, plain
 
 AVAILABILITY_TARGET_RATIO: Final = 0.999
@@ -31,19 +33,23 @@ WINDOW_S: Final = 28 * DAY_S
 
 
 class Indicator(Struct, frozen=True):
-    """What an objective counts; ``threshold_ms`` for latency alone."""
+    """What an objective counts; ``threshold_ms`` for latency alone, ``queries`` for a query alone."""
 
     kind: IndicatorKind
-    threshold_ms: float | None
+    threshold_ms: float | None = None
+    queries: Queries | None = None
 
 
 class _Counter(Struct, frozen=True):
-    counter: str
+    counter: str | None = None
     threshold_ms: float | None = None
+    query: str | None = None
 
 
 class _Source(Struct, frozen=True):
     spec: _Counter
+    type: str | None = None
+    ref: str | None = None
 
 
 class _Metric(Struct, frozen=True):
@@ -52,6 +58,7 @@ class _Metric(Struct, frozen=True):
 
 class _Ratio(Struct, frozen=True):
     good: _Metric | None = None
+    bad: _Metric | None = None
     total: _Metric | None = None
     raw: _Metric | None = None
     raw_type: str | None = None
@@ -108,18 +115,20 @@ def objectives_of(
     slis: Sequence[Document],
     services: Map[str, Map[str, bool]],
     report: Report,
+    sources: Sequence[DataSource] = (),
 ) -> tuple[Objective, ...]:
     """All objectives by service: declared ones first, then the defaults that none replaces.
 
     ``services`` maps a name to the service's keys, one per environment, and each to whether it has a port
     there; without one it has no counters. Every environment has objectives, and budgets, of its own. A
-    declared objective replaces the default of the same name or the same indicator.
+    declared objective replaces the default of the same name or the same indicator. ``sources`` are those that
+    queries may name.
     """
-    shared = {document.name: _shared_indicator(document, report) for document in slis}
+    shared = {document.name: _shared_indicator(document, sources, report) for document in slis}
     declared: dict[str, list[Objective]] = {key: [] for keys in services.values() for key in keys}
     origins: dict[str, str] = {}
     for document in slos:
-        for objective in _declared(document, shared, services, report):
+        for objective in _declared(document, shared, services, sources, report):
             if origins.setdefault(objective.key, document.name) != document.name:
                 what = f"the objective {shown(objective.name)} is declared twice"
                 report.add(DECLARED_TWICE, document.place, what, mend="Rename one of the two.")
@@ -140,6 +149,7 @@ def _declared(
     document: Document,
     shared: Map[str, Indicator | None],
     services: Map[str, Map[str, bool]],
+    sources: Sequence[DataSource],
     report: Report,
 ) -> list[Objective]:
     """The objectives of one SLO document in every environment; several targets are numbered from 1."""
@@ -150,10 +160,11 @@ def _declared(
     if name is not None and name not in services:
         mend = nearest(name, services)
         report.add(UNKNOWN_NAME, spec.at("service"), f"no service {shown(name)} in this file", mend=mend)
-    elif name is not None and not any(services[name].values()):
+    indicator = _indicator_of(document, shared, sources, report)
+    counts_itself = indicator is not None and indicator.kind is IndicatorKind.QUERY
+    if name in services and not (counts_itself or any(services[str(name)].values())):
         what = f"service {shown(str(name))} has no port, so nothing counts its requests"
         report.add(BAD_VALUE, spec.at("service"), what, mend="Give it a port, or remove this objective.")
-    indicator = _indicator_of(document, shared, report)
     ratios = [_target(target, report) for target in _records(spec.values.get("objectives"))]
     slo = convert(plain(spec), _Slo)
     if slo.service not in services or indicator is None or None in ratios:
@@ -167,10 +178,11 @@ def _declared(
             window_s=slo.window[0].duration if slo.window else WINDOW_S,
             threshold_ms=indicator.threshold_ms,
             source=report.filename,
+            queries=indicator.queries,
         )
         for key, has_port in services[slo.service].items()
         for number, ratio in enumerate(ratios, 1)
-        if ratio is not None and has_port
+        if ratio is not None and (has_port or counts_itself)
     ]
 
 
@@ -192,7 +204,12 @@ def _target(target: Found, report: Report) -> float | None:
     return float(ratio) if isinstance(ratio, int | float) else None
 
 
-def _indicator_of(document: Document, shared: Map[str, Indicator | None], report: Report) -> Indicator | None:
+def _indicator_of(
+    document: Document,
+    shared: Map[str, Indicator | None],
+    sources: Sequence[DataSource],
+    report: Report,
+) -> Indicator | None:
     spec = document.spec
     given = [key for key in ("indicator", "indicatorRef") if key in spec.nodes]
     if len(given) != 1:
@@ -207,18 +224,66 @@ def _indicator_of(document: Document, shared: Map[str, Indicator | None], report
             report.add(UNKNOWN_NAME, spec.at("indicatorRef"), what, mend=nearest(ref, shared))
         return shared.get(ref)
     inline = convert(plain(spec.values.get("indicator")), _Inline)
-    return _counted(inline.spec.ratio, spec, "indicator.spec.ratioMetric", report)
+    return _counted(inline.spec.ratio, spec, "indicator.spec.ratioMetric", sources, report)
 
 
-def _shared_indicator(document: Document, report: Report) -> Indicator | None:
+def _shared_indicator(document: Document, sources: Sequence[DataSource], report: Report) -> Indicator | None:
     if not document.clean:
         return None
     ratio = convert(plain(document.spec), _IndicatorSpec).ratio
-    return _counted(ratio, document.spec, "ratioMetric", report)
+    return _counted(ratio, document.spec, "ratioMetric", sources, report)
 
 
-def _counted(ratio: _Ratio, spec: Found, path: str, report: Report) -> Indicator | None:
+def _counted(
+    ratio: _Ratio, spec: Found, path: str, sources: Sequence[DataSource], report: Report
+) -> Indicator | None:
     """The counters behind a ratio; None, and a problem, when they do not make one."""
+    metrics = {"good": ratio.good, "bad": ratio.bad, "total": ratio.total, "raw": ratio.raw}
+    sides = {role: metric.source for role, metric in metrics.items() if metric is not None}
+    if not _is_plain(sides, spec, path, report):
+        return None
+    if any(one.spec.query is not None for one in sides.values()):
+        asked = {role: (one.spec.query or "", one.type, one.ref) for role, one in sides.items()}
+        queries = queries_of(asked, spec, path, sources, report)
+        return Indicator(IndicatorKind.QUERY, queries=queries) if queries is not None else None
+    return _of_envoy(ratio, spec, path, report)
+
+
+def _is_plain(sides: Map[str, _Source], spec: Found, path: str, report: Report) -> bool:
+    """Whether each side names one thing, and all the same kind of thing."""
+    before = len(report)
+    for role, one in sides.items():
+        below = f"{path}.{role}.metricSource"
+        elsewhere = one.ref is not None or one.type in ("Prometheus", "prometheus")
+        if (one.spec.counter is None) == (one.spec.query is None):
+            what = "a counter needs exactly one of 'counter' and 'query'"
+            place = spec.at(f"{below}.spec.query", f"{below}.spec", below)
+            report.add(CONTRADICTION, place, what, mend="Write e.g. 'counter: availability'.")
+        elif one.ref is not None and one.type == "poise":
+            what = "'type: poise' is no data source"
+            report.add(
+                CONTRADICTION, spec.at(f"{below}.type"), what, mend="Remove the type or the reference."
+            )
+        elif one.ref is None and one.type is None:
+            what = "a metricSource needs 'type' or 'metricSourceRef'"
+            report.add(MISSING_KEY, spec.at(below), what, mend="Write 'type: poise'.")
+        elif elsewhere and one.spec.counter is not None:
+            what = "a data source is asked by 'query'"
+            mend = "Write 'query: http_requests_total', or 'type: poise'."
+            report.add(CONTRADICTION, spec.at(f"{below}.spec.counter"), what, mend=mend)
+    if len({one.spec.query is None for one in sides.values()}) > 1:
+        what = "one side is a counter of Envoy's, another a query"
+        report.add(CONTRADICTION, spec.at(path), what, mend="Write both as queries or both as counters.")
+    return len(report) == before
+
+
+def _of_envoy(ratio: _Ratio, spec: Found, path: str, report: Report) -> Indicator | None:
+    if ratio.bad is not None:
+        mend = "Write 'good' and 'total', or 'raw' with 'rawType: success'."
+        report.add(
+            UNSUPPORTED, spec.at(f"{path}.bad"), "'bad' is not supported for Envoy's counters", mend=mend
+        )
+        return None
     pair = ratio.good is not None and ratio.total is not None and ratio.raw is None
     single = ratio.raw is not None and ratio.raw_type is not None and not (ratio.good or ratio.total)
     if not (pair or single):
@@ -229,7 +294,7 @@ def _counted(ratio: _Ratio, spec: Found, path: str, report: Report) -> Indicator
     assert metric is not None
     counter = metric.source.spec
     below = f"{path}.{side}.metricSource.spec"
-    if counter.counter == "requests":
+    if counter.counter == "requests" or counter.counter is None:
         mend = "Use 'availability' or 'latency'."
         report.add(BAD_VALUE, spec.at(f"{below}.counter"), "'requests' counts all, not good ones", mend=mend)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.service import BudgetPolicy, Detection, Heal, Objective, Project, Replicas, Service
@@ -27,6 +28,7 @@ from poise.spec.problems import (
     nearest,
     shown,
 )
+from poise.spec.query import sources_of
 from poise.spec.read import Document, Found, ServiceDocument, plain, read_record
 from poise.spec.shape import Anything, Field, Record
 
@@ -59,7 +61,8 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
     found = [one for document in services_found for one in placed(document, order)]
     check_services(found, report)
     policy = _policy(documents, report)
-    declared = _project(documents, project, policy, order.names, report)
+    sources = sources_of(_of_kind(documents, "DataSource"), _of_kind(documents, "Project"), report)
+    declared = replace(_project(documents, project, policy, order.names, report), sources=sources)
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)
@@ -71,6 +74,7 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
             for name in dict.fromkeys(document.name for document in found)
         },
         report,
+        sources,
     )
     schedules, escalations = oncall_of(documents, project, report)
     report.raise_if_any()
