@@ -33,7 +33,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     bootstrap); below 0 when overspent. ``coverage_ratio`` is measured time over the window, counted
     from ``since``. ``rate_per_s`` is the recent rate of events; ``recovers_at`` is when enough bad
     events will have left the window for the budget to be above zero again if no more come;
-    ``interpolated`` says that a latency threshold lies between two bucket bounds.
+    ``interpolated`` says that a latency threshold lies between two bucket bounds; ``problem`` why the
+    objective's counters cannot be read, empty while they can.
     """
 
     service: str
@@ -53,6 +54,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     rate_per_s: float = 0.0
     recovers_at: datetime | None = None
     interpolated: bool = False
+    problem: str = ""
 
     @property
     def key(self) -> str:

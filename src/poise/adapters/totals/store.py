@@ -25,6 +25,7 @@ from poise.model.errors import Invalid
 from poise.model.signal import Batch, Epoch, Points, Series
 
 BATCH_LIMIT = 100_000
+EPOCHS_WATCHED = 64  # whose last reading is remembered, so that a restart of a counter is seen
 
 _meta = sa.MetaData()
 _epoch = sa.Table(
@@ -68,7 +69,7 @@ class StoredTotals:
         self._layout_ids: dict[tuple[Series, ...], int] = {}
         self._epochs: dict[int, str] = {}
         self._newest: dict[tuple[int, int], float] = {}  # (epoch, layout) -> its newest reading
-        self._last: tuple[int, float, dict[Series, float]] | None = None
+        self._last: dict[int, tuple[float, dict[Series, float]]] = {}  # epoch -> its newest reading
         self._thinned_at = float("-inf")
         _meta.create_all(self._engine)
         with self._engine.connect() as connection:
@@ -122,8 +123,13 @@ class StoredTotals:
             if at - self._thinned_at >= self._retention.every_s:
                 self._thin(connection, at)
         self._newest[epoch, layout] = max(at, self._newest.get((epoch, layout), at))
-        if self._last is None or self._last[1] <= at:
-            self._last = (epoch, at, values)
+        if epoch not in self._last or self._last[epoch][0] <= at:
+            self._remember(epoch, at, values)
+
+    def _remember(self, epoch: int, at: float, values: dict[Series, float]) -> None:
+        self._last[epoch] = (at, values)
+        while len(self._last) > EPOCHS_WATCHED:
+            del self._last[min(self._last, key=lambda known: self._last[known][0])]
 
     def _epoch_id(self, connection: sa.Connection, name: str, at: float) -> int:
         for known, epoch in self._epochs.items():
@@ -148,11 +154,10 @@ class StoredTotals:
 
     def _pin(self, connection: sa.Connection, epoch: int, at: float, values: Mapping[Series, float]) -> bool:
         """Whether a counter restarted since the reading before; then both readings are pinned."""
-        if self._last is None or self._last[0] != epoch or self._last[1] >= at:
+        last_at, last = self._last.get(epoch, (at, {}))
+        if last_at >= at or not breaks(last, values):
             return False
-        if not breaks(self._last[2], values):
-            return False
-        same = (_reading.c.epoch == epoch) & (_reading.c.at == self._last[1])
+        same = (_reading.c.epoch == epoch) & (_reading.c.at == last_at)
         connection.execute(sa.update(_reading).where(same).values(pinned=True))
         return True
 
@@ -188,12 +193,13 @@ class StoredTotals:
         newest = sa.select(_reading.c.epoch, _reading.c.layout, sa.func.max(_reading.c.at))
         for epoch, layout, at in connection.execute(newest.group_by(_reading.c.epoch, _reading.c.layout)):
             self._newest[epoch, layout] = at
-        if not self._newest:
-            return
-        (epoch, layout), at = max(self._newest.items(), key=lambda item: item[1])
-        data = self._before(connection, epoch, layout, at)[0][3]
-        values = np.frombuffer(data, dtype="<f8").tolist()
-        self._last = (epoch, at, dict(zip(self._layouts[layout], values, strict=True)))
+        last: dict[int, tuple[float, int]] = {}
+        for (epoch, layout), at in self._newest.items():
+            last[epoch] = max((at, layout), last.get(epoch, (at, layout)))
+        for epoch, (at, layout) in sorted(last.items(), key=lambda item: item[1])[-EPOCHS_WATCHED:]:
+            data = self._before(connection, epoch, layout, at)[0][3]
+            values = np.frombuffer(data, dtype="<f8").tolist()
+            self._remember(epoch, at, dict(zip(self._layouts[layout], values, strict=True)))
 
     def _select(
         self, name: str, labels: Mapping[str, str], start: float, end: float, include_before: bool

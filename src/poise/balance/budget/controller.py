@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from poise.balance.budget.decide import Seen, decide, horizon_s
 from poise.balance.budget.ledger import Ledger
 from poise.model.balance import Budget
-from poise.model.counting import Plan, Span, Steps, Tally, Wanted
+from poise.model.counting import QUERIED, Plan, Span, Steps, Tally, Wanted, epochs_of
 from poise.model.record import Decision, Ref, Write
 from poise.model.service import IndicatorKind, Objective, Project
 from poise.model.signal import LATENCY_BUCKET, Epoch, Points
@@ -51,17 +51,27 @@ class _Count(Struct, kw_only=True):
 
 
 class BudgetController:
-    """Keys are objective keys. Nothing here is lost with the process."""
+    """Keys are objective keys. Nothing here is lost with the process.
+
+    ``problem_of`` tells why an objective's counters (by key) cannot be read; empty while they can.
+    """
 
     name = "budget"
 
     def __init__(
-        self, store: Store, signals: Totals, indicator: Indicator, *, tick_s: float = TICK_S
+        self,
+        store: Store,
+        signals: Totals,
+        indicator: Indicator,
+        *,
+        tick_s: float = TICK_S,
+        problem_of: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._store = store
         self._signals = signals
         self._indicator = indicator
         self._tick_s = tick_s
+        self._problem_of = problem_of
         self._counts: dict[str, _Count] = {}
 
     async def keys(self) -> Iterable[str]:
@@ -88,8 +98,12 @@ class BudgetController:
             return Decision(reads=(objective_ref, ref), writes=gone)
         project, project_ref = await self._store.get(Project, key.split("/", 1)[0])
         policy = (project or Project(name="")).policy
-        epochs = await self._signals.epochs()
+        known = await self._signals.epochs()
+        epochs = epochs_of(objective, known)
         since = _since(before, epochs, now)
+        if objective.indicator is IndicatorKind.QUERY:
+            since = _since_defined(objective, since, epochs, known, now)
+            epochs = _begun_alike(epochs)
         count = await self._count(objective, since, horizon_s(objective, policy), epochs, now)
         seen = Seen(
             objective=objective,
@@ -100,6 +114,7 @@ class BudgetController:
             before=before,
             ref=ref,
             interpolated=count.plan.interpolated,
+            problem=self._problem_of(key),
         )
         decision = decide(seen, now)
         return structs.replace(
@@ -123,12 +138,14 @@ class BudgetController:
         else:
             first = False
         at = datetime.fromtimestamp(count.until, UTC)
+        names = {epoch.name for epoch in epochs}
         found = [
             (wanted, points)
             for wanted in reading.wanted
             for points in await self._signals.select(
                 wanted.name, wanted.labels, at, now, include_before=first
             )
+            if points.epoch in names
         ]
         tally, steps = self._indicator.advance(
             count.tally, found, epochs, start=count.until, since=since.timestamp()
@@ -140,7 +157,7 @@ class BudgetController:
         return count
 
     async def _plan(self, objective: Objective) -> Plan:
-        if objective.indicator is IndicatorKind.AVAILABILITY:
+        if objective.indicator is not IndicatorKind.LATENCY:
             return self._indicator.plan(objective)
         newest = await self._signals.latest(LATENCY_BUCKET, {"service": objective.service})
         return self._indicator.plan(objective, {dict(points.series.labels)["le"] for points in newest})
@@ -157,6 +174,23 @@ def _since(before: Budget | None, epochs: list[Epoch], now: datetime) -> datetim
         return before.since
     later = [epoch.first_at for epoch in epochs if epoch.first_at > declared]
     return datetime.fromtimestamp(min(later), UTC) if later else before.since
+
+
+def _since_defined(
+    objective: Objective, since: datetime, epochs: list[Epoch], known: list[Epoch], now: datetime
+) -> datetime:
+    """Queries that were changed are counted anew: since the first reading by the new ones."""
+    before = {one.name for one in known if one.name.startswith(f"{QUERIED}{objective.key}/")}
+    if before == {one.name for one in epochs}:
+        return since
+    began = min((one.first_at for one in epochs), default=None)
+    return max(since, now if began is None else datetime.fromtimestamp(began, UTC))
+
+
+def _begun_alike(epochs: list[Epoch]) -> list[Epoch]:
+    """A new life of queried counters does not begin at zero: counting begins at its first value."""
+    first = min((one.first_at for one in epochs), default=0.0)
+    return [structs.replace(one, first_at=first) for one in epochs]
 
 
 def _after(spans: tuple[Span, ...], now: datetime) -> tuple[Span, ...]:

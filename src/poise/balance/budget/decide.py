@@ -33,6 +33,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     before: Budget | None
     ref: Ref
     interpolated: bool = False
+    problem: str = ""
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
@@ -76,6 +77,7 @@ def measure(seen: Seen, now: datetime) -> Budget:
         rate_per_s=_rate(seen, now),
         recovers_at=_recovery(seen, now, allowed) if left_ratio(bad, allowed) <= 0 else None,
         interpolated=seen.interpolated,
+        problem=seen.problem,
     )
 
 
@@ -170,8 +172,8 @@ def _recovery(seen: Seen, now: datetime, allowed: float) -> datetime | None:
 def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: datetime) -> bool:
     if before is None:
         return True
-    declared = (before.target_ratio, before.window_s, before.bootstrap, before.since)
-    if declared != (after.target_ratio, after.window_s, after.bootstrap, after.since):
+    declared = (before.target_ratio, before.window_s, before.bootstrap, before.since, before.problem)
+    if declared != (after.target_ratio, after.window_s, after.bootstrap, after.since, after.problem):
         return True
     if (now - before.at).total_seconds() >= refresh_s(policy):
         return True

@@ -14,17 +14,30 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from poise.model.counting import Plan, Span, Steps, Tally, Wanted
+from poise.model.counting import Plan, Span, Steps, Tally, Wanted, weights
 from poise.model.service import IndicatorKind, Objective
-from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Epoch, Points
+from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Epoch, Points
 
 
 def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
     """What to read. ``bounds`` are the ``le`` labels (ms) that the service's histogram has now.
 
     Availability: total minus errors. Latency: the cumulative bucket at the threshold over the largest
-    bucket; between two bounds the good events are interpolated linearly and the plan says so.
+    bucket; between two bounds the good events are interpolated linearly and the plan says so. A query: what
+    was read of its roles.
     """
+    if objective.indicator is IndicatorKind.QUERY:
+        return Plan(
+            wanted=tuple(
+                Wanted(
+                    name=QUERY_TOTAL,
+                    labels={"objective": objective.key, "role": role},
+                    total_weight=total,
+                    good_weight=good,
+                )
+                for role, (total, good) in weights(objective).items()
+            )
+        )
     service = {"service": objective.service}
     if objective.indicator is IndicatorKind.AVAILABILITY:
         return Plan(
@@ -35,7 +48,7 @@ def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
         )
     shares = _bucket_shares(sorted(bounds, key=float), objective.threshold_ms or 0.0)
     largest = max(bounds, key=float, default="+Inf")
-    weights = {largest: 0.0} | shares
+    by_bound = {largest: 0.0} | shares
     wanted = tuple(
         Wanted(
             name=LATENCY_BUCKET,
@@ -43,7 +56,7 @@ def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
             total_weight=1.0 if bound == largest else 0.0,
             good_weight=weight,
         )
-        for bound, weight in weights.items()
+        for bound, weight in by_bound.items()
     )
     return Plan(wanted=wanted, interpolated=any(0.0 < share < 1.0 for share in shares.values()))
 
