@@ -33,6 +33,7 @@ from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
 from poise.adapters.notify.smtp import SmtpNotifier, settings_from
 from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
+from poise.adapters.prometheus.sources import DataSources
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
@@ -61,6 +62,7 @@ from poise.engine.controller import Controller, Performer
 from poise.engine.housekeeping import Housekeeping
 from poise.engine.limits import LEASE_RENEW_S
 from poise.engine.loop import Loop, contain
+from poise.engine.query_reader import QueryReader
 from poise.engine.reader import Reader
 from poise.fleet.controller import FleetController
 from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
@@ -109,6 +111,8 @@ class House:
         self.store = SqliteStore(data / "poise.db")
         self.store.mask_with(self.masker.transaction)
         self.signals = StoredTotals(data / "signals.db")
+        self.sources = DataSources(self.store, self.sealer.unseal)
+        self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
@@ -146,7 +150,7 @@ class House:
             PipelineController(store, self.repositories, self.workspaces),
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
-            BudgetController(store, self.signals, indicator),
+            BudgetController(store, self.signals, indicator, problem_of=self.query_reader.problem),
             HealingController(store),
             ScalingController(store, self.signals),
             DetectionController(store),
@@ -244,6 +248,7 @@ class House:
         """Give the lease back and close the stores; workloads go on."""
         if self.loop.lease is not None:
             await self.store.release(self.loop.lease)
+        await self.sources.close()
         await self.signals.close()
         await self.store.close()
 
@@ -275,6 +280,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         for task in (
             house.prober.run,
             house.reader.run,
+            house.query_reader.run,
             house.loop.run,
             house.follow_fleet,
             house.keep_keeper,

@@ -155,6 +155,7 @@ def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
             burn_6h=burns.get(21_600.0),
             burn_3d=burns.get(259_200.0),
             coverage_ratio=budget.coverage_ratio if budget else None,
+            problem=budget.problem if budget else "",
         )
 
 

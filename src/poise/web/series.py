@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,9 +10,10 @@ from poise.api.parts import Parts
 from poise.api.views import ServiceStatus
 from poise.balance.indicator.decide import quantile
 from poise.model.balance import Budget
+from poise.model.counting import weights
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.service import IndicatorKind
-from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Points
+from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Points
 from poise.web import links, views
 
 CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
@@ -31,7 +32,7 @@ async def chart_of(
     since = now - timedelta(seconds=CHART_WINDOWS[window])
     requests = await parts.signals.select(REQUESTS_TOTAL, {"service": one.key}, since, now)
     if not requests:
-        return None
+        return await _queried_chart(parts, one, worst, rollouts, window, since, now)
     errors = await parts.signals.select(ERRORS_TOTAL, {"service": one.key}, since, now)
     buckets = await parts.signals.select(LATENCY_BUCKET, {"service": one.key}, since, now)
     latency = next((o for o in one.objectives if o.indicator is IndicatorKind.LATENCY), None)
@@ -51,6 +52,48 @@ async def chart_of(
     )
 
 
+async def _queried_chart(
+    parts: Parts,
+    one: ServiceStatus,
+    worst: Budget | None,
+    rollouts: Sequence[Rollout],
+    window: str,
+    since: datetime,
+    now: datetime,
+) -> views.Chart | None:
+    """The chart of a service whose events a metrics store counts: of its first such objective."""
+    objective = next((o for o in one.objectives if o.indicator is IndicatorKind.QUERY), None)
+    if objective is None:
+        return None
+    edges = _edges(since, now)
+    asked: list[float | None] = [None] * CHART_STEPS
+    good = [0.0] * CHART_STEPS
+    for role, (to_all, to_good) in weights(objective).items():
+        labels = {"objective": objective.key, "role": role}
+        grown = increases(await parts.signals.select(QUERY_TOTAL, labels, since, now), edges)
+        for n, count in enumerate(grown):
+            if count is not None and to_all:
+                asked[n] = (asked[n] or 0.0) + to_all * count
+            good[n] += to_good * (count or 0.0)
+    if all(count is None for count in asked):
+        return None
+    failed = [None if count is None else max(0.0, count - good[n]) for n, count in enumerate(asked)]
+    points = tuple(_rows(asked, failed, {}, worst, since, now))
+    return views.Chart(
+        since=since,
+        until=now,
+        window=window,
+        points=points,
+        markers=tuple(_markers(rollouts, since)),
+        error_goal_ratio=1 - objective.target_ratio,
+    )
+
+
+def _edges(since: datetime, now: datetime) -> list[float]:
+    step_s = (now - since).total_seconds() / CHART_STEPS
+    return [since.timestamp() + n * step_s for n in range(CHART_STEPS + 1)]
+
+
 def _points(
     requests: list[Points],
     errors: list[Points],
@@ -59,19 +102,29 @@ def _points(
     since: datetime,
     now: datetime,
 ) -> Iterable[views.ChartPoint]:
-    step_s = (now - since).total_seconds() / CHART_STEPS
-    edges = [since.timestamp() + n * step_s for n in range(CHART_STEPS + 1)]
-    asked, failed = increases(requests, edges), increases(errors, edges)
+    edges = _edges(since, now)
     bounds = {dict(one.series.labels)["le"] for one in buckets}
     by_bound = {
-        bound: increases([one for one in buckets if dict(one.series.labels)["le"] == bound], edges)
+        float(bound): increases([one for one in buckets if dict(one.series.labels)["le"] == bound], edges)
         for bound in bounds
     }
+    return _rows(increases(requests, edges), increases(errors, edges), by_bound, worst, since, now)
+
+
+def _rows(
+    asked: Sequence[float | None],
+    failed: Sequence[float | None],
+    by_bound: Mapping[float, Sequence[float | None]],
+    worst: Budget | None,
+    since: datetime,
+    now: datetime,
+) -> Iterable[views.ChartPoint]:
+    step_s = (now - since).total_seconds() / CHART_STEPS
     failed_after = sum(count or 0.0 for count in failed)
     for n in range(CHART_STEPS):
         count = asked[n]
         failed_after -= failed[n] or 0.0
-        slow = {float(bound): by_bound[bound][n] or 0.0 for bound in bounds}
+        slow = {bound: grown[n] or 0.0 for bound, grown in by_bound.items()}
         yield views.ChartPoint(
             at=since + timedelta(seconds=(n + 1) * step_s),
             error_ratio=min(1.0, (failed[n] or 0.0) / count) if count else None,

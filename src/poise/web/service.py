@@ -211,7 +211,7 @@ def _spent(view: ServiceView) -> h.Element | None:
 def _objectives(view: ServiceView) -> h.Element:
     rows = [
         (
-            row.name,
+            [row.name, row.problem and [" ", h.span(".bad")[f"unknown: {row.problem}"]]],
             percent(row.target_ratio),
             percent(row.now_ratio),
             percent(row.left_ratio, 0),

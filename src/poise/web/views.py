@@ -143,6 +143,7 @@ class ObjectiveRow(Struct, frozen=True, kw_only=True):
     burn_6h: float | None = None
     burn_3d: float | None = None
     coverage_ratio: float | None = None
+    problem: str = ""  # why it cannot be read
 
 
 class RunningRow(Struct, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ from typing import Final
 
 from poise.model import event_types
 from poise.model.balance import Budget
-from poise.model.counting import increments
+from poise.model.counting import increments, weights
 from poise.model.incident import Diagnosis, Incident, IncidentState
 from poise.model.record import Decision, Recorded, Ref
 from poise.model.review import Review, ReviewEdit
 from poise.model.service import IndicatorKind, Objective
-from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL
+from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL
 from poise.ports.store import Store
 from poise.ports.totals import Totals
 from poise.reliability.review.decide import Seen, decide
@@ -130,6 +130,8 @@ class ReviewController:
 
     async def _counted(self, objective: Objective, start: datetime, end: datetime) -> tuple[float, float]:
         """(bad, all) events of an objective in (start, end]."""
+        if objective.indicator is IndicatorKind.QUERY:
+            return await self._queried(objective, start, end)
         service = {"service": objective.service}
         if objective.indicator is IndicatorKind.AVAILABILITY:
             total = await self._sum(REQUESTS_TOTAL, service, start, end)
@@ -141,6 +143,13 @@ class ReviewController:
         if within is None:
             return 0.0, 0.0
         return max(0.0, total - await self._sum(LATENCY_BUCKET, service | {"le": within}, start, end)), total
+
+    async def _queried(self, objective: Objective, start: datetime, end: datetime) -> tuple[float, float]:
+        total = good = 0.0
+        for role, (to_all, to_good) in weights(objective).items():
+            grown = await self._sum(QUERY_TOTAL, {"objective": objective.key, "role": role}, start, end)
+            total, good = total + to_all * grown, good + to_good * grown
+        return max(0.0, total - good), total
 
     async def _sum(self, name: str, labels: dict[str, str], start: datetime, end: datetime) -> float:
         found = await self._signals.select(name, labels, start, end)
