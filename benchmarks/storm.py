@@ -26,12 +26,12 @@ import uvicorn
 
 from bench import report
 from bench.report import Goal, Report, Unmeasured, percentile
-from poise.adapters.totals.store import StoredTotals
 from poise.adapters.clock import SystemClock
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.masking import Masker
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.totals.store import StoredTotals
 from poise.api import first
 from poise.api.access import mint
 from poise.api.parts import Parts

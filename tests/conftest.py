@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from poise.adapters.sqlite.store import SqliteStore
     from poise.api.parts import Parts
+
+# a busy machine is no finding: nothing in these tests is measured in time
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("viewer", "developer", "operator", "admin")
