@@ -230,3 +230,27 @@ def test_the_stale_marker_is_told_from_other_nans() -> None:
     assert math.isnan(at("x", 1, "x 1 NaN")["__name__=x"])
     assert at("x", 1, "x 1 stale") == {}
     assert math.isnan(STALE)
+
+
+def test_rows_of_one_label_set_are_one_row_after_or() -> None:
+    """What takes turns at the steps is one series to whoever reads on."""
+    text = "x 1 _x10\ny 2x12"
+    frame = Engine(loaded(text)).range(
+        'count_over_time((label_replace(x, "__name__", "y", "", "") or y)[10m:1m])',
+        0,
+        12 * STEP_MS,
+        6 * STEP_MS,
+    )
+    assert len(frame.series) == 1
+
+
+def test_a_date_before_1970_and_one_that_is_none() -> None:
+    """Fractions go towards zero; what has no date is NaN."""
+    assert at("hour(vector(-0.5))") == {"": 0}
+    assert at("year(vector(-86400))") == {"": 1969}
+    assert math.isnan(at("hour(vector(1e30))")[""])
+
+
+def test_minus_zero_keeps_its_sign_in_a_sum() -> None:
+    """Absent rows add nothing, not even a sign."""
+    assert math.copysign(1, at("sum(-x)", 0, "x 0\ny 1")[""]) == -1

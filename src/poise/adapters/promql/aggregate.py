@@ -98,7 +98,7 @@ def _avg(groups: _Groups, counts: Values) -> Values:
 
 
 def _sums(groups: _Groups, counts: Values) -> tuple[Values, Mask]:
-    total = groups.reduce(np.add, groups.values, 0.0)
+    total = groups.reduce(np.add, groups.values, -0.0)  # the one number that changes no sum, not even -0.0
     weight = groups.reduce(np.add, np.abs(groups.values), 0.0)
     error = weight * counts * np.finfo(float).eps
     return total, is_plain(total, weight, error) | (counts == 0)

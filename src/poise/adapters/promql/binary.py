@@ -10,7 +10,17 @@ import numpy as np
 from poise.adapters.promql.errors import QueryInvalid
 from poise.adapters.promql.parser import COMPARISONS, Binary, Matching
 from poise.adapters.promql.text import shown
-from poise.adapters.promql.vectors import META, Mask, Vector, empty, joined, keyed, with_label, without
+from poise.adapters.promql.vectors import (
+    META,
+    Mask,
+    Vector,
+    empty,
+    joined,
+    keyed,
+    merged,
+    with_label,
+    without,
+)
 from poise.model.samples import NAME, Labels, Values
 
 _ARITHMETIC: dict[str, Callable[..., Values]] = {
@@ -71,7 +81,7 @@ def sets(node: Binary, left: Vector, right: Vector) -> Vector:
     np.logical_or.at(of_right, theirs, right.present)
     if node.op == "or":
         rest = Vector(right.series, right.values, right.present & ~of_left[theirs], right.drops)
-        return joined([left, rest], steps)
+        return merged(joined([left, rest], steps))
     met = of_right[ours]
     kept = left.present & (met if node.op == "and" else ~met)
     return Vector(left.series, left.values, kept, left.drops)

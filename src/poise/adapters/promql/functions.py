@@ -43,7 +43,7 @@ def rounded(vector: Vector, to: Values) -> Vector:
 
 
 def _date(values: Values) -> np.ndarray:
-    return np.floor(np.nan_to_num(values, posinf=0.0, neginf=0.0)).astype(np.int64).astype("datetime64[s]")
+    return values.astype(np.int64).astype("datetime64[s]")
 
 
 def _month(values: Values) -> Values:
@@ -78,9 +78,9 @@ CALENDAR: dict[str, Callable[[Values], Values]] = {
 
 def calendar(name: str, vector: Vector) -> Vector:
     """A part of the UTC date; the values are seconds since the epoch."""
-    with np.errstate(invalid="ignore"):
-        values = np.where(np.isfinite(vector.values), CALENDAR[name](vector.values), np.nan)
-    return vector.with_values(values)
+    known = np.abs(vector.values) < 2**63  # NaN, infinities and what no clock counts have no date
+    seconds = np.trunc(np.where(known, vector.values, 0.0))  # towards zero, as Go has it, before 1970 too
+    return vector.with_values(np.where(known, CALENDAR[name](seconds), np.nan))
 
 
 def is_label(name: str) -> bool:

@@ -42,6 +42,7 @@ def sum_over_time(windows: Windows) -> Vector:
     present = windows.counts > 0
     with np.errstate(all="ignore"):
         total, safe = _sums(windows, present)
+        total += 0.0  # a sum begins at zero: -0.0 alone becomes 0.0
     _mend(windows, total, present & ~safe, exact_sum)
     return windows.result(total, present)
 

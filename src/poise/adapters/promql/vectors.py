@@ -130,17 +130,27 @@ def settled(vector: Vector) -> Vector:
             without(labels, *META) if drop else labels
             for labels, drop in zip(vector.series, vector.drops.tolist(), strict=True)
         ]
-    keys, places = keyed(names, lambda labels: labels)
-    if len(keys) == len(names):
-        return Vector(names, vector.values, vector.present, None, vector.ordered)
+    made = merged(Vector(names, vector.values, vector.present))
+    made.ordered = vector.ordered
+    return made
+
+
+def merged(vector: Vector) -> Vector:
+    """One row for each label set. Raises ``QueryInvalid`` where two have a value at the same step."""
+    keys, places = keyed(vector.series, lambda labels: labels)
+    if len(keys) == len(vector):
+        return vector
     values = np.zeros((len(keys), vector.values.shape[1]))
     present = np.zeros(values.shape, bool)
+    drops = np.zeros(len(keys), bool)
     for row, place in enumerate(places.tolist()):
-        if (present[place] & vector.present[row]).any():
+        here = vector.present[row]
+        if (present[place] & here).any():
             raise duplicate()
-        values[place] = np.where(vector.present[row], vector.values[row], values[place])
-        present[place] |= vector.present[row]
-    return Vector(keys, values, present, None, vector.ordered)
+        values[place, here] = vector.values[row, here]
+        present[place] |= here
+        drops[place] |= vector.drops[row]
+    return Vector(keys, values, present, drops)
 
 
 def duplicate() -> QueryInvalid:
