@@ -149,12 +149,15 @@ class FleetController:
         return None if listed is None else _of_service(key, listed)
 
     async def _processes(self, now: datetime) -> dict[str, Process] | None:
-        if self._listed is None or not 0 <= (now - self._listed[0]).total_seconds() < LISTED_S:
-            self._listed = (now, None)
-            with anyio.move_on_after(LIST_TIMEOUT_S), suppress(Unreachable):
-                listed = await self._runtime.list()
-                self._listed = (now, {process.key: _process(process) for process in listed})
-        return self._listed[1]
+        if self._listed is not None and 0 <= (now - self._listed[0]).total_seconds() < LISTED_S:
+            return self._listed[1]
+        asked: tuple[datetime, dict[str, Process] | None] = (now, None)
+        self._listed, found = asked, None
+        with anyio.move_on_after(LIST_TIMEOUT_S), suppress(Unreachable):
+            found = {process.key: _process(process) for process in await self._runtime.list()}
+        if self._listed is asked:  # else something happened meanwhile: this list serves once
+            self._listed = (now, found)
+        return found
 
     async def _envoy(self, now: datetime) -> TrafficSeen | None:
         if self._routed is None or not 0 <= (now - self._routed[0]).total_seconds() < LISTED_S:
