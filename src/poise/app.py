@@ -39,6 +39,7 @@ from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.totals.store import StoredTotals
 from poise.adapters.usage import UsageSampler
+from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
@@ -60,6 +61,7 @@ from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
 from poise.engine.housekeeping import Housekeeping
+from poise.engine.lag import LoopLag
 from poise.engine.limits import LEASE_RENEW_S
 from poise.engine.loop import Loop, contain
 from poise.engine.query_reader import QueryReader
@@ -111,6 +113,8 @@ class House:
         self.store = SqliteStore(data / "poise.db")
         self.store.mask_with(self.masker.transaction)
         self.signals = StoredTotals(data / "signals.db")
+        self.queries = QueryWorker(data / "metrics.db")
+        self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
         self.repositories = GitRepositories(data / "repos")
@@ -248,6 +252,7 @@ class House:
         """Give the lease back and close the stores; workloads go on."""
         if self.loop.lease is not None:
             await self.store.release(self.loop.lease)
+        await self.queries.close()
         await self.sources.close()
         await self.signals.close()
         await self.store.close()
@@ -281,6 +286,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.query_reader.run,
+            house.loop_lag.run,
             house.loop.run,
             house.follow_fleet,
             house.keep_keeper,
@@ -333,6 +339,9 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         stop=stop,
         notifiers=house.notifiers,
         url=house.url,
+        queries=house.queries,
+        sources=house.sources.of,
+        loop_lag=house.loop_lag.seen,
     )
 
 

@@ -1,7 +1,7 @@
 """The last edge before the reader: known secrets are masked in every answer that is text.
 
 An answer in one piece is masked as what it is (JSON, a page, plain text); of a stream of server-sent events
-each event is. What is binary (git, files) passes.
+each event is. What is binary (git, files) passes, and so does what was masked piece by piece on its way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from poise.adapters.masking import MASK, Masker
 
 _TEXTS: Final = ("text/", "application/json", "application/problem+json", "application/vnd.oai")
 _STREAM: Final = "text/event-stream"
+_DONE: Final = "poise.masked"
 _BETWEEN_TAGS: Final = re.compile(r">[^<]+<")
 
 
@@ -27,15 +28,15 @@ class Front(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """See ASGI."""
-        masked = Masked(self.state.parts.masker, send) if scope["type"] == "http" else send
+        masked = Masked(self.state.parts.masker, send, scope) if scope["type"] == "http" else send
         await super().__call__(scope, receive, masked)
 
 
 class Masked:
     """``send`` of one answer. Of what is no stream it keeps the head and the pieces until the last one."""
 
-    def __init__(self, masker: Masker, send: Any) -> None:
-        self._masker, self._send = masker, send
+    def __init__(self, masker: Masker, send: Any, scope: Any) -> None:
+        self._masker, self._send, self._scope = masker, send, scope
         self._head: Any = None
         self._type = ""
         self._kept = b""
@@ -45,6 +46,8 @@ class Masked:
         kind = message["type"]
         if kind == "http.response.start":
             self._type = MutableScopeHeaders(message).get("content-type", "").lower()
+            if self._scope.get(_DONE):
+                self._type = ""
             if self._is_whole_text:
                 self._head = message
             else:
@@ -79,6 +82,38 @@ class Masked:
             return of_page(self._masker, body)
         text = body.decode(errors="surrogateescape")
         return self._masker.text(text).encode(errors="surrogateescape")
+
+
+class Pieces:
+    """JSON that comes in pieces of bytes: a value that could be no name is masked, split or not."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._values = [msgspec.json.encode(value)[1:-1] for value in masker.everywhere]
+        self._held = max(map(len, self._values), default=1) - 1
+        self._kept = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What may be shown now; the last bytes wait for what follows."""
+        if not self._values:
+            return piece
+        text = self._without(self._kept + piece)
+        cut = max(0, len(text) - self._held)
+        self._kept = text[cut:]
+        return text[:cut]
+
+    def end(self) -> bytes:
+        """The rest."""
+        return self._without(self._kept)
+
+    def _without(self, text: bytes) -> bytes:
+        for value in self._values:
+            text = text.replace(value, MASK.encode())
+        return text
+
+
+def is_masked_already(scope: Any) -> None:
+    """This answer is masked by who makes it, with ``Pieces``; it is passed on as it comes."""
+    scope[_DONE] = True
 
 
 def of_page(masker: Masker, body: bytes) -> bytes:

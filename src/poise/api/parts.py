@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from poise.adapters.masking import Masker
 from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.worker.pool import QueryWorker
 from poise.balance.scorecard.desk import Desk
 from poise.delivery.source.controller import SourceController
+from poise.engine.lag import Lag
 from poise.engine.loop import Loop
 from poise.model.oncall import ContactKind
 from poise.ports.artifacts import Repositories
 from poise.ports.clock import Clock
 from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
+from poise.ports.signals import SignalStore
 from poise.ports.totals import Totals
+
+
+class RuleBoard(Protocol):
+    """What rules there are, as ``/api/v1/rules`` and ``/api/v1/alerts`` of Prometheus write them."""
+
+    def groups(self) -> Sequence[Mapping[str, object]]: ...
+
+    def alerts(self) -> Sequence[Mapping[str, object]]: ...
 
 
 @dataclass(frozen=True)
@@ -40,3 +52,7 @@ class Parts:
     notifiers: Mapping[ContactKind, Notifier] = field(default_factory=dict)
     url: str = "http://127.0.0.1"
     scorecard: Desk = field(default_factory=Desk)
+    queries: QueryWorker | None = None
+    sources: Callable[[str, str], Awaitable[SignalStore]] | None = None  # (project, name)
+    rules: RuleBoard | None = None
+    loop_lag: Callable[[], Lag] | None = None

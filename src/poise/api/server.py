@@ -20,6 +20,7 @@ from poise.api import (
     inbound,
     incidents,
     oncall,
+    prometheus,
     read,
     reviews,
     scale,
@@ -72,6 +73,7 @@ def make_server(
             *reviews.ROUTES,
             *oncall.ROUTES,
             *scorecard.ROUTES,
+            *prometheus.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={

@@ -14,7 +14,7 @@ from poise.adapters.promql.parser import Paren, Select
 from poise.adapters.worker import answers
 from poise.adapters.worker.wire import Ask, Describe, Find, Query, QueryRange
 from poise.model.errors import Invalid
-from poise.model.samples import Labels, Limits, Matcher, Metadata, MetricKind
+from poise.model.samples import Labels, Limits, Matcher, Metadata
 from poise.ports.signals import Selector
 
 Selectors = Sequence[Sequence[Matcher]]
@@ -75,7 +75,7 @@ def _metadata(reader: Reader, asked: Describe, _seconds: float) -> Iterator[byte
     found = reader.metadata(asked.name)
     shown = found[: asked.items] if asked.items else found
     return answers.of_value(
-        {one.name: [{"type": _kind(one.kind), "help": one.help, "unit": one.unit}] for one in shown}
+        {one.name: [{"type": one.kind.value, "help": one.help, "unit": one.unit}] for one in shown}
     )
 
 
@@ -96,10 +96,6 @@ def selectors_of(texts: Sequence[str]) -> list[tuple[Matcher, ...]]:
             )
         found += tree.alternatives
     return found
-
-
-def _kind(kind: MetricKind) -> str:
-    return "gaugehistogram" if kind is MetricKind.GAUGE_HISTOGRAM else kind.value
 
 
 def _within(limits: Limits, seconds: float) -> Limits:
