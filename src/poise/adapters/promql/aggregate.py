@@ -23,13 +23,16 @@ class _Groups:
         self.keys, self.places = keyed(vector.series, grouping(labels, is_without))
         self.order = np.argsort(self.places, kind="stable")
         self.starts = np.searchsorted(self.places[self.order], np.arange(len(self.keys)))
-        self.values = vector.values[self.order]
-        self.present = vector.present[self.order]
+        is_sorted = bool((self.places[1:] >= self.places[:-1]).all())
+        self.values = vector.values if is_sorted else vector.values[self.order]
+        self.present = vector.present if is_sorted else vector.present[self.order]
+        self.is_whole = bool(self.present.all())
         self.drops = np.logical_or.reduceat(vector.drops[self.order], self.starts)
 
     def reduce(self, ufunc: np.ufunc, values: Values, neutral: float) -> Values:
         """``ufunc`` over each group and step, absent samples as ``neutral``."""
-        return np.asarray(ufunc.reduceat(np.where(self.present, values, neutral), self.starts, axis=0))
+        known = values if self.is_whole else np.where(self.present, values, neutral)
+        return np.asarray(ufunc.reduceat(known, self.starts, axis=0))
 
     def counts(self) -> Values:
         """Samples by group and step."""
@@ -99,7 +102,8 @@ def _avg(groups: _Groups, counts: Values) -> Values:
 
 def _sums(groups: _Groups, counts: Values) -> tuple[Values, Mask]:
     total = groups.reduce(np.add, groups.values, -0.0)  # the one number that changes no sum, not even -0.0
-    weight = groups.reduce(np.add, np.abs(groups.values), 0.0)
+    signed = not groups.is_whole or not groups.values.min(initial=0.0) >= 0.0
+    weight = groups.reduce(np.add, np.abs(groups.values), 0.0) if signed else total
     error = weight * counts * np.finfo(float).eps
     return total, is_plain(total, weight, error) | (counts == 0)
 

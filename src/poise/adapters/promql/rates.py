@@ -6,6 +6,7 @@ Source: prometheus/promql/functions.go at 3.x, ``extrapolatedRate``: first the t
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poise.adapters.promql.vectors import Vector
 from poise.adapters.promql.windows import Windows
@@ -16,13 +17,9 @@ THRESHOLD = 1.1  # of the average distance: up to here a window is extrapolated 
 
 def extrapolated(windows: Windows, *, is_counter: bool, is_rate: bool) -> Vector:
     """``rate`` (per second), ``increase`` (counter) or ``delta`` (gauge) of each window."""
-    first, last = windows.first, windows.after - 1
-    more = last - first
-    present = more > 0
-    result = windows.at(last) - windows.at(first)
-    if is_counter:
-        _correct_resets(windows, result, present)
-    first_ms, last_ms = windows.when(first), windows.when(last)
+    owners = windows.owners
+    more = owners.high - 1 - owners.low
+    first_ms, last_ms = owners.when(owners.low), owners.when(owners.high - 1)
     to_start = (first_ms - windows.start_ms) / 1000.0
     to_end = (windows.end_ms - last_ms) / 1000.0
     with np.errstate(all="ignore"):
@@ -31,16 +28,40 @@ def extrapolated(windows: Windows, *, is_counter: bool, is_rate: bool) -> Vector
         threshold = average * THRESHOLD
         half = average / 2
         to_start = np.where(to_start >= threshold, half, to_start)
-        if is_counter:
-            begin = windows.at(first)
-            to_zero = sampled * (begin / result)
-            to_start = np.where((result > 0) & (begin >= 0) & (to_zero < to_start), to_zero, to_start)
         to_end = np.where(to_end >= threshold, half, to_end)
-        factor = (sampled + to_start + to_end) / sampled
-        if is_rate:
-            factor = factor / ((windows.end_ms - windows.start_ms) / 1000.0)
-        result = result * factor
-    return windows.result(result, present)
+        per_s = (windows.end_ms - windows.start_ms) / 1000.0 if is_rate else np.ones(1)
+        factor = (sampled + to_start + to_end) / sampled / per_s
+        present = owners.spread(more > 0)
+        begin = windows.at(windows.first)
+        result = windows.at(windows.after - 1) - begin
+        if is_counter:
+            _correct_resets(windows, result, present)
+        made = result * owners.spread(factor)
+        if is_counter:
+            edges = (sampled, to_start, to_end, np.broadcast_to(per_s, factor.shape))
+            _start_at_zero(windows, made, result, begin, edges)
+    return windows.result(made, present)
+
+
+def _start_at_zero(
+    windows: Windows, made: Values, result: Values, begin: Values, edges: tuple[Values, ...]
+) -> None:
+    """A counter is not extrapolated below zero; mends ``made`` where it would be."""
+    owners = windows.owners
+    sampled, to_start, to_end, per_s = edges
+    reach = (
+        to_start / sampled * (1 + 1e-9)
+    )  # a first, cheap look at who might; who does is told exactly below
+    rows, steps = np.nonzero((begin <= result * owners.spread(reach)) & (result > 0) & (begin >= 0))
+    if not len(rows):
+        return
+    owner = np.repeat(np.arange(len(owners.rows)), owners.rows)[rows]
+    over = sampled[owner, steps]
+    to_zero = over * (begin[rows, steps] / result[rows, steps])
+    clamped = to_zero < to_start[owner, steps]
+    factor = (over + to_zero + to_end[owner, steps]) / over / per_s[owner, steps]
+    rows, steps = rows[clamped], steps[clamped]
+    made[rows, steps] = result[rows, steps] * factor[clamped]
 
 
 def _correct_resets(windows: Windows, result: Values, present: np.ndarray) -> None:
@@ -52,17 +73,35 @@ def _correct_resets(windows: Windows, result: Values, present: np.ndarray) -> No
     fell = fell[~np.isin(fell, bounds)]
     if not len(fell):
         return
-    for row in np.unique(np.searchsorted(bounds, fell, side="right") - 1).tolist():
-        begin, end = int(bounds[row]), int(bounds[row + 1])
-        values = flat[begin:end]
-        lost = np.zeros(len(values) + 1)
-        np.cumsum(np.where(values[1:] < values[:-1], values[:-1], 0.0), out=lost[2:])
-        if np.isfinite(lost[-1]):
-            last = np.clip(windows.after[row] - begin, 1, len(values))
-            after_first = np.clip(windows.first[row] - begin + 1, 1, len(values))
-            result[row] += np.where(present[row], lost[last] - lost[after_first], 0.0)
-        else:
-            _correct_exactly(windows, result, row)
+    row_of = np.searchsorted(bounds, fell, side="right") - 1
+    rows, starts = np.unique(row_of, return_index=True)
+    lost = flat[fell - 1]  # by fall; summed up within each row
+    ends = np.append(starts[1:], len(fell))
+    for begin, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if end - begin > 1:
+            np.cumsum(lost[begin:end], out=lost[begin:end])
+    for row in rows[~np.isfinite(lost[ends - 1])].tolist():
+        _correct_exactly(windows, result, row)
+    whole = np.isfinite(lost[ends - 1])
+    rows, starts, ends = rows[whole], starts[whole], ends[whole]
+    if not len(rows):
+        return
+    up_to = _lost_before(fell, lost, starts, ends, windows.after[rows])
+    up_to -= _lost_before(fell, lost, starts, ends, windows.first[rows] + 1)
+    result[rows] += np.where(present[rows], up_to, 0.0)
+
+
+def _lost_before(
+    fell: NDArray[np.intp],
+    lost: Values,
+    starts: NDArray[np.intp],
+    ends: NDArray[np.intp],
+    places: NDArray[np.intp],
+) -> Values:
+    """What each row ``[r, T]`` had lost by falls before these places of ``flat``."""
+    at = np.searchsorted(fell, places, side="left")
+    at = np.clip(at, starts[:, None], ends[:, None])
+    return np.where(at > starts[:, None], np.take(lost, at - 1, mode="clip"), 0.0)
 
 
 def _correct_exactly(windows: Windows, result: Values, row: int) -> None:

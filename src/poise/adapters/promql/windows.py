@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +12,44 @@ from numpy.typing import NDArray
 from poise.adapters.promql.vectors import Mask, Vector
 from poise.model.samples import STALE_BITS, Block, Instants, Labels, Values
 
+Spread = TypeVar("Spread", NDArray[np.float64], NDArray[np.intp], NDArray[np.bool_])
+
 CELLS = 1 << 18  # rows x steps of one chunk: its working arrays stay near the caches
+
+
+class Owners:
+    """What rows share that have their instants in common: ``low[p, T]`` and ``high[p, T]`` bound each window.
+
+    Owner p has ``rows[p]`` rows, one after another, and its instants begin at ``base[p]`` of ``stamps_ms``.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.intp],
+        stamps: Sequence[Instants],
+        low: NDArray[np.intp],
+        high: NDArray[np.intp],
+    ) -> None:
+        self.rows, self.low, self.high = rows, low, high
+        self.base = np.cumsum([0, *map(len, stamps)], dtype=np.intp)[:-1]
+        self.stamps_ms = np.concatenate(stamps) if len(stamps) > 1 else stamps[0]
+
+    def when(self, places: NDArray[np.intp]) -> Instants:
+        """Instants at places ``[p, T]`` of each owner; any instant where a place is out of it."""
+        if not len(self.stamps_ms):
+            return np.zeros(places.shape, np.int64)
+        return np.take(self.stamps_ms, self.base[:, None] + places, mode="clip")
+
+    def spread(self, values: Spread) -> Spread:
+        """What holds for an owner ``[p, T]``, for each of its rows ``[n, T]``."""
+        return values if self.rows.max() == 1 else np.repeat(values, self.rows, axis=0)
 
 
 class Windows:
     """Some rows of a range vector over all steps.
 
-    ``first[n, T]`` and ``after[n, T]`` bound each window in ``flat``; ``stamps_ms`` is beside ``flat``.
+    ``first[n, T]`` and ``after[n, T]`` bound each window in ``flat``; ``stamps_ms`` is beside ``flat`` and
+    made only when asked for, since most of what needs instants is the same for all rows of an ``owners`` row.
     ``start_ms`` and ``end_ms`` ``[T]`` are the window's edges.
     """
 
@@ -24,7 +57,7 @@ class Windows:
         self,
         series: Sequence[Labels],
         flat: Values,
-        stamps_ms: Instants,
+        owners: Owners,
         first: NDArray[np.intp],
         after: NDArray[np.intp],
         bounds: NDArray[np.intp],
@@ -33,7 +66,7 @@ class Windows:
     ) -> None:
         self.series = series
         self.flat = flat
-        self.stamps_ms = stamps_ms
+        self.owners = owners
         self.first = first
         self.after = after
         self.bounds = bounds  # [n + 1]: where each row's samples begin in flat
@@ -47,17 +80,30 @@ class Windows:
 
     def at(self, places: NDArray[np.intp]) -> Values:
         """The samples at these places of ``flat``; any number where a place is out of it."""
-        return (
-            self.flat[np.clip(places, 0, max(0, len(self.flat) - 1))]
-            if len(self.flat)
-            else np.zeros(places.shape)
-        )
+        return np.take(self.flat, places, mode="clip") if len(self.flat) else np.zeros(places.shape)
 
     def when(self, places: NDArray[np.intp]) -> Instants:
         """The instants at these places."""
         if not len(self.flat):
             return np.zeros(places.shape, np.int64)
-        return self.stamps_ms[np.clip(places, 0, len(self.flat) - 1)]
+        return np.take(self.stamps_ms, places, mode="clip")
+
+    @cached_property
+    def stamps_ms(self) -> Instants:
+        """The instant of each sample of ``flat``."""
+        owners = self.owners
+        ends = [*owners.base[1:].tolist(), len(owners.stamps_ms)]
+        spans = zip(owners.base.tolist(), ends, owners.rows.tolist(), strict=True)
+        return np.concatenate([np.tile(owners.stamps_ms[begin:end], rows) for begin, end, rows in spans])
+
+    def tables(self) -> Iterator[tuple[slice, Values, NDArray[np.intp], NDArray[np.intp]]]:
+        """By owner: its rows, their samples ``[rows, L]`` and each step's window ``[low, high)`` in them."""
+        begin = 0
+        for owner, rows in enumerate(self.owners.rows.tolist()):
+            low, high = int(self.bounds[begin]), int(self.bounds[begin + rows])
+            table = self.flat[low:high].reshape(rows, -1)
+            yield slice(begin, begin + rows), table, self.owners.low[owner], self.owners.high[owner]
+            begin += rows
 
     def result(self, values: Values, present: Mask, *, drop: bool = True) -> Vector:
         """A vector of these rows."""
@@ -85,9 +131,10 @@ class Windows:
 def chunks(block: Block, start_ms: Instants, end_ms: Instants) -> Iterator[Windows]:
     """The block's rows as windows, a bounded number of cells at a time."""
     steps, parts, cells = len(end_ms), [], 0
+    is_clean = not (block.flat.view(np.uint64) == STALE_BITS).any()
     for first, stamps, values in block.groups():
         series = block.series[first : first + len(values)]
-        for part in _without_stale(series, stamps, values):
+        for part in [(series, stamps, values)] if is_clean else _without_stale(series, stamps, values):
             parts.append(part)
             cells += part[2].shape[0] * (steps + part[2].shape[1])
             if cells > CELLS:
@@ -137,29 +184,47 @@ def of_vector(vector: Vector, at_ms: Instants, start_ms: Instants, end_ms: Insta
 
 def _windows(parts: Sequence[_Part], start_ms: Instants, end_ms: Instants) -> Windows:
     series: list[Labels] = []
-    flats, stamps_of, firsts, afters, bounds = [], [], [], [], [np.zeros(1, np.intp)]
-    base = 0
-    for labels, stamps, values in parts:
-        rows, length = values.shape
+    for labels, _, _ in parts:
         series.extend(labels)
-        flats.append(values.ravel())
-        stamps_of.append(np.broadcast_to(stamps, values.shape).ravel() if rows > 1 else stamps)
-        begin = base + length * np.arange(rows, dtype=np.intp)
-        low = np.searchsorted(stamps, start_ms, side="right")
-        high = np.searchsorted(stamps, end_ms, side="right")
-        firsts.append(begin[:, None] + low[None, :])
-        afters.append(begin[:, None] + high[None, :])
-        bounds.append(begin + length)
-        base += rows * length
+    rows = np.array([values.shape[0] for _, _, values in parts], np.intp)
+    lengths = np.array([values.shape[1] for _, _, values in parts], np.intp)
+    low = np.array([np.searchsorted(stamps, start_ms, side="right") for _, stamps, _ in parts])
+    high = np.array([np.searchsorted(stamps, end_ms, side="right") for _, stamps, _ in parts])
+    owners = Owners(rows, [stamps for _, stamps, _ in parts], low, high)
+    bounds = np.zeros(len(series) + 1, np.intp)
+    np.cumsum(np.repeat(lengths, rows), out=bounds[1:])
+    begin = bounds[:-1, None]
     return Windows(
         series,
-        np.concatenate(flats) if len(flats) > 1 else flats[0],
-        np.concatenate(stamps_of) if len(stamps_of) > 1 else stamps_of[0],
-        np.concatenate(firsts),
-        np.concatenate(afters),
-        np.concatenate(bounds),
+        _together([values for _, _, values in parts]),
+        owners,
+        begin + owners.spread(low),
+        begin + owners.spread(high),
+        bounds,
         (start_ms, end_ms),
     )
+
+
+def _together(tables: Sequence[Values]) -> Values:
+    """All samples in one row; without a copy where they already lie so, as a block's do."""
+    base = tables[0].base
+    if isinstance(base, np.ndarray) and base.ndim == 1 and base.dtype == np.float64:
+        begin = _address(tables[0])
+        place = begin
+        for table in tables:
+            if table.base is not base or not table.flags.c_contiguous or _address(table) != place:
+                break
+            place += table.nbytes
+        else:
+            offset = (begin - _address(base)) // 8
+            if base.flags.c_contiguous:
+                return base[offset : offset + (place - begin) // 8]
+    return np.concatenate([table.ravel() for table in tables]) if len(tables) > 1 else tables[0].ravel()
+
+
+def _address(array: Values) -> int:
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def instant(block: Block, at_ms: Instants, lookback_ms: int) -> tuple[Vector, Instants]:
