@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -31,6 +31,13 @@ class _Problem(Struct, frozen=True, kw_only=True):
     mend: str = ""
     exit_code: int = 1
     problems: tuple[_Problem, ...] = ()
+
+
+class _Refusal(Struct, frozen=True):
+    """An error as Prometheus' API tells it: our code first, then the sentence."""
+
+    errorType: str
+    error: str
 
 
 class Several(errors.Invalid):
@@ -149,6 +156,8 @@ def _query(query: dict[str, Any]) -> str:
 
 
 def _error_of(status: int, content: bytes) -> PoiseError:
+    with suppress(msgspec.DecodeError):
+        return _of_query(msgspec.json.decode(content, type=_Refusal))
     try:
         problem = msgspec.json.decode(content, type=_Problem)
     except msgspec.DecodeError:
@@ -156,6 +165,15 @@ def _error_of(status: int, content: bytes) -> PoiseError:
     if problem.problems:
         return Several(tuple(_one(each) for each in problem.problems))
     return _one(problem)
+
+
+def _of_query(refusal: _Refusal) -> PoiseError:
+    code, _, what = refusal.error.partition(" ")
+    kind = {
+        "timeout": TimedOut, "canceled": TimedOut, "unavailable": Unreachable, "not_found": errors.NotFound,
+        "bad_data": errors.Invalid, "execution": errors.Invalid,
+    }.get(refusal.errorType, PoiseError)  # fmt: skip
+    return kind(code, what.removesuffix("."))
 
 
 def _one(problem: _Problem) -> PoiseError:

@@ -188,8 +188,12 @@ def _windows(parts: Sequence[_Part], start_ms: Instants, end_ms: Instants) -> Wi
         series.extend(labels)
     rows = np.array([values.shape[0] for _, _, values in parts], np.intp)
     lengths = np.array([values.shape[1] for _, _, values in parts], np.intp)
-    low = np.array([np.searchsorted(stamps, start_ms, side="right") for _, stamps, _ in parts])
-    high = np.array([np.searchsorted(stamps, end_ms, side="right") for _, stamps, _ in parts])
+    low: NDArray[np.intp] = np.array(
+        [np.searchsorted(stamps, start_ms, side="right") for _, stamps, _ in parts], np.intp
+    )
+    high: NDArray[np.intp] = np.array(
+        [np.searchsorted(stamps, end_ms, side="right") for _, stamps, _ in parts], np.intp
+    )
     owners = Owners(rows, [stamps for _, stamps, _ in parts], low, high)
     bounds = np.zeros(len(series) + 1, np.intp)
     np.cumsum(np.repeat(lengths, rows), out=bounds[1:])
