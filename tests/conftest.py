@@ -110,6 +110,7 @@ def headers(house: House) -> Callable[..., dict[str, str]]:
 
 
 def _house(data: Path) -> House:
+    from poise.adapters.blocks import BlockStore
     from poise.adapters.git.repositories import GitRepositories
     from poise.adapters.masking import Masker
     from poise.adapters.sealing import Sealer, secret_key
@@ -132,6 +133,7 @@ def _house(data: Path) -> House:
         data=data,
         store=store,
         signals=StoredTotals(data / "signals.db"),
+        metrics=BlockStore(data / "metrics.db"),
         clock=clock,
         loop=Loop(store, clock, (), {}, "test"),
         repositories=repositories,

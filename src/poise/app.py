@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from poise.adapters import probe
 from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.blocks import BlockStore
 from poise.adapters.clock import SystemClock
 from poise.adapters.disk import DataDisk
 from poise.adapters.envoy.adapter import EnvoyTraffic
@@ -113,6 +114,7 @@ class House:
         self.store = SqliteStore(data / "poise.db")
         self.store.mask_with(self.masker.transaction)
         self.signals = StoredTotals(data / "signals.db")
+        self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal)
@@ -255,6 +257,7 @@ class House:
         await self.queries.close()
         await self.sources.close()
         await self.signals.close()
+        await self.metrics.close()
         await self.store.close()
 
 
@@ -286,6 +289,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.query_reader.run,
+            house.metrics.run,
             house.loop_lag.run,
             house.loop.run,
             house.follow_fleet,
@@ -327,6 +331,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         data=house.config.data,
         store=house.store,
         signals=house.signals,
+        metrics=house.metrics,
         clock=house.clock,
         loop=house.loop,
         repositories=house.repositories,

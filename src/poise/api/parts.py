@@ -39,6 +39,7 @@ class Parts:
     data: Path
     store: SqliteStore
     signals: Totals
+    metrics: SignalStore
     clock: Clock
     loop: Loop
     repositories: Repositories
