@@ -71,7 +71,7 @@ def test_a_range_is_a_chart_that_keeps_to_the_width(
     assert any("\u2800" < sign <= "\u28ff" for sign in out)
     assert "00:00:00Z" in out
     assert "\x1b" not in out
-    several = ask(MATRIX, "up", "--since", "10m")[1]
+    several = ask(MATRIX, "up", "--at", "600", "--since", "10m")[1]
     assert "▁" in several
     assert '{job="b"}' in several
 
