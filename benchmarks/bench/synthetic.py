@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poise.model.samples import Block, Instants, Labels, Matcher, MatchOp, Values
+from poise.model.samples import Block, Instants, Labels, Matcher, MatchOp, Reading, Round, Values
 
 BOUNDS = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf")
 CODES = ("200", "201", "204", "304", "400", "404", "429", "500", "502", "503")
@@ -32,20 +32,34 @@ class Target:
     values: Values
 
 
-def targets(count: int, hours: float, seed: int = 1) -> Iterator[Target]:
-    """That many targets, each with ``hours`` of samples."""
+def targets(count: int, hours: float, seed: int = 1, begin_ms: int = BEGIN_MS) -> Iterator[Target]:
+    """That many targets, each with ``hours`` of samples from ``begin_ms`` on."""
     random = np.random.default_rng(seed)
     length = round(hours * 3_600_000 / STEP_MS)
     for i in range(count):
-        at_ms = BEGIN_MS + int(random.integers(0, STEP_MS)) + STEP_MS * np.arange(1, length + 1, dtype=np.int64)
+        offset = int(random.integers(1, STEP_MS - 1))
+        at_ms = begin_ms + offset + STEP_MS * np.arange(length, dtype=np.int64)
         at_ms += random.integers(-1, 2, length)
         job, instance = f"job{i % JOBS}", f"10.0.{i // 250}.{i % 250}:9100"
         yield Target(f"{job}/{instance}", _series(job, instance), at_ms, _values(random, length))
 
 
-def end_ms(hours: float) -> int:
+def end_ms(hours: float, begin_ms: int = BEGIN_MS) -> int:
     """An instant at which every target's newest sample lies within the last step."""
-    return BEGIN_MS + round(hours * 3_600_000)
+    return begin_ms + round(hours * 3_600_000)
+
+
+def rounds(made: Sequence[Target], length: int = 40) -> Iterator[Round]:
+    """What all targets gave, ``length`` scrapes of each at a time."""
+    longest = max(len(one.at_ms) for one in made)
+    for begin in range(0, longest, length):
+        span = slice(begin, begin + length)
+        yield Round(
+            readings=tuple(
+                Reading(target=one.name, series=one.series, at_ms=one.at_ms[span], values=one.values[:, span])
+                for one in made
+            )
+        )
 
 
 def queries(job: str = "job1", instance: str = "10.0.0.1:9100") -> dict[str, tuple[str, bool]]:
