@@ -39,6 +39,7 @@ def writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA journal_size_limit=4194304")
     connection.executescript(TABLES)
     return connection
 

@@ -362,6 +362,12 @@ class BlockStore:
             if self._newest_ms - self._forgot_ms >= DAY_MS // 24:
                 self._age(connection)
                 self._forgot_ms = self._newest_ms
+        while self._given_back():
+            pass
+
+    def _given_back(self) -> bool:
+        with self._lock:
+            return tending.give_back(self._connection)
 
     def seal(self) -> None:
         """Turn all rounds into a block."""
@@ -384,8 +390,6 @@ class BlockStore:
             elif one.end_ms < thin and one.step_ms < keep.step_ms:
                 self._apply(tending.rewritten(connection, [one], keep.step_ms))
         self._forget(connection)
-        with self._lock:
-            tending.give_back(self._connection)
 
     def _forget(self, connection: sqlite3.Connection) -> None:
         with self._lock:  # no series may come back to life meanwhile

@@ -21,8 +21,8 @@ from poise.model.samples import Labels
 
 DAY_MS = 86_400_000
 EVER = 1 << 62
-FREE_SHARE = 0.25  # of the file: past it free pages are given back
-PAGES_AT_ONCE = 4096
+FREE_SHARE = 0.25  # of the file: past it free pages are given back ...
+FREE_PAGES = 1024  # ... once there are so many
 
 
 class Retention(Struct, frozen=True, kw_only=True):
@@ -177,12 +177,14 @@ def forgotten(connection: sqlite3.Connection) -> list[tuple[int, bytes | None]]:
     return found
 
 
-def give_back(connection: sqlite3.Connection) -> None:
-    """Some free pages, when a good part of the file is free."""
+def give_back(connection: sqlite3.Connection) -> bool:
+    """Some free pages, when a good part of the file is free; whether there were any to give."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    if free > FREE_SHARE * pages:
-        connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+    if free <= max(FREE_PAGES, FREE_SHARE * pages):
+        return False
+    connection.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
+    return True
 
 
 def _labels(connection: sqlite3.Connection) -> list[Labels | None]:
