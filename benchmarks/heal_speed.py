@@ -18,11 +18,13 @@ from pathlib import Path
 from bench import patient
 from bench.house import House, free_port, until
 from bench.report import Figure, Goal, Report, percentile, run
+from loop_lag import looking, prepare
 
 SERVED_S = 1.3  # the keeper counts a death after less than 1 s of service as a crash loop; nobody else does
 CONTENDERS = ("startup", "keeper", "loop", "supervisord")
 HANGS = ("sigstop", "deadlock", "spin")
 HANG_PATIENCE_S = 30.0
+DASHBOARD_SERIES, DASHBOARD_HOURS = 10_000, 6.0
 GOALS = [
     Goal("keeper_over_startup_ms_median", at_most=50.0),
     Goal("keeper_over_loop_ms_p95", at_most=150.0),
@@ -32,14 +34,16 @@ GOALS = [
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=50, help="kills of each contender")
+    parser.add_argument("--dashboards", type=int, default=0, help="that query metrics of the house meanwhile")
     parser.add_argument("--hangs", type=int, default=5, help="hangs of each kind")
 
 
 def measure(given: argparse.Namespace) -> Report:
-    took_ms = kills(given.kills)
+    took_ms = kills(given.kills, given.dashboards)
     startup_ms = took_ms.pop("startup")
     figures: dict[str, Figure] = {
         "kills_each": given.kills,
+        "dashboards": given.dashboards,
         "startup_ms_median": statistics.median(startup_ms),
         "startup_ms_p95": percentile(startup_ms, 95),
     }
@@ -81,13 +85,16 @@ def start_once() -> float:
             process.wait()
 
 
-def kills(times: int) -> dict[str, list[float]]:
+def kills(times: int, dashboards: int = 0) -> dict[str, list[float]]:
     """ms from SIGKILL to serving, by contender; they take turns."""
     took: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with ExitStack() as stack:
         house = stack.enter_context(House("heal", patient.files("patient", 1)))
+        questions = prepare(house, DASHBOARD_SERIES, DASHBOARD_HOURS) if dashboards else []
         house.up()
         house.ship("feat: a patient", ("patient",))
+        if dashboards:
+            stack.enter_context(looking(house, dashboards, questions))
         loop = stack.enter_context(shell_loop())
         supervised = stack.enter_context(supervisord())
         dice = random.Random(1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from bench.report import Unmeasured
+from bench.report import Unmeasured, percentile
 from bench.rivals import Asked
 
 Question = tuple[str, tuple[int, int] | None, int, int]  # expression, span, end_ms, step_s
@@ -52,3 +57,47 @@ class Dashboards:
             else:
                 self.took_ms.append((time.perf_counter() - began) * 1000)
             turn += 1
+
+
+@contextmanager
+def apart(port: int, token: str, count: int, questions: Sequence[Question]) -> Iterator[dict[str, float]]:
+    """The same in a process of its own, so that who measures is not slowed; filled in at the end."""
+    found: dict[str, float] = {}
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([port, token, count, list(questions)]) + "\n")
+        process.stdin.flush()
+        try:
+            yield found
+        finally:
+            process.stdin.close()
+            said = process.stdout.read()
+            found |= json.loads(said) if said else {}
+
+
+def main() -> int:
+    """Look until standard input ends; then say how it went."""
+    port, token, count, questions = json.loads(sys.stdin.readline())
+    began = time.perf_counter()
+    with Dashboards(port, token, count, questions).looking() as seen:
+        sys.stdin.read()
+        took_s = time.perf_counter() - began
+    print(
+        json.dumps(
+            {
+                "answers_per_s": len(seen.took_ms) / took_s,
+                "p50_ms": percentile(seen.took_ms, 50),
+                "p95_ms": percentile(seen.took_ms, 95),
+                "failed": len(seen.failed),
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
