@@ -23,7 +23,7 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from poise import __version__
-from poise.adapters.worker.wire import Describe, Find, Query, QueryRange
+from poise.adapters.worker.wire import PIECE_BYTES, Describe, Find, Query, QueryRange
 from poise.api.access import check
 from poise.api.headers import secured
 from poise.api.masked import Pieces, is_masked_already
@@ -189,6 +189,9 @@ async def _answered(request: Asked, job: str, asked: Struct, seconds: float) -> 
         raise Unreachable("POISE-A481", "there are no metrics here", mend="Run: poise up")
     pieces = worker.ask(job, asked, seconds)
     first = await _first(request, pieces)
+    if len(first) < PIECE_BYTES:  # then it is the last one as well
+        await pieces.aclose()
+        return Response(first, media_type=JSON, status_code=200)
     is_masked_already(request.scope)
     return Stream(_masked(Pieces(_parts(request).masker), first, pieces), media_type=JSON, status_code=200)
 

@@ -63,12 +63,12 @@ class Worker:
     def _serve(self, body: bytes) -> bool:
         asked = msgspec.msgpack.decode(body, type=Ask)
         self._why = None
-        again = True
+        again, last = True, b""
         try:
             try:
                 self._running = True
                 signal.setitimer(signal.ITIMER_REAL, asked.seconds)
-                self._answer(asked)
+                last = self._answer(asked)
                 fault = None
             finally:
                 self._running = False
@@ -88,14 +88,22 @@ class Worker:
             fault = Fault(kind="PoiseError", code="POISE-W500", what="the worker made a mistake",
                           why=f"{type(error).__name__}: {error}", word="internal")  # fmt: skip
             self._forget()
-        self._send(Kind.END if fault is None else Kind.FAULT, msgspec.msgpack.encode(fault))
+        if fault is None:
+            self._send(Kind.END, last)
+        else:
+            self._send(Kind.FAULT, msgspec.msgpack.encode(fault))
         return again
 
-    def _answer(self, asked: Ask) -> None:
+    def _answer(self, asked: Ask) -> bytes:
+        """All pieces but the last one are sent; that one goes with the end, so that the parent wakes once."""
         if self._reader is None:
             self._reader = self._made()
+        last = b""
         for piece in jobs.answer(self._reader, asked):
-            self._send(Kind.PIECE, piece)
+            if last:
+                self._send(Kind.PIECE, last)
+            last = piece
+        return last
 
     def _send(self, kind: Kind, body: bytes) -> None:
         self._writing = True  # half a frame would spoil all that follow

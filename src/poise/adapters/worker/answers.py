@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from poise.adapters.promql.text import number
+from poise.adapters.worker.wire import PIECE_BYTES
 from poise.model.samples import AnswerKind, Block, Frame, Instants, Labels, Stats, Values
 
-PIECE_BYTES: Final = 128 * 1024
 TRUNCATED: Final = "results truncated due to limit"
 _OPEN: Final = b'{"status":"success","data":'
 

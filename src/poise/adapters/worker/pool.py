@@ -238,6 +238,8 @@ class _Process:
                 fault = msgspec.msgpack.decode(body, type=Fault)
                 self._spent = fault.code == OUT_OF_MEMORY
                 raise error_of(fault)
+            if body:
+                yield body
             return
 
     async def drained(self, seconds: float) -> bool:

@@ -15,6 +15,7 @@ from poise.model.samples import Limits
 
 HEAD: Final = struct.Struct(">IB")  # bytes of the body, kind
 FRAME_BYTES_MAX: Final = 16 << 20
+PIECE_BYTES: Final = 128 * 1024  # of every piece but the last, at least
 LOOKBACK_MS: Final = 300_000
 OUT_OF_MEMORY: Final = "POISE-W105"  # the worker ends after it has told so
 
@@ -24,7 +25,7 @@ class Kind(IntEnum):
 
     ASK = 1
     PIECE = 2  # bytes of the answer, in order
-    END = 3  # the answer is whole
+    END = 3  # the last bytes of the answer
     FAULT = 4  # there is no answer, or no more of it
 
 
