@@ -19,7 +19,7 @@ from pcodec import ChunkConfig, standalone  # type: ignore[import-untyped]
 
 from poise.adapters.blocks.assembly import Part
 from poise.adapters.blocks.index import Ids
-from poise.model.samples import Block, Instants, Values
+from poise.model.samples import STALE_BITS, Block, Instants, Values
 
 CHUNK_SAMPLES = 65_536
 CHUNK_LIMIT = 4 * CHUNK_SAMPLES  # a target's rows of one metric are cut apart only past this
@@ -132,20 +132,21 @@ def opened(body: bytes) -> Values:
     return found
 
 
-def thinned(block: Block, step_ms: int) -> Block:
-    """One sample per series and step, its last; also each sample before a counter falls, and stale markers.
+def thinned(block: Block, step_ms: int, counts: NDArray[np.bool_]) -> Block:
+    """One sample per series and step, its last; also where a counter falls, and stale markers.
 
-    The increase over any window that begins and ends on a step stays exact.
+    ``counts[n]`` tells counters: their increase from step to step stays exact.
     """
     stamps, parts, starts = [], [], np.empty(len(block.series) or len(block.owner), np.intp)
     filled = 0
     for first, at_ms, values in block.groups():
         last = np.append(at_ms[1:] // step_ms != at_ms[:-1] // step_ms, True)
-        with np.errstate(invalid="ignore"):
-            falls = ~(values[:, 1:] >= values[:, :-1])
+        totals = values[counts[first : first + len(values)]]
+        falls = (totals[:, 1:] < totals[:, :-1]).any(axis=0)
         keep = last.copy()
-        keep[:-1] |= falls.any(axis=0)
-        keep[1:] |= np.isnan(values[:, 1:]).any(axis=0)
+        keep[:-1] |= falls
+        keep[1:] |= falls
+        keep |= (values.view(np.uint64) == STALE_BITS).any(axis=0)
         kept = np.ascontiguousarray(values[:, keep])
         starts[first : first + len(kept)] = filled + np.arange(len(kept)) * kept.shape[1]
         filled += kept.size

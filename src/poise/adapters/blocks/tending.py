@@ -12,15 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from poise.adapters.blocks import schema, sealing
 from poise.adapters.blocks.assembly import Part, joined
 from poise.adapters.blocks.head import Head, unpacked
 from poise.adapters.blocks.index import Ids
-from poise.model.samples import Labels
+from poise.model.samples import NAME, Labels
 
 DAY_MS = 86_400_000
 EVER = 1 << 62
+COUNTERS = ("_total", "_count", "_sum", "_bucket")  # how names of counters end, by convention
 FREE_SHARE = 0.25  # of the file: past it free pages are given back ...
 FREE_PAGES = 1024  # ... once there are so many
 
@@ -58,18 +60,23 @@ class Change(NamedTuple):
 
 
 class Metrics:
-    """A number per metric name, for the order of rows."""
+    """What the names of metrics tell, by number of series."""
 
     def __init__(self, labels: Sequence[Labels | None]) -> None:
         numbers: dict[str, int] = {}
-        self._codes = np.array(
-            [numbers.setdefault(dict(one or ()).get("__name__", ""), len(numbers)) for one in labels],
-            np.int32,
-        )
+        names = [dict(one or ()).get(NAME, "") for one in labels]
+        self._codes = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int32)
+        self._counts = np.array([name.endswith(COUNTERS) for name in numbers])
 
-    def of(self, ids: Ids) -> np.ndarray:
+    def of(self, ids: Ids) -> NDArray[np.int32]:
         """Equal where the metric's name is equal."""
-        return self._codes[ids]
+        found: NDArray[np.int32] = self._codes[ids]
+        return found
+
+    def counts(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which are counters, by their name."""
+        found: NDArray[np.bool_] = self._counts[self._codes[ids]]
+        return found
 
 
 def sealed(connection: sqlite3.Connection) -> Change | None:
@@ -131,9 +138,10 @@ def rewritten(connection: sqlite3.Connection, blocks: Sequence[Entry], step_ms: 
         directory = sealing.Directory(body)
         parts += directory.parts(np.arange(len(directory.ids)), chunks.__getitem__, -EVER, EVER)
     block, ids = joined(parts)
+    metrics = Metrics(_labels(connection))
     if step_ms:
-        block = sealing.thinned(block, step_ms)
-    made = sealing.seal(block, ids, Metrics(_labels(connection)).of(ids))
+        block = sealing.thinned(block, step_ms, metrics.counts(ids))
+    made = sealing.seal(block, ids, metrics.of(ids))
     return Change(blocks=tuple(one.id for one in blocks), made=made, step_ms=step_ms or blocks[0].step_ms)
 
 
