@@ -117,7 +117,7 @@ class House:
         self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
         self.loop_lag = LoopLag()
-        self.sources = DataSources(self.store, self.sealer.unseal)
+        self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
