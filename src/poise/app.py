@@ -67,6 +67,7 @@ from poise.engine.limits import LEASE_RENEW_S
 from poise.engine.loop import Loop, contain
 from poise.engine.query_reader import QueryReader
 from poise.engine.reader import Reader
+from poise.engine.recorder import Recorder
 from poise.fleet.controller import FleetController
 from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
 from poise.fleet.prober import Prober
@@ -116,6 +117,7 @@ class House:
         self.signals = StoredTotals(data / "signals.db")
         self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
+        self.recorder = Recorder(self.metrics, self.clock)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
@@ -210,6 +212,7 @@ class House:
 
     def _measured(self, batch: Batch) -> None:
         """A reading is durable: a canary under judgement is looked at at once."""
+        self.recorder.took(batch)
         services = {dict(sample.series.labels).get("service") for sample in batch.samples}
         for service in services:
             if service:
@@ -289,6 +292,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.query_reader.run,
+            house.recorder.run,
             house.metrics.run,
             house.loop_lag.run,
             house.loop.run,
