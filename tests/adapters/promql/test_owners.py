@@ -120,3 +120,17 @@ def test_sums_of_long_windows_are_exact_to_the_last_bit_that_matters(scale: floa
         exact = math.fsum(values[row, inside])
         weight = math.fsum(np.abs(values[row, inside]))
         assert abs(found.values[row, step] - exact) <= max(1e-12 * abs(exact), 1e-15 * weight)
+
+
+def test_a_sum_over_thousands_of_series_is_exact_to_the_last_bit_that_matters() -> None:
+    random = np.random.default_rng(3)
+    at_ms = STEP_MS * np.arange(3, dtype=np.int64)
+    values = random.normal(0.0, 1.0, (20_000, 3)) * 10.0 ** random.integers(-9, 9, (20_000, 1))
+    values[-1] = -values[:-1].sum(axis=0)  # all of it cancels out
+    engine = Engine(Laid([(at_ms, values)], apart=False))
+    for name, parts in (("sum(m)", 1), ("avg(m)", 20_000)):
+        found = engine.range(name, 0, 2 * STEP_MS, STEP_MS)
+        for step in range(3):
+            exact = math.fsum(values[:, step]) / parts
+            weight = math.fsum(np.abs(values[:, step])) / parts
+            assert abs(found.values[0, step] - exact) <= max(1e-12 * abs(exact), 1e-15 * weight)

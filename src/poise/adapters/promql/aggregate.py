@@ -29,10 +29,12 @@ class _Groups:
         self.is_whole = bool(self.present.all())
         self.drops = np.logical_or.reduceat(vector.drops[self.order], self.starts)
 
-    def reduce(self, ufunc: np.ufunc, values: Values, neutral: float) -> Values:
-        """``ufunc`` over each group and step, absent samples as ``neutral``."""
+    def reduce(
+        self, ufunc: np.ufunc, values: Values, neutral: float, kind: type[np.floating] = np.float64
+    ) -> Values:
+        """``ufunc`` over each group and step in the precision of ``kind``, absent samples as ``neutral``."""
         known = values if self.is_whole else np.where(self.present, values, neutral)
-        return np.asarray(ufunc.reduceat(known, self.starts, axis=0))
+        return np.asarray(ufunc.reduceat(known, self.starts, axis=0, dtype=kind), np.float64)
 
     def counts(self) -> Values:
         """Samples by group and step."""
@@ -105,7 +107,11 @@ def _sums(groups: _Groups, counts: Values) -> tuple[Values, Mask]:
     signed = not groups.is_whole or not groups.values.min(initial=0.0) >= 0.0
     weight = groups.reduce(np.add, np.abs(groups.values), 0.0) if signed else total
     error = weight * counts * np.finfo(float).eps
-    return total, is_plain(total, weight, error) | (counts == 0)
+    safe = is_plain(total, weight, error) | (counts == 0)
+    if not safe.all():  # thousands of rows, or some that cancel out: once more with a longer significand
+        total = np.where(safe, total, groups.reduce(np.add, groups.values, -0.0, np.longdouble))
+        safe |= is_plain(total, weight, weight * counts * float(np.finfo(np.longdouble).eps))
+    return total, safe
 
 
 def _mend(groups: _Groups, result: Values, where: Mask, exactly: Callable[[Values], float]) -> Values:
