@@ -29,6 +29,7 @@ from poise.adapters.promql import Engine
 
 NEEDED = 3  # exit code: a rival is not installed
 RANGES = ("q3", "q4", "q6", "q7", "q8")
+ONE_SERIES = "q1"
 STEP_S = 60
 SETTLED_S = 5.0  # a house that has just come up is still busy with itself
 
@@ -145,10 +146,10 @@ def _report(took: dict[str, dict[str, float]], figures: dict[str, Figure], *, al
     if not alone:
         for query in took["poise"]:
             figures[f"{query}_times_faster"] = took["prometheus"][query] / took["poise"][query]
-            least = 2.5 if query in RANGES else 1.0
-            goals.append(Goal(f"{query}_times_faster", at_least=least))
-    figures["q1_engine_ms"] = took["engine"]["q1"]
-    goals.append(Goal("q1_engine_ms", at_most=2.0))
+            if query != ONE_SERIES:
+                goals.append(Goal(f"{query}_times_faster", at_least=2.5 if query in RANGES else 1.0))
+    figures["q1_ms"] = took["poise"][ONE_SERIES]
+    goals.append(Goal("q1_ms", at_most=2.0))  # its own goal: a hop to another process is most of it
     remarks = [
         "times_faster: Prometheus' median over ours, both over HTTP with JSON on the same machine",
         "VictoriaMetrics' rate does not extrapolate; its result cache is off",
