@@ -1,8 +1,10 @@
 """The anomaly score: calibrated on what goes on as before, and silent where nothing is known."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 
-from poise.model.anomaly import CALIBRATION_MIN, UNUSUAL, Side, scores
+from poise.model.anomaly import CALIBRATION_MIN, UNUSUAL, GoldenSignal, Side, scores, stretches
 
 
 def test_on_data_that_go_on_one_value_in_a_hundred_is_unusual() -> None:
@@ -26,3 +28,14 @@ def test_no_data_is_no_score() -> None:
     assert scores([None] * 500, 60.0) == [None] * 500
     assert scores([1.0] * CALIBRATION_MIN, 60.0)[-1] is None
     assert scores([*([1.0] * 400), None], 60.0)[-1] is None
+
+
+def test_three_unusual_values_in_a_row_are_a_stretch_and_a_gap_ends_it() -> None:
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    at = [start + timedelta(minutes=n) for n in range(12)]
+    found = [0.999, 0.5, 0.995, 0.998, 0.992, None, 0.999, 0.999, 0.5, 0.993, 0.993, 0.994]
+    made = stretches(GoldenSignal.ERRORS, at, found)
+    assert [(one.since, one.until, one.score) for one in made] == [
+        (at[2], at[4], 0.998),
+        (at[9], at[11], 0.994),
+    ]

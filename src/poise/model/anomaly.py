@@ -14,10 +14,12 @@ and Croux (1993) for the median absolute deviation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -30,6 +32,7 @@ DAYS: Final = 14
 DAYS_MIN: Final = 3
 NEAR: Final = 1  # values on either side of the same time of day
 MAD_TO_SIGMA: Final = 1.4826
+IN_A_ROW: Final = 3  # unusual values that make a stretch: single ones come by chance
 Floats = NDArray[np.float64]
 
 
@@ -38,6 +41,45 @@ class Side(StrEnum):
 
     ABOVE = "above"  # errors, latency, saturation
     BOTH = "both"  # rate
+
+
+class GoldenSignal(StrEnum):
+    """What users notice of a service."""
+
+    RATE = "rate"
+    ERRORS = "errors"
+    LATENCY = "latency"
+
+
+class Stretch(Struct, frozen=True, kw_only=True):
+    """A time over which a signal was unusual. ``score``: of its most unusual value."""
+
+    signal: GoldenSignal
+    since: datetime
+    until: datetime
+    score: float
+
+
+class Usual(Struct, frozen=True, kw_only=True):
+    """What is known of how usual a service's signals were. ``known`` are the signals with enough history."""
+
+    known: tuple[GoldenSignal, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
+
+
+def stretches(signal: GoldenSignal, at: Sequence[datetime], found: Sequence[float | None]) -> list[Stretch]:
+    """The runs of at least IN_A_ROW scores above UNUSUAL; a gap ends a run."""
+    made: list[Stretch] = []
+    run: list[tuple[datetime, float]] = []
+    for moment, score in [*zip(at, found, strict=True), (None, None)]:
+        if moment is not None and score is not None and score > UNUSUAL:
+            run.append((moment, score))
+            continue
+        if len(run) >= IN_A_ROW:
+            worst = max(one for _, one in run)
+            made.append(Stretch(signal=signal, since=run[0][0], until=run[-1][0], score=worst))
+        run = []
+    return made
 
 
 def scores(values: Sequence[float | None], step_s: float, side: Side = Side.ABOVE) -> list[float | None]:
@@ -52,11 +94,15 @@ def scores(values: Sequence[float | None], step_s: float, side: Side = Side.ABOV
     far = _distances(series, season, side)
     made: list[float | None] = [None] * len(series)
     known = np.flatnonzero(np.isfinite(far))
+    began = 0  # of the unusual run that goes on: what it did so far does not make it usual
     for number, place in enumerate(known):
-        before = far[known[max(0, number - CALIBRATION_MAX) : number]]
+        before = far[known[max(0, began - CALIBRATION_MAX) : began]]
+        score = None
         if len(before) >= CALIBRATION_MIN:
-            p = (1 + int(np.count_nonzero(before >= far[place]))) / (len(before) + 1)
-            made[int(place)] = 1.0 - p
+            score = 1.0 - (1 + int(np.count_nonzero(before >= far[place]))) / (len(before) + 1)
+            made[int(place)] = score
+        if score is None or score <= UNUSUAL:
+            began = number + 1
     return made
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import htpy as h
 
+from poise.model.anomaly import GoldenSignal, Usual
 from poise.web import flags
 from poise.web.parts import link, scroll, table
 from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint, Marker, PolicyView
@@ -26,6 +27,7 @@ FLAG_HEIGHT = 16.0
 FLAG_ROW = 20.0
 MARKERS_MAX = 60
 TICKS = 7
+STRETCHES_TOLD = 3
 
 Dots = Sequence[tuple[float, float | None]]
 
@@ -39,6 +41,7 @@ def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
         h.p(".readout", data_keep=True)[
             "Point at the chart, or focus it and use the arrow keys, to read a moment."
         ],
+        chart.usual is not None and h.p("#usual")[usual_sentence(chart.usual)],
         h.details("#chart-table")[h.summary["The same as a table"], _twin(chart, points, name)],
     ]
 
@@ -79,11 +82,53 @@ def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
             percent(p.budget_left_ratio),
             percent(p.error_ratio),
             milliseconds(p.latency_ms_p95),
+            _unusual_at(chart.usual, p.at),
         )
         for p in points
     ]
     label = f"Budget, errors and latency of {name}"
-    return table(label, ("time", "budget left", "errors", "p95"), rows, "lrrr", [_n(x(p.at)) for p in points])
+    heads = ("time", "budget left", "errors", "p95", "unusual")
+    return table(label, heads, rows, "lrrrl", [_n(x(p.at)) for p in points])
+
+
+def usual_sentence(usual: Usual) -> str:
+    """What of the chart was unusual for its time, in words."""
+    if not usual.known:
+        return "Too little history yet to say what is usual: about two and a half hours are needed."
+    if not usual.stretches:
+        return f"Nothing unusual for this time in {_and([one.value for one in usual.known])}."
+    told = [
+        f"{one.signal.value} {utc(one.since)} to {utc(one.until)} UTC"
+        f" (further out than {percent(one.score, 1)} of earlier values)"
+        for one in sorted(usual.stretches, key=lambda one: one.score, reverse=True)[:STRETCHES_TOLD]
+    ]
+    return f"Unusual for its time: {'; '.join(told)}. It pages nobody by itself."
+
+
+def _unusual_at(usual: Usual | None, at: datetime) -> str:
+    if usual is None:
+        return ""
+    return ", ".join(sorted({one.signal.value for one in usual.stretches if one.since <= at <= one.until}))
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _marked(
+    chart: Chart, signal: GoldenSignal, x: Callable[[datetime], float], height: float
+) -> list[h.Element]:
+    """The stretches over which a signal was unusual, behind its line."""
+    shown = [one for one in chart.usual.stretches if one.signal is signal] if chart.usual else []
+    made = []
+    for one in shown:
+        left, right = (min(max(x(at), 0.0), WIDTH) for at in (one.since, one.until))
+        made.append(
+            h.rect(".unusual", x=_n(left), y="0", width=_n(max(2.0, right - left)), height=_n(height))[
+                h.title[f"{signal.value} unusual for this time, {utc(one.since)} to {utc(one.until)} UTC"]
+            ]
+        )
+    return made
 
 
 def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, name: str) -> h.Element:
@@ -105,7 +150,9 @@ def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, nam
             [_band(x, band.since, band.until, band.label, budget_top, bottom) for band in chart.bands],
             [_flag(flag, visible, bottom) for flag in placed],
             _group(budget_top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
+            _group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
             _group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+            _group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
             _group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
             _group(bottom + 16, _axis(chart.since, chart.until)),
             h.line(

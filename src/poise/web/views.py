@@ -10,6 +10,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from poise.model.anomaly import Usual
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
 from poise.model.incident import IncidentState, Severity
@@ -80,6 +81,7 @@ class Chart(Struct, frozen=True, kw_only=True):
     bands: tuple[Band, ...] = ()
     error_goal_ratio: float | None = None
     latency_goal_ms: float | None = None
+    usual: Usual | None = None  # None: it could not be asked
 
 
 class ServiceRow(Struct, frozen=True, kw_only=True):

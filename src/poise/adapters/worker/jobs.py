@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from poise.adapters.promql import Engine, QueryInvalid, parse
 from poise.adapters.promql.parser import Paren, Select
 from poise.adapters.worker import answers
-from poise.adapters.worker.wire import Ask, Describe, Find, Query, QueryRange
+from poise.adapters.worker.usual import how_usual
+from poise.adapters.worker.wire import Ask, Describe, Find, HowUsual, Query, QueryRange
 from poise.model.errors import Invalid
 from poise.model.samples import Labels, Limits, Matcher, Metadata
 from poise.ports.signals import Selector
@@ -117,4 +118,5 @@ JOBS: Final[dict[str, Job]] = {
     "label_names": _job(Find, _label_names),
     "label_values": _job(Find, _label_values),
     "metadata": _job(Describe, _metadata),
+    "how_usual": _job(HowUsual, how_usual),
 }

@@ -78,6 +78,14 @@ class Describe(Struct, frozen=True, kw_only=True):
     items: int = 0
 
 
+class HowUsual(Struct, frozen=True, kw_only=True):
+    """A service's signals from ``since_ms`` up to ``until_ms``, against what was before."""
+
+    service: str
+    since_ms: int
+    until_ms: int
+
+
 class Fault(Struct, frozen=True, kw_only=True):
     """An error on its way: its class in ``poise.model.errors``, its parts, Prometheus' word for it."""
 
