@@ -40,6 +40,7 @@ from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.totals.store import StoredTotals
 from poise.adapters.usage import UsageSampler
+from poise.adapters.worker.asking import AskedUsual
 from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
@@ -164,7 +165,7 @@ class House:
             DetectionController(store),
             GroupingController(store),
             IncidentController(store),
-            CauseController(store, self.signals),
+            CauseController(store, self.signals, AskedUsual(self.queries)),
             ReviewController(store, self.signals),
             PagingController(store),
             AnnounceController(store),

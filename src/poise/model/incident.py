@@ -266,7 +266,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """What broke it, ranked; key as the incident's. Written by cause.
 
     ``explained`` False says that no change explains it; ``cleared`` are the changes that were looked at and
-    why each is not suspected.
+    why each is not suspected. ``unusual`` tells what was unusual around the onset.
     """
 
     incident: str
@@ -276,6 +276,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     sentence: str
     suspects: tuple[Suspect, ...] = ()
     cleared: tuple[Suspect, ...] = ()
+    unusual: tuple[Evidence, ...] = ()
 
     @property
     def key(self) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from poise.model.anomaly import Usual
 from poise.model.samples import Appended, Block, Frame, Labels, Limits, Matcher, Metadata, Round
 
 
@@ -30,6 +32,12 @@ class Selector(Protocol):
         limit of the backend.
         """
         ...
+
+
+class HowUsual(Protocol):
+    """How usual a service's golden signals were in a window; None when nobody can say at the moment."""
+
+    async def __call__(self, service: str, since: datetime, until: datetime) -> Usual | None: ...
 
 
 class SignalStore(Protocol):

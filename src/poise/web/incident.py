@@ -317,6 +317,7 @@ def _causes(view: IncidentPageView) -> h.Element:
         "What broke it",
         said,
         ranked if view.suspects else None,
+        h.ul(".mute")[(h.li[text] for text in view.unusual)] if view.unusual else None,
         cleared if view.cleared else None,
         id="suspects",
     )

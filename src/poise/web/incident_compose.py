@@ -131,6 +131,7 @@ async def incident(
         verbs=_verbs(one, around),
         diagnosis=diagnosis.sentence if diagnosis else "",
         explained=diagnosis.explained if diagnosis else False,
+        unusual=tuple(proof.text for proof in diagnosis.unusual) if diagnosis else (),
         suspects=tuple([await _suspect(parts, one, s) for s in diagnosis.suspects]) if diagnosis else (),
         cleared=tuple([await _suspect(parts, one, s) for s in diagnosis.cleared]) if diagnosis else (),
         pages=tuple(_page(page) for page in reversed(pages)),

@@ -108,6 +108,7 @@ class IncidentPageView(Struct, frozen=True, kw_only=True):
     verbs: tuple[IncidentVerb, ...] = ()
     diagnosis: str = ""
     explained: bool = False
+    unusual: tuple[str, ...] = ()
     suspects: tuple[SuspectRow, ...] = ()
     cleared: tuple[SuspectRow, ...] = ()
     pages: tuple[PageRow, ...] = ()

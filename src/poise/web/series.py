@@ -6,24 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
-from poise.adapters.worker.wire import HowUsual
+from poise.adapters.worker.asking import AskedUsual
 from poise.api.parts import Parts
 from poise.api.views import ServiceStatus
 from poise.balance.indicator.decide import quantile
-from poise.model.anomaly import Usual
 from poise.model.balance import Budget
 from poise.model.counting import weights
 from poise.model.delivery import Rollout, RolloutState
-from poise.model.errors import PoiseError
 from poise.model.service import IndicatorKind
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Points
 from poise.web import links, views
 
 CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
 CHART_STEPS: Final = 90
-USUAL_S: Final = 2.0  # a page waits no longer for what is usual
 
 
 async def chart_of(
@@ -55,22 +50,8 @@ async def chart_of(
         markers=tuple(_markers(rollouts, begin)),
         error_goal_ratio=1 - available.target_ratio if available else None,
         latency_goal_ms=latency.threshold_ms if latency else None,
-        usual=await usual_of(parts, one.key, begin, now),
+        usual=await AskedUsual(parts.queries)(one.key, begin, now) if parts.queries else None,
     )
-
-
-async def usual_of(parts: Parts, key: str, since: datetime, until: datetime) -> Usual | None:
-    """How usual a service's signals were; None when nobody can say at the moment."""
-    if parts.queries is None:
-        return None
-    asked = HowUsual(
-        service=key, since_ms=round(since.timestamp() * 1000), until_ms=round(until.timestamp() * 1000)
-    )
-    try:
-        answer = [piece async for piece in parts.queries.ask("how_usual", asked, USUAL_S)]
-    except PoiseError:
-        return None
-    return msgspec.msgpack.decode(b"".join(answer), type=Usual)
 
 
 async def _queried_chart(

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_totals import MemoryTotals
+from poise.model.anomaly import GoldenSignal, Stretch, Usual
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.event_types import CAUSE_DIAGNOSED, ROLLOUT_STEPPED, SCALE_CHANGED, SERVICE_UPGRADED
@@ -130,5 +131,37 @@ def test_its_keys_are_incidents_and_a_gone_one_is_nothing() -> None:
         assert list(await cause.keys()) == [INCIDENT.key]
         assert cause.wakes(Ref("Incident", INCIDENT.key, 1)) == INCIDENT.key
         assert cause.wakes(Ref("Rollout", INCIDENT.key, 1)) is None
+
+    anyio.run(scene)
+
+
+def test_what_was_unusual_around_the_onset_is_evidence_and_silence_is_none() -> None:
+    async def scene() -> None:
+        store, signals = await world()
+        await put(store, ONSET, INCIDENT)
+        asked: list[tuple[str, datetime, datetime]] = []
+
+        async def how_usual(service: str, since: datetime, until: datetime) -> Usual | None:
+            asked.append((service, since, until))
+            if service != PAY.key:
+                return None
+            found = Stretch(signal=GoldenSignal.ERRORS, since=ONSET, until=NOW, score=0.998)
+            return Usual(known=(GoldenSignal.ERRORS,), stretches=(found,))
+
+        decision = await CauseController(store, signals, how_usual).look(INCIDENT.key, NOW)
+        (made,) = [write.body for write in decision.writes]
+        assert isinstance(made, Diagnosis)
+        assert [(one.rule, one.text, one.numbers) for one in made.unusual] == [
+            (
+                "unusual",
+                "errors of pay unusual for this time from 12:00 UTC: further out than 99.8% of earlier "
+                "values",
+                {"score": 0.998},
+            )
+        ]
+        assert asked == [(key, ONSET - timedelta(minutes=5), NOW) for key in (PAY.key, SHOP.key)]
+        without = await CauseController(store, signals).look(INCIDENT.key, NOW)
+        (same,) = [write.body for write in without.writes]
+        assert isinstance(same, Diagnosis) and same.unusual == () and same.sentence == made.sentence
 
     anyio.run(scene)

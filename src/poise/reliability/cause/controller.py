@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import structs
 
+from poise.model.anomaly import Usual
 from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout
 from poise.model.fleet import RollbackRequest
@@ -15,6 +16,7 @@ from poise.model.incident import Diagnosis, Incident
 from poise.model.record import Decision, Recorded, Ref
 from poise.model.service import IndicatorKind, Objective, Service
 from poise.model.signal import FAILURES_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL, Points
+from poise.ports.signals import HowUsual
 from poise.ports.store import Store
 from poise.ports.totals import Totals
 from poise.reliability.cause import candidates
@@ -36,6 +38,8 @@ EVENTS_MAX: Final = 1000
 ROLLOUTS_MAX: Final = 100
 OTHERS_MAX: Final = 5  # unconnected services that are counted too, to see what rose everywhere
 OPEN_MAX: Final = 1000
+USUAL_BACK_S: Final = 300.0  # before the onset
+USUAL_MAX: Final = 5  # services that are asked about
 
 
 class CauseController:
@@ -43,9 +47,10 @@ class CauseController:
 
     name = NAME
 
-    def __init__(self, store: Store, signals: Totals) -> None:
+    def __init__(self, store: Store, signals: Totals, how_usual: HowUsual | None = None) -> None:
         self._store = store
         self._signals = signals
+        self._how_usual = how_usual
 
     async def keys(self) -> Iterable[str]:
         """Every incident that is not over."""
@@ -75,6 +80,7 @@ class CauseController:
             depends_on=depends_on,
             candidates=tuple(await self._candidates(incident, where)),
             flows={Measure.FAILED: {one: await self._failed(one, incident, now) for one in counted}},
+            usual=await self._usual(incident, now),
             before=before,
             reads=(ref, before_ref),
         )
@@ -119,6 +125,19 @@ class CauseController:
                     key = f"{rollout.service_key}/{n:06d}"
                     secret, _ = await self._store.get(Secret, key)
                     found |= {f"secret/{key}": secret} if secret else {}
+        return found
+
+    async def _usual(self, incident: Incident, now: datetime) -> dict[str, Usual]:
+        """What was unusual of the services that alert, from shortly before the onset."""
+        found: dict[str, Usual] = {}
+        if self._how_usual is None:
+            return found
+        since = incident.onset_at - timedelta(seconds=USUAL_BACK_S)
+        until = min(now, incident.onset_at + timedelta(seconds=MEASURED_AFTER_S))
+        for service in tuple(dict.fromkeys((incident.service, *incident.services)))[:USUAL_MAX]:
+            usual = await self._how_usual(service, since, until)
+            if usual is not None:
+                found[service] = usual
         return found
 
     # -- counters ---------------------------------------------------------------------------------

@@ -85,7 +85,22 @@ def diagnose(seen: Seen, now: datetime) -> Diagnosis:
         sentence=_sentence(suspects, explained, unmeasured, scene, len(cleared)),
         suspects=tuple(suspects[:SUSPECTS_MAX]),
         cleared=tuple(sorted(cleared, key=lambda one: (-_instant(one), one.subject))[:CLEARED_MAX]),
+        unusual=tuple(_unusual(seen)),
     )
+
+
+def _unusual(seen: Seen) -> list[Evidence]:
+    """What each service's signals did that they seldom do."""
+    return [
+        Evidence(
+            rule="unusual",
+            text=f"{one.signal.value} of {_name(service)} unusual for this time from {one.since:%H:%M} UTC: "
+            f"further out than {one.score:.1%} of earlier values",
+            numbers={"score": round(one.score, 3)},
+        )
+        for service, usual in seen.usual.items()
+        for one in usual.stretches
+    ]
 
 
 def _instant(suspect: Suspect) -> float:
@@ -345,6 +360,8 @@ def _same(before: Diagnosis, made: Diagnosis) -> bool:
     if _headline(before) != _headline(made) or len(before.cleared) != len(made.cleared):
         return False
     if {one.subject for one in before.suspects} != {one.subject for one in made.suspects}:
+        return False
+    if {one.text for one in before.unusual} != {one.text for one in made.unusual}:
         return False
     scores = {one.subject: one.score for one in before.suspects}
     return all(abs(scores[one.subject] - one.score) < SCORE_STEP for one in made.suspects)

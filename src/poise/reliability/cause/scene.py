@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.model.anomaly import Usual
 from poise.model.incident import Diagnosis, Incident, SuspectKind
 from poise.model.record import Read
 from poise.reliability.cause.evidence import Comparison, Count, Flow, Step, compare, median, merged, rise
@@ -63,6 +64,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     depends_on: dict[str, tuple[str, ...]]
     candidates: tuple[Candidate, ...] = ()
     flows: dict[Measure, dict[str, dict[int, Flow]]] = {}
+    usual: dict[str, Usual] = {}  # by service, around the onset
     before: Diagnosis | None = None
     reads: tuple[Read, ...] = ()
 

@@ -1,0 +1,32 @@
+"""What the worker answers as records of the model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from poise.adapters.worker.pool import QueryWorker
+from poise.adapters.worker.wire import HowUsual
+from poise.model.anomaly import Usual
+from poise.model.errors import PoiseError
+
+PATIENCE_S: Final = 2.0  # nobody waits longer for what is usual
+
+
+class AskedUsual:
+    """``ports.signals.HowUsual`` by the worker."""
+
+    def __init__(self, worker: QueryWorker) -> None:
+        self._worker = worker
+
+    async def __call__(self, service: str, since: datetime, until: datetime) -> Usual | None:
+        """See the port."""
+        since_ms, until_ms = (round(at.timestamp() * 1000) for at in (since, until))
+        asked = HowUsual(service=service, since_ms=since_ms, until_ms=until_ms)
+        try:
+            answer = [piece async for piece in self._worker.ask("how_usual", asked, PATIENCE_S)]
+        except PoiseError:
+            return None
+        return msgspec.msgpack.decode(b"".join(answer), type=Usual)
