@@ -11,6 +11,7 @@ from poise.adapters.masking import Masker
 from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.worker.pool import QueryWorker
+from poise.api.intakes import Intakes
 from poise.balance.scorecard.desk import Desk
 from poise.delivery.source.controller import SourceController
 from poise.engine.lag import Lag
@@ -57,3 +58,4 @@ class Parts:
     sources: Callable[[str, str], Awaitable[SignalStore]] | None = None  # (project, name)
     rules: RuleBoard | None = None
     loop_lag: Callable[[], Lag] | None = None
+    intakes: Intakes = field(default_factory=Intakes)

@@ -19,6 +19,7 @@ from poise.api import (
     hooks,
     inbound,
     incidents,
+    ingest,
     oncall,
     prometheus,
     read,
@@ -74,6 +75,7 @@ def make_server(
             *oncall.ROUTES,
             *scorecard.ROUTES,
             *prometheus.ROUTES,
+            *ingest.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={

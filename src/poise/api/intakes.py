@@ -1,0 +1,83 @@
+"""What is pushed here, decoded away from the event loop; and the count of what was not kept."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from poise.adapters.exposition.page import Exposition, Transform
+from poise.adapters.remote_write.read import RemoteWrite
+from poise.model.errors import Invalid, TooLarge
+from poise.model.intake import Intake, IntakeLimits
+
+T = TypeVar("T")
+BODY_BYTES: Final = 16_777_216  # as it is sent
+LIMITS: Final = IntakeLimits(body_bytes=67_108_864)
+
+
+class Intakes:
+    """Decodes one body at a time. ``counts`` only grow: ``<source>/taken``, ``<source>/<fault>``."""
+
+    def __init__(self, limits: IntakeLimits = LIMITS) -> None:
+        self.counts: dict[str, int] = {}
+        self._limits = limits
+        self._remote_write = RemoteWrite(limits)
+        self._turn = anyio.Lock()
+
+    async def remote_write(self, body: bytes) -> Intake:
+        """A WriteRequest 1.0. Raises ``Invalid`` and ``TooLarge``."""
+        return await self._decoded(lambda: self._remote_write.read(body))
+
+    async def page(
+        self, body: bytes, content_type: str, encoding: str, target: str, now_ms: int, transform: Transform
+    ) -> Intake:
+        """Exposition text. Raises ``Invalid`` and ``TooLarge``."""
+
+        def decode() -> Intake:
+            text = unpacked(body, encoding, self._limits.body_bytes)
+            read = Exposition(target, self._limits, transform).read(text, content_type, now_ms)
+            return Intake(
+                readings=read.readings,
+                metadata=read.metadata,
+                faults=read.faults,
+                counts=read.counts,
+                samples=read.kept,
+            )
+
+        return await self._decoded(decode)
+
+    def count(self, source: str, kind: str, count: int) -> None:
+        """Add to what is counted."""
+        name = f"{source}/{kind}"
+        self.counts[name] = self.counts.get(name, 0) + count
+
+    async def _decoded(self, decode: Callable[[], T]) -> T:
+        async with self._turn:
+            return await anyio.to_thread.run_sync(decode)
+
+
+def unpacked(body: bytes, encoding: str, at_most: int) -> bytes:
+    """The body without its gzip, never more than ``at_most`` bytes of it."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding != "gzip":
+        raise Invalid(
+            "POISE-M301", f"the content encoding {encoding[:40]!r} is not read", mend="Send gzip, or none."
+        )
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacker.decompress(body, at_most + 1)
+    except zlib.error as error:
+        raise Invalid("POISE-M302", "the body is not gzip", why=f"{error}.") from None
+    if len(text) > at_most:
+        raise TooLarge(
+            "POISE-M303", "the body is too large once decompressed", why=f"At most {at_most} bytes are read.",
+            mend="Send less at once.",
+        )  # fmt: skip
+    if not unpacker.eof:
+        raise Invalid("POISE-M302", "the body is not gzip", why="It ends too soon.")
+    return text

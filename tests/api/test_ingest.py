@@ -1,0 +1,104 @@
+"""Metrics that are pushed: kept or named, never retried for nothing, and bombs do not go off."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import cramjam
+import numpy as np
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from poise.adapters.prometheus.wire import WRITE_HEADERS, write_request
+from poise.model.samples import Labels, Matcher, MatchOp, Reading, Round
+
+Client = TestClient[Litestar]
+Headers = Callable[..., dict[str, str]]
+IMPORT, WRITE = "/api/v1/import/prometheus", "/api/v1/write"
+
+
+def kept(house: Any, client: Client, name: str) -> dict[Labels, list[float]]:
+    at_ms = int(house.clock.now().timestamp() * 1000)
+    matcher = Matcher("__name__", MatchOp.EQUAL, name)
+    block = client.app.state.parts.metrics.reader.select([matcher], at_ms - 3_600_000, at_ms)
+    return {
+        block.series[first + row]: values[row].tolist()
+        for first, _, values in block.groups()
+        for row in range(len(values))
+    }
+
+
+def pushed(house: Any, *names: str) -> bytes:
+    at_ms = int(house.clock.now().timestamp() * 1000) - 1000
+    series = tuple((("__name__", name), ("job", "j")) if name else (("job", "j"),) for name in names)
+    values = np.arange(1.0, len(names) + 1).reshape(-1, 1)
+    reading = Reading(target="t", series=series, at_ms=np.array([at_ms], np.int64), values=values)
+    return write_request(Round(readings=(reading,)))
+
+
+def test_a_remote_write_is_kept(house: Any, client: Client, headers: Headers) -> None:
+    sent = pushed(house, "pushed_a", "pushed_b")
+    answer = client.post(WRITE, content=sent, headers=headers("owner") | WRITE_HEADERS)
+    assert (answer.status_code, answer.text) == (204, "")
+    assert list(kept(house, client, "pushed_b").values()) == [[2.0]]
+    again = client.post(WRITE, content=sent, headers=headers("owner") | WRITE_HEADERS)
+    assert again.status_code == 204
+
+
+def test_bad_data_is_400_and_the_rest_is_kept(house: Any, client: Client, headers: Headers) -> None:
+    sent = pushed(house, "pushed_c", "")
+    answer = client.post(WRITE, content=sent, headers=headers("owner") | WRITE_HEADERS)
+    assert (answer.status_code, "labels: 1" in answer.json()["what"]) == (400, True), answer.text
+    assert list(kept(house, client, "pushed_c").values()) == [[1.0]]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"garbage", "application/x-protobuf", 400),
+        (b"", "application/x-protobuf;proto=io.prometheus.write.v2.Request", 415),
+        (bytes(cramjam.snappy.compress_raw(bytes(70_000_000))), "application/x-protobuf", 413),
+        (bytes(17_000_000), "application/x-protobuf", 413),
+    ],
+    ids=["garbage", "2.0", "bomb", "large"],
+)
+def test_what_cannot_be_read_is_refused(
+    client: Client, headers: Headers, body: bytes, kind: str, status: int
+) -> None:
+    sent = headers("owner") | WRITE_HEADERS | {"content-type": kind}
+    assert client.post(WRITE, content=body, headers=sent).status_code == status
+
+
+def test_text_is_kept_with_its_extra_labels(house: Any, client: Client, headers: Headers) -> None:
+    body = gzip.compress(b'text_a{b="c"} 7\n')
+    more = headers("owner") | {"content-encoding": "gzip", "content-type": "text/plain"}
+    answer = client.post(f"{IMPORT}?extra_label=job=night", content=body, headers=more)
+    assert answer.status_code == 204, answer.text
+    assert kept(house, client, "text_a") == {(("__name__", "text_a"), ("b", "c"), ("job", "night")): [7.0]}
+
+
+def test_a_broken_line_is_named(house: Any, client: Client, headers: Headers) -> None:
+    more = headers("owner") | {"content-type": "text/plain"}
+    answer = client.post(IMPORT, content=b"text_b 1\ntext_c one\n", headers=more)
+    assert answer.status_code == 400
+    assert "line 2, column 8" in answer.json()["problems"][0]["what"], answer.text
+    assert list(kept(house, client, "text_b").values()) == [[1.0]]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(gzip.compress(bytes(70_000_000)), 413), (b"no gzip", 400), (gzip.compress(b"a 1\n")[:-9], 400)],
+    ids=["bomb", "garbage", "half"],
+)
+def test_bad_gzip_is_refused(client: Client, headers: Headers, body: bytes, status: int) -> None:
+    more = headers("owner") | {"content-encoding": "gzip", "content-type": "text/plain"}
+    assert client.post(IMPORT, content=body, headers=more).status_code == status
+
+
+def test_a_role_in_one_project_is_not_enough(client: Client, headers: Headers) -> None:
+    """The store is everybody's, so what is put into it takes a role in every project."""
+    for path in (IMPORT, WRITE):
+        assert client.post(path, content=b"", headers=headers("developer")).status_code == 403
