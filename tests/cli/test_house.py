@@ -35,6 +35,7 @@ def test_a_backup_is_whole_private_and_comes_back_as_it_was(
     assert done.code == 0, done.err
     assert (elsewhere / "signing.key").read_bytes() == (house.data / "signing.key").read_bytes()
     assert (elsewhere / "poise.db").stat().st_mode & 0o077 == 0
+    assert {"poise.db", "signals.db", "metrics.db"} <= {path.name for path in elsewhere.iterdir()}
     again = poise("backup", str(tmp_path / "again.tgz"), "--data", str(elsewhere), "--json")
     assert json.loads(again.out)["head"] == head
 

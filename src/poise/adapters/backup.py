@@ -20,7 +20,7 @@ from poise.adapters.sqlite.store import SqliteStore
 from poise.engine.journal import ChainReport, verify
 from poise.model.errors import Invalid, NotFound
 
-DATABASES = ("poise.db", "signals.db")
+DATABASES = ("poise.db", "signals.db", "metrics.db")
 FOLDERS = ("repos", "releases")
 KEYS = ("token", "signing.key")
 

@@ -147,7 +147,7 @@ def _disk(data: Path) -> Iterator[Finding]:
 
 
 def _record(data: Path) -> Iterator[Finding]:
-    for name in ("poise.db", "signals.db"):
+    for name in ("poise.db", "signals.db", "metrics.db"):
         if (data / name).exists():
             answer = _quick_check(data / name)
             good = answer == "ok"

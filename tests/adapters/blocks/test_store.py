@@ -256,3 +256,15 @@ def test_a_large_block_is_cut_into_chunks_and_comes_back(tmp_path: Path) -> None
         for row in range(len(values))
     }
     assert got == want
+
+
+def test_a_copy_made_while_it_is_written_goes_on_as_the_store_does(store: BlockStore, tmp_path: Path) -> None:
+    put(store, [NOW], [1.0])
+    store.seal()
+    put(store, [NOW + 1], [2.0])
+    store._connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    again = BlockStore(tmp_path / "copy.db", now_ms=lambda: NOW + 100 * DAY_MS, retention=SMALL)
+    put(again, [NOW + 2], [3.0])
+    again.seal()
+    assert [value for _, value in points(again)] == [1, 2, 3]
+    asyncio.run(again.close())
