@@ -226,8 +226,9 @@ def test_a_selection_past_the_limit_is_refused_before_it_is_read(store: BlockSto
 
 def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.db").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(Unreachable, match="cannot be written"):
+    with pytest.raises(Unreachable, match="cannot be written") as told:
         BlockStore(tmp_path / "metrics.db")
+    assert told.value.mend.startswith("Move the file away")
 
 
 def test_a_large_block_is_cut_into_chunks_and_comes_back(tmp_path: Path) -> None:

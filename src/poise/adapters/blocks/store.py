@@ -463,7 +463,13 @@ def _ascends(at_ms: Instants) -> bool:
 
 
 def _unwritable(path: Path, error: sqlite3.Error) -> Unreachable:
+    broken = not isinstance(error, sqlite3.OperationalError)  # the file itself, not the disk or a lock
     return Unreachable(
-        "POISE-H171", "the metrics store cannot be written", where=str(path), why=f"{error}.",
-        mend="Free space on the disk, then try again: df -h",
-    )  # fmt: skip
+        "POISE-H171",
+        "the metrics store cannot be written",
+        where=str(path),
+        why=f"{error}.",
+        mend=f"Move the file away and start again: mv {path} {path}.broken"
+        if broken
+        else "Free space on the disk, then try again: df -h",
+    )
