@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import structlog
-from litestar import MediaType, Request, Response, post
+from litestar import Request, post
 
-from poise.api.errors import Problem, problem_of
 from poise.api.intakes import BODY_BYTES
 from poise.api.parts import Parts
 from poise.api.read import parts_of
@@ -27,33 +26,56 @@ VERSION_2: Final = "io.prometheus.write.v2.request"
 Asked = Request[Any, Any, Any]
 
 
-@post("/api/v1/write", opt={"permission": "developer"}, status_code=200, request_max_body_size=BODY_BYTES)
-async def remote_write(request: Asked) -> Response[Problem | None]:
+class Unread(Invalid):
+    """A protocol that is not spoken here."""
+
+    http_status = 415
+
+
+class NotKept(Invalid):
+    """A request of which some, or everything, was not kept."""
+
+    http_status = 400
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        where: str = "",
+        why: str = "",
+        mend: str = "",
+        problems: tuple[Invalid, ...] = (),
+    ) -> None:
+        super().__init__(code, what, where=where, why=why, mend=mend)
+        self.problems = problems
+
+
+@post("/api/v1/write", opt={"permission": "developer"}, status_code=204, request_max_body_size=BODY_BYTES)
+async def remote_write(request: Asked) -> None:
     """Prometheus' remote-write 1.0. 204: everything is kept. 400: what is named is not, the rest is."""
     content_type = request.headers.get("content-type", "").lower()
     if VERSION_2 in content_type.replace('"', ""):
-        problem = Problem(
-            code="POISE-M204",
-            what="remote-write 2.0 is not read",
+        raise Unread(
+            "POISE-M204", "remote-write 2.0 is not read",
             mend="Send 1.0: protobuf_message: prometheus.WriteRequest (Prometheus' default).",
-        )
-        return Response(problem, status_code=415, media_type=MediaType.JSON)
+        )  # fmt: skip
     parts = parts_of(request)
     try:
         intake = await parts.intakes.remote_write(await request.body())
     except Invalid as error:
         parts.intakes.count("remote-write", "unreadable", 1)
-        return _bad(problem_of(error))
-    return await _kept(parts, "remote-write", intake)
+        raise _bad(error) from None
+    await _kept(parts, "remote-write", intake)
 
 
 @post(
     "/api/v1/import/prometheus",
     opt={"permission": "developer"},
-    status_code=200,
+    status_code=204,
     request_max_body_size=BODY_BYTES,
 )
-async def import_text(request: Asked) -> Response[Problem | None]:
+async def import_text(request: Asked) -> None:
     """Prometheus or OpenMetrics text, gzip or plain; ``extra_label=name=value`` is put on every series."""
     parts = parts_of(request)
     extra: dict[str, str] = {}
@@ -78,8 +100,8 @@ async def import_text(request: Asked) -> Response[Problem | None]:
         )
     except Invalid as error:
         parts.intakes.count("import", "unreadable", 1)
-        return _bad(problem_of(error))
-    return await _kept(parts, "import", intake)
+        raise _bad(error) from None
+    await _kept(parts, "import", intake)
 
 
 def _check_names(extra: dict[str, str]) -> None:
@@ -90,7 +112,7 @@ def _check_names(extra: dict[str, str]) -> None:
             )
 
 
-async def _kept(parts: Parts, source: str, intake: Intake) -> Response[Problem | None]:
+async def _kept(parts: Parts, source: str, intake: Intake) -> None:
     """Append what is good, count the rest, and say so."""
     appended = Appended(kept=0)
     if intake.readings or intake.metadata:
@@ -102,32 +124,29 @@ async def _kept(parts: Parts, source: str, intake: Intake) -> Response[Problem |
     for kind, count in refused.items():
         parts.intakes.count(source, kind, count)
     if not refused:
-        return Response(None, status_code=204)
-    named = [Problem(code="POISE-M305", what=str(one)[:300]) for one in intake.faults[:SHOWN]]
+        return
+    named = [Invalid("POISE-M305", str(one)[:300]) for one in intake.faults[:SHOWN]]
     named += [
-        Problem(
-            code="POISE-M306", what=f"{one.reason}: {one.count}", where=f"{one.target} {_shown(one.example)}"
-        )
+        Invalid("POISE-M306", f"{one.reason}: {one.count}", where=f"{one.target} {_shown(one.example)}")
         for one in appended.refused[:SHOWN]
     ]
     told = ", ".join(f"{kind}: {count}" for kind, count in sorted(refused.items()))
     log.warning("samples were not kept", source=source, refused=refused, kept=appended.kept)
-    problem = Problem(
-        code="POISE-M307",
-        what=f"{sum(refused.values())} were not kept ({told})",
+    raise NotKept(
+        "POISE-M307",
+        f"{sum(refused.values())} were not kept ({told})",
         why=f"The other {appended.kept} samples are kept.",
         mend="Do not send the request again as it is.",
         problems=tuple(named),
     )
-    return _bad(problem)
 
 
 def _shown(labels: Labels) -> str:
     return ",".join(f"{name}={value[:60]}" for name, value in labels[:12])[:300]
 
 
-def _bad(problem: Problem) -> Response[Problem | None]:
-    return Response(problem, status_code=400, media_type=MediaType.JSON)
+def _bad(error: Invalid) -> NotKept:
+    return NotKept(error.code, error.what, where=error.where, why=error.why, mend=error.mend)
 
 
 ROUTES = [remote_write, import_text]
