@@ -21,6 +21,7 @@ from poise.api import (
     incidents,
     ingest,
     oncall,
+    own_metrics,
     prometheus,
     read,
     reviews,
@@ -76,6 +77,7 @@ def make_server(
             *scorecard.ROUTES,
             *prometheus.ROUTES,
             *ingest.ROUTES,
+            *own_metrics.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={
