@@ -102,3 +102,36 @@ def test_a_role_in_one_project_is_not_enough(client: Client, headers: Headers) -
     """The store is everybody's, so what is put into it takes a role in every project."""
     for path in (IMPORT, WRITE):
         assert client.post(path, content=b"", headers=headers("developer")).status_code == 403
+
+
+def test_otlp_is_kept_and_what_is_not_is_a_partial_success(
+    house: Any, client: Client, headers: Headers
+) -> None:
+    nano = str(int(house.clock.now().timestamp() * 1000 - 1000) * 1_000_000)
+    point = {"timeUnixNano": nano, "asInt": "7"}
+    metrics = [
+        {"name": "otlp.gauge", "gauge": {"dataPoints": [point]}},
+        {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [point]}},
+    ]
+    sent = {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}
+    answer = client.post("/v1/metrics", json=sent, headers=headers("owner"))
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["partialSuccess"]
+    assert told["rejectedDataPoints"] == "1" and "delta-temporality" in told["errorMessage"]
+    assert list(kept(house, client, "otlp_gauge").values()) == [[7.0]]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "encoding", "status"),
+    [
+        (b"\xff\xff\xff", "application/x-protobuf", "", 400),
+        (b"{", "application/json", "", 400),
+        (b"{}", "text/plain", "", 415),
+        (gzip.compress(bytes(70_000_000)), "application/x-protobuf", "gzip", 413),
+    ],
+)
+def test_otlp_that_cannot_be_read_is_refused(
+    client: Client, headers: Headers, body: bytes, kind: str, encoding: str, status: int
+) -> None:
+    more = {"content-type": kind, "content-encoding": encoding or "identity"}
+    assert client.post("/v1/metrics", content=body, headers=headers("owner") | more).status_code == status

@@ -1,7 +1,7 @@
-"""Metrics that others push: remote-write 1.0, and exposition text.
+"""Metrics that others push: remote-write 1.0, OTLP/HTTP, and exposition text.
 
 What is good of a request is kept; what is not is counted and named in the answer, which is then a 400:
-senders never try a 4xx again. 5xx is trouble of ours, and is tried again.
+senders never try a 4xx again (OTLP says it as a partial success). 5xx is trouble of ours, and is tried again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import structlog
-from litestar import Request, post
+from litestar import Request, Response, post
 
 from poise.api.intakes import BODY_BYTES
 from poise.api.parts import Parts
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 SHOWN: Final = 10  # faults in an answer
 VERSION_2: Final = "io.prometheus.write.v2.request"
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
 
 Asked = Request[Any, Any, Any]
 
@@ -46,9 +48,11 @@ class NotKept(Invalid):
         why: str = "",
         mend: str = "",
         problems: tuple[Invalid, ...] = (),
+        count: int = 0,
     ) -> None:
         super().__init__(code, what, where=where, why=why, mend=mend)
         self.problems = problems
+        self.count = count
 
 
 @post("/api/v1/write", opt={"permission": "developer"}, status_code=204, request_max_body_size=BODY_BYTES)
@@ -104,6 +108,39 @@ async def import_text(request: Asked) -> None:
     await _kept(parts, "import", intake)
 
 
+@post(
+    ["/v1/metrics", "/otlp/v1/metrics"],
+    opt={"permission": "developer"},
+    status_code=200,
+    request_max_body_size=BODY_BYTES,
+)
+async def otlp_metrics(request: Asked) -> Response[bytes]:
+    """OTLP/HTTP metrics, protobuf or JSON. What was not kept is a partial success that names it."""
+    parts = parts_of(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (PROTOBUF, JSON):
+        raise Unread(
+            "POISE-M402", f"OTLP as {kind[:60] or 'nothing named'} is not read",
+            mend=f"Send {PROTOBUF} or {JSON} over HTTP.",
+        )  # fmt: skip
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    now_ms = int(parts.clock.now().timestamp() * 1000)
+    try:
+        intake = await parts.intakes.otlp(await request.body(), encoding, now_ms, json=kind == JSON)
+    except Invalid as error:
+        parts.intakes.count("otlp", "unreadable", 1)
+        raise _bad(error) from None
+    rejected, message = 0, ""
+    try:
+        await _kept(parts, "otlp", intake)
+    except NotKept as error:
+        first = "; ".join(one.what for one in error.problems[:3])
+        rejected, message = error.count, f"{error.what}: {first}. {error.why}"
+    from poise.adapters.otlp import answered
+
+    return Response(answered(rejected, message, json=kind == JSON), media_type=kind)
+
+
 def _check_names(extra: dict[str, str]) -> None:
     for name, value in extra.items():
         if not name.isidentifier() or not name.isascii() or name == "__name__" or len(value) > 200:
@@ -138,6 +175,7 @@ async def _kept(parts: Parts, source: str, intake: Intake) -> None:
         why=f"The other {appended.kept} samples are kept.",
         mend="Do not send the request again as it is.",
         problems=tuple(named),
+        count=sum(refused.values()),
     )
 
 
@@ -149,4 +187,4 @@ def _bad(error: Invalid) -> NotKept:
     return NotKept(error.code, error.what, where=error.where, why=error.why, mend=error.mend)
 
 
-ROUTES = [remote_write, import_text]
+ROUTES = [remote_write, import_text, otlp_metrics]

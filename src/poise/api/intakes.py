@@ -32,6 +32,17 @@ class Intakes:
         """A WriteRequest 1.0. Raises ``Invalid`` and ``TooLarge``."""
         return await self._decoded(lambda: self._remote_write.read(body))
 
+    async def otlp(self, body: bytes, encoding: str, now_ms: int, *, json: bool) -> Intake:
+        """An ExportMetricsServiceRequest. Raises ``Invalid`` and ``TooLarge``."""
+
+        def decode() -> Intake:
+            from poise.adapters.otlp import MetricsRequest  # heavy, and many never send any
+
+            raw = unpacked(body, encoding, self._limits.body_bytes)
+            return MetricsRequest(self._limits).read(raw, json=json, now_ms=now_ms)
+
+        return await self._decoded(decode)
+
     async def page(
         self, body: bytes, content_type: str, encoding: str, target: str, now_ms: int, transform: Transform
     ) -> Intake:
