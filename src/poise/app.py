@@ -29,6 +29,7 @@ from poise.adapters.envoy.adapter import EnvoyTraffic
 from poise.adapters.envoy.config import endpoint_file
 from poise.adapters.envoy.launch import ensure_envoy
 from poise.adapters.git.repositories import GitRepositories
+from poise.adapters.host import HostMetrics
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
@@ -119,6 +120,7 @@ class House:
         self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
         self.recorder = Recorder(self.metrics, self.clock)
+        self.host = HostMetrics(self.metrics, self.clock)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
@@ -294,6 +296,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.reader.run,
             house.query_reader.run,
             house.recorder.run,
+            house.host.run,
             house.metrics.run,
             house.loop_lag.run,
             house.loop.run,

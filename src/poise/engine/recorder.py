@@ -27,10 +27,13 @@ class Recorder:
     beat: a gap is never a flat line.
     """
 
-    def __init__(self, metrics: SignalStore, clock: Clock, period_s: float = PERIOD_S) -> None:
+    def __init__(
+        self, metrics: SignalStore, clock: Clock, period_s: float = PERIOD_S, target: str = TARGET
+    ) -> None:
         self._metrics = metrics
         self._clock = clock
         self._period_s = period_s
+        self._target = target
         self._newest: Batch | None = None
         self._read: tuple[Series, ...] = ()
         self._series: tuple[Labels, ...] = ()
@@ -55,27 +58,29 @@ class Recorder:
         if batch is None:
             if before:
                 self._read, self._series = (), ()
-                await self._metrics.append(Round(readings=(_reading(before, self._now_ms()),)))
+                await self._metrics.append(Round(readings=(self._reading(before, self._now_ms()),)))
             return
         at_ms = round(batch.at.timestamp() * 1000)
         read = tuple(sample.series for sample in batch.samples)
         if read != self._read:
             self._read, self._series = read, tuple(map(_labels, read))
-        readings = [_reading(self._series, at_ms, [sample.value for sample in batch.samples])]
+        readings = [self._reading(self._series, at_ms, [sample.value for sample in batch.samples])]
         if self._series is not before:
             gone = tuple(sorted(set(before) - set(self._series)))
-            readings += [_reading(gone, at_ms)] if gone else []
+            readings += [self._reading(gone, at_ms)] if gone else []
         await self._metrics.append(Round(readings=tuple(readings)))
 
     def _now_ms(self) -> int:
         return round(self._clock.now().timestamp() * 1000)
 
+    def _reading(
+        self, series: tuple[Labels, ...], at_ms: int, values: Sequence[float] | None = None
+    ) -> Reading:
+        """These values, or stale markers."""
+        row = np.full(len(series), STALE) if values is None else np.array(values, np.float64)
+        at = np.array([at_ms], np.int64)
+        return Reading(target=self._target, series=series, at_ms=at, values=row[:, None])
+
 
 def _labels(series: Series) -> Labels:
     return tuple(sorted(((NAME, series.name), *series.labels)))
-
-
-def _reading(series: tuple[Labels, ...], at_ms: int, values: Sequence[float] | None = None) -> Reading:
-    """These values, or stale markers."""
-    row = np.full(len(series), STALE) if values is None else np.array(values, np.float64)
-    return Reading(target=TARGET, series=series, at_ms=np.array([at_ms], np.int64), values=row[:, None])
