@@ -171,7 +171,7 @@ def _mounts(lines: Iterable[str]) -> Iterator[tuple[str, str, str, list[str]]]:
     for line in lines:
         fields = line.split()
         if len(fields) >= 4:
-            mountpoint = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])  # a space is \\040
+            mountpoint = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])  # a space is \040
             yield fields[0], mountpoint, fields[2], fields[3].split(",")
 
 
