@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from poise.adapters import probe
 from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.blackbox import BlackboxProber
 from poise.adapters.blocks import BlockStore
 from poise.adapters.clock import SystemClock
 from poise.adapters.disk import DataDisk
@@ -121,6 +122,7 @@ class House:
         self.queries = QueryWorker(data / "metrics.db")
         self.recorder = Recorder(self.metrics, self.clock)
         self.host = HostMetrics(self.metrics, self.clock)
+        self.blackbox = BlackboxProber(self.store, self.metrics, self.clock)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
@@ -297,6 +299,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.query_reader.run,
             house.recorder.run,
             house.host.run,
+            house.blackbox.run,
             house.metrics.run,
             house.loop_lag.run,
             house.loop.run,

@@ -224,11 +224,38 @@ class DataSource(Struct, frozen=True, kw_only=True):
     stale_after_s: float = 90.0
 
 
+class ProbeKind(StrEnum):
+    """How a probe looks."""
+
+    HTTP = "http"
+    TCP = "tcp"
+    TLS = "tls"
+    DNS = "dns"
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """A look from outside at ``target``: a URL, a host:port, or a name that ``server`` is asked for.
+
+    ``statuses`` empty: any 2xx. ``body`` is a regular expression (RE2).
+    """
+
+    name: str
+    kind: ProbeKind
+    target: str
+    server: str = ""
+    every_s: float = 30.0
+    timeout_s: float = 5.0
+    statuses: tuple[int, ...] = ()
+    body: str = ""
+    insecure: bool = False
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """A repository and its policy; key: its name.
 
     ``environments`` are in the order in which a release passes through them. ``sinks`` are URLs to which
-    events are sent as CloudEvents. ``sources`` are metrics servers that objectives may count from.
+    events are sent as CloudEvents. ``sources`` are metrics servers that objectives may count from,
+    ``probes`` what is looked at from outside.
     """
 
     name: str
@@ -239,6 +266,7 @@ class Project(Struct, frozen=True, kw_only=True):
     environments: tuple[str, ...] = ("production",)
     sinks: tuple[str, ...] = ()
     sources: tuple[DataSource, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
     def environment_before(self, environment: str) -> str | None:
         """The environment that a release must be live in first; None for the first and for an unknown one."""

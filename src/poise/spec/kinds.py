@@ -13,6 +13,7 @@ from poise.spec.keys_datasource import DATA_SOURCE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
+from poise.spec.keys_probe import PROBE
 from poise.spec.keys_service import SERVICE
 from poise.spec.keys_text import NAME
 from poise.spec.shape import (
@@ -91,6 +92,13 @@ KINDS: Final = {
             metadata=OPENSLO_METADATA,
             spec=INDICATOR_SPEC,
             about="An indicator that several objectives share (OpenSLO v1).",
+        ),
+        KindTable(
+            kind="Probe",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=PROBE,
+            about="A look from outside: HTTP, TCP, TLS or DNS.",
         ),
         KindTable(
             kind="DataSource",

@@ -17,6 +17,7 @@ SERVICES: Final = 50
 ENVIRONMENTS: Final = 10
 SINKS: Final = 10
 OBJECTIVES: Final = 200
+PROBES: Final = 200
 SOURCES: Final = 20
 HEADERS: Final = 20
 REPLICAS: Final = 64

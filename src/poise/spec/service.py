@@ -16,6 +16,7 @@ from poise.spec.environments import environments_of, placed
 from poise.spec.kinds import KINDS, KINDS_REFUSED, KindTable
 from poise.spec.objective import objectives_of
 from poise.spec.oncall import oncall_of
+from poise.spec.probe import probes_of
 from poise.spec.problems import (
     CONTRADICTION,
     DECLARED_TWICE,
@@ -62,7 +63,10 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
     check_services(found, report)
     policy = _policy(documents, report)
     sources = sources_of(_of_kind(documents, "DataSource"), _of_kind(documents, "Project"), report)
-    declared = replace(_project(documents, project, policy, order.names, report), sources=sources)
+    probes = probes_of(_of_kind(documents, "Probe"), report)
+    declared = replace(
+        _project(documents, project, policy, order.names, report), sources=sources, probes=probes
+    )
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)
