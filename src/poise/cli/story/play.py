@@ -100,6 +100,7 @@ async def _act(scene: Scene, act: Act) -> Stage:
         stage.ok = True
     except (Failed, PoiseError, httpx2.HTTPError, OSError) as error:
         stage.facts["reason"] = str(error) or repr(error)
+        stage.facts["lately"] = await scene.lately()
     finally:
         stage.took_s = round(time.monotonic() - began, 2)
     scene.view.end(stage)

@@ -24,6 +24,8 @@ from poise.cli.story.shop import PROJECT, clean_environment, write_version
 from poise.cli.story.telling import Failed, View
 from poise.cli.story.users import HOST, Users
 from poise.model.delivery import Rollout
+from poise.model.errors import PoiseError
+from poise.model.record import Recorded
 
 T = TypeVar("T")
 LOOK_S = 0.1
@@ -131,6 +133,16 @@ class Scene:
         got = await self._http.get(url, headers=headers, params=query)
         got.raise_for_status()
         return msgspec.json.decode(got.content, type=answer)
+
+    async def lately(self) -> list[str]:
+        """The newest of the journal, a line each: what to look at when a stage has failed."""
+        try:
+            rows = (
+                await self.get(f"projects/{PROJECT}/events", Page[Recorded], limit=30, newest="true")
+            ).items
+        except (httpx2.HTTPError, PoiseError, OSError) as error:
+            return [f"the journal cannot be read: {error!r}"]
+        return [f"{row.at:%H:%M:%S} {row.event.subject}: {row.event.summary}" for row in rows]
 
     async def service(self, name: str = "storefront") -> ServiceStatus:
         """A service as ``poise status`` sees it."""
