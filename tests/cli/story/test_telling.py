@@ -47,7 +47,12 @@ def test_a_failing_stage_keeps_its_facts_and_ends_the_story(
     monkeypatch.setattr(play, "ACTS", (deliver, observe))
     report = asyncio.run(play._acts(Scene(tmp_path, View(quiet=True))))
     assert (report.ok, len(report.stages)) == (False, 1)
-    assert report.stages[0].facts == {"http_status": 503, "reason": "users get no answer"}
+    facts = report.stages[0].facts
+    assert facts["lately"] == ["the journal cannot be read: Unreachable('Poise is not running')"]
+    assert {key: facts[key] for key in ("http_status", "reason")} == {
+        "http_status": 503,
+        "reason": "users get no answer",
+    }
 
 
 def test_ports_are_free_and_differ() -> None:
