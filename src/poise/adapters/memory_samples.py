@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import re2  # type: ignore[import-untyped]
 
+from poise.adapters.regex import anchored
 from poise.model.samples import Block, Labels, Matcher, MatchOp
 
 
@@ -64,7 +64,5 @@ class MemorySamples:
 def _test(one: Matcher) -> Callable[[str], bool]:
     if one.op in (MatchOp.EQUAL, MatchOp.NOT_EQUAL):
         return lambda value: (value == one.value) is (one.op is MatchOp.EQUAL)
-    options = re2.Options()
-    options.log_errors = False
-    found = re2.compile(f"^(?s:{one.value})$", options)
+    found = anchored(one.value)
     return lambda value: (found.search(value) is not None) is (one.op is MatchOp.MATCHES)

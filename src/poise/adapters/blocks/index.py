@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import re2  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from poise.adapters.regex import RegexError, anchored
 from poise.model.errors import Invalid
 from poise.model.samples import Labels, Matcher, MatchOp
 
@@ -127,11 +127,9 @@ class SeriesIndex:
 def _test(one: Matcher) -> Callable[[str], bool]:
     if one.op in (MatchOp.EQUAL, MatchOp.NOT_EQUAL):
         return lambda value: (value == one.value) is (one.op is MatchOp.EQUAL)
-    options = re2.Options()
-    options.log_errors = False
     try:
-        found = re2.compile(f"^(?s:{one.value})$", options)
-    except re2.error as error:
+        found = anchored(one.value)
+    except RegexError as error:
         raise Invalid(
             "POISE-E484", f'invalid regular expression "{one.value}"', where=one.label, why=f"{error}.",
             mend="See github.com/google/re2/wiki/Syntax",

@@ -10,6 +10,7 @@ import re2  # type: ignore[import-untyped]
 
 from poise.adapters.promql.errors import QueryInvalid
 from poise.adapters.promql.vectors import Vector, with_label
+from poise.adapters.regex import RegexError, anchored, expanded
 from poise.model.samples import NAME, Labels, Values
 
 DAY_S = 86_400
@@ -90,18 +91,12 @@ def is_label(name: str) -> bool:
 
 def pattern(text: str) -> re2.Pattern[str]:
     """A user's regular expression, RE2 and anchored at both ends. Raises ``QueryInvalid``."""
-    options = re2.Options()
-    options.log_errors = False
-    options.dot_nl = True
     try:
-        return re2.compile(f"^(?:{text})$", options)
-    except re2.error as error:
+        return anchored(text)
+    except RegexError as error:
         raise QueryInvalid(
             f'invalid regular expression "{text}": {error}', mend="See github.com/google/re2/wiki/Syntax"
         ) from None
-
-
-_TEMPLATE = re.compile(r"\$\$|\$([0-9A-Za-z_]+)|\$\{([0-9A-Za-z_]+)\}")
 
 
 def label_replace(vector: Vector, target: str, template: str, source: str, regex: str) -> Vector:
@@ -116,27 +111,10 @@ def label_replace(vector: Vector, target: str, template: str, source: str, regex
     for labels in vector.series:
         value = dict(labels).get(source, "")
         if value not in seen:
-            seen[value] = _expanded(found, template, value)
+            seen[value] = expanded(found, template, value)
         made = seen[value]
         series.append(labels if made is None else with_label(labels, target, made))
     return _relabelled(vector, series, target)
-
-
-def _expanded(regex: re2.Pattern[str], template: str, value: str) -> str | None:
-    match = regex.search(value)
-    if match is None:
-        return None
-    named = match.groupdict()
-
-    def fill(part: re.Match[str]) -> str:
-        name = part.group(1) or part.group(2)
-        if name is None:
-            return "$"
-        if name.isdigit():
-            return (match.group(int(name)) or "") if int(name) <= (match.re.groups) else ""
-        return named.get(name) or ""
-
-    return _TEMPLATE.sub(fill, template)
 
 
 def label_join(vector: Vector, target: str, separator: str, sources: list[str]) -> Vector:

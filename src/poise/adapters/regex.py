@@ -1,0 +1,40 @@
+"""Prometheus' regular expressions: RE2, matched against the whole value, with Go's templates."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import re2  # type: ignore[import-untyped]
+
+RegexError: Final = re2.error
+_TEMPLATE: Final = re.compile(r"\$\$|\$([0-9A-Za-z_]+)|\$\{([0-9A-Za-z_]+)\}")
+
+
+def anchored(text: str) -> re2.Pattern[str]:
+    """An expression that must match all of a value; a dot matches every character. Raises ``RegexError``."""
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(f"^(?s:{text})$", options)
+
+
+def expanded(regex: re2.Pattern[str], template: str, value: str) -> str | None:
+    """The template filled with what the expression captures in ``value``; None where it does not match.
+
+    **Source:** Go's ``regexp.Expand``: ``$name`` is as long as it can be, ``$$`` is a dollar sign, and an
+    unknown group is empty.
+    """
+    match = regex.search(value)
+    if match is None:
+        return None
+    named = match.groupdict()
+
+    def fill(part: re.Match[str]) -> str:
+        name = part.group(1) or part.group(2)
+        if name is None:
+            return "$"
+        if name.isdigit():
+            return (match.group(int(name)) or "") if int(name) <= match.re.groups else ""
+        return named.get(name) or ""
+
+    return _TEMPLATE.sub(fill, template)
