@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -11,7 +10,7 @@ import anyio.to_thread
 
 from poise.adapters.exposition.page import Exposition, Transform
 from poise.adapters.remote_write.read import RemoteWrite
-from poise.model.errors import Invalid, TooLarge
+from poise.adapters.unpacking import unpacked
 from poise.model.intake import Intake, IntakeLimits
 
 T = TypeVar("T")
@@ -69,26 +68,3 @@ class Intakes:
     async def _decoded(self, decode: Callable[[], T]) -> T:
         async with self._turn:
             return await anyio.to_thread.run_sync(decode)
-
-
-def unpacked(body: bytes, encoding: str, at_most: int) -> bytes:
-    """The body without its gzip, never more than ``at_most`` bytes of it."""
-    if encoding in ("", "identity"):
-        return body
-    if encoding != "gzip":
-        raise Invalid(
-            "POISE-M301", f"the content encoding {encoding[:40]!r} is not read", mend="Send gzip, or none."
-        )
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        text = unpacker.decompress(body, at_most + 1)
-    except zlib.error as error:
-        raise Invalid("POISE-M302", "the body is not gzip", why=f"{error}.") from None
-    if len(text) > at_most:
-        raise TooLarge(
-            "POISE-M303", "the body is too large once decompressed", why=f"At most {at_most} bytes are read.",
-            mend="Send less at once.",
-        )  # fmt: skip
-    if not unpacker.eof:
-        raise Invalid("POISE-M302", "the body is not gzip", why="It ends too soon.")
-    return text

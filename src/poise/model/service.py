@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from poise.model.scrape import ScrapeConfig
+
 DAY_S = 86_400.0
 
 
@@ -255,7 +257,7 @@ class Project(Struct, frozen=True, kw_only=True):
 
     ``environments`` are in the order in which a release passes through them. ``sinks`` are URLs to which
     events are sent as CloudEvents. ``sources`` are metrics servers that objectives may count from,
-    ``probes`` what is looked at from outside.
+    ``probes`` what is looked at from outside, ``scrapes`` whose metrics are read.
     """
 
     name: str
@@ -267,6 +269,7 @@ class Project(Struct, frozen=True, kw_only=True):
     sinks: tuple[str, ...] = ()
     sources: tuple[DataSource, ...] = ()
     probes: tuple[Probe, ...] = ()
+    scrapes: tuple[ScrapeConfig, ...] = ()
 
     def environment_before(self, environment: str) -> str | None:
         """The environment that a release must be live in first; None for the first and for an unknown one."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from msgspec import Struct
 
 from poise.adapters.prometheus.endpoint import Endpoint
 from poise.adapters.prometheus.store import PrometheusSignals
-from poise.model.config import Secret
+from poise.adapters.secrets import NamedSecrets, Unseal
 from poise.model.errors import NotFound
 from poise.model.service import DataSource, Project
 from poise.ports.signals import SignalStore
 from poise.ports.store import Store
-
-Unseal = Callable[[Secret], Mapping[str, str]]
 
 
 class _Kept(Struct, frozen=True):
@@ -27,7 +23,7 @@ class DataSources:
 
     def __init__(self, store: Store, unseal: Unseal, embedded: SignalStore | None = None) -> None:
         self._store = store
-        self._unseal = unseal
+        self._secrets = NamedSecrets(store, unseal)
         self.embedded = embedded
         self._kept: dict[tuple[str, str], _Kept] = {}
 
@@ -63,9 +59,9 @@ class DataSources:
         return Endpoint(
             url=source.url,
             name=source.name,
-            bearer=await self._secret(project, source.bearer),
+            bearer=await self._secrets.value(project, source.bearer),
             username=source.username,
-            password=await self._secret(project, source.password),
+            password=await self._secrets.value(project, source.password),
             tenant=source.tenant,
             headers=source.headers,
             ca_file=source.ca_file,
@@ -74,15 +70,3 @@ class DataSources:
             insecure_skip_verify=source.insecure_skip_verify,
             timeout_s=source.timeout_s,
         )
-
-    async def _secret(self, project: str, reference: str) -> str:
-        """The newest value of ``environment/service/NAME``."""
-        if not reference:
-            return ""
-        service, _, name = f"{project}/{reference}".rpartition("/")
-        found, _ = await self._store.scan(Secret, f"{service}/", last=True, limit=1)
-        value = self._unseal(found[-1]).get(name) if found else None
-        if value is None:
-            raise NotFound("POISE-H162", f"no secret {name} of {service}", where=project,
-                           mend=f"Run: poise secret set {service.rpartition('/')[2]} {name}")  # fmt: skip
-        return value
