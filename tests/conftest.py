@@ -166,7 +166,8 @@ def _people(house: House) -> None:
 def _things(house: House) -> None:
     """One declared service with a run, so that reading routes have something to answer."""
     from poise.model.delivery import Run
-    from poise.model.service import IndicatorKind, Objective, Project, Service
+    from poise.model.objective import IndicatorKind, Objective
+    from poise.model.service import Project, Service
 
     web = Service(
         project="shop", environment="production", name="web", command="run", port=80, hostname="web.localhost"

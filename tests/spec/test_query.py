@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poise.model.service import DataSource, IndicatorKind, Objective, Queries
+from poise.model.objective import IndicatorKind, Objective, Queries
+from poise.model.service import DataSource
 from poise.spec.counter import NotCounted, counter
 from poise.spec.problems import Problems
 from poise.spec.service import Declared, parse_project

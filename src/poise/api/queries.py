@@ -15,7 +15,8 @@ from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
 from poise.model.fleet import Replica, Route, ScaleTarget
 from poise.model.incident import Incident
-from poise.model.service import Objective, Service
+from poise.model.objective import Objective
+from poise.model.service import Service
 
 RECENT = 50
 INCIDENTS_COUNTED = 500  # the newest of all are looked through

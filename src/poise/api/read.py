@@ -19,8 +19,9 @@ from poise.model.delivery import Change, Release, Rollout, Run
 from poise.model.drift import Drift
 from poise.model.errors import NotFound, Unreachable
 from poise.model.fleet import Replica
+from poise.model.objective import Objective
 from poise.model.record import Recorded
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 from poise.ports.store import Body
 
 

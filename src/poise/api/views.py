@@ -10,7 +10,8 @@ from msgspec import Struct
 from poise.model.balance import Budget, Verdict
 from poise.model.delivery import Rollout
 from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
-from poise.model.service import Objective, Service
+from poise.model.objective import Objective
+from poise.model.service import Service
 
 T = TypeVar("T")
 

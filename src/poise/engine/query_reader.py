@@ -22,8 +22,9 @@ from msgspec import Struct
 
 from poise.model.counting import queried, selectors
 from poise.model.errors import PoiseError
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.samples import Frame, Labels, Limits
-from poise.model.service import IndicatorKind, Objective, Project
+from poise.model.service import Project
 from poise.model.signal import QUERY_TOTAL, Batch, Sample, Series
 from poise.ports.clock import Clock
 from poise.ports.signals import SignalStore

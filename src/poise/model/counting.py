@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.model.service import IndicatorKind, Objective
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.signal import Epoch, Points, Series
 
 Span = tuple[float, float]  # measured time (from, to], UTC epoch seconds

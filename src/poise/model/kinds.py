@@ -14,9 +14,10 @@ from poise.model.drift import Drift
 from poise.model.exchange import Announcement, Delivery, Hook
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
+from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.review import Review, ReviewEdit
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 
 BODIES: Final[dict[str, type[Struct]]] = {
     cls.__name__: cls

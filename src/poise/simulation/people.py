@@ -12,14 +12,13 @@ from poise.balance.gate.controller import make_override
 from poise.model import event_types
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Event, Write
 from poise.model.service import (
     BudgetPolicy,
     BurnTier,
     Detection,
     Health,
-    IndicatorKind,
-    Objective,
     Project,
     Replicas,
     Scaling,

@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from poise.model.service import BudgetPolicy, Objective, Service
+from poise.model.objective import Objective
+from poise.model.service import BudgetPolicy, Service
 from poise.spec.durations import format_duration
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.keys_policy import POLICY

@@ -8,7 +8,8 @@ from typing import Final
 
 from msgspec import convert
 
-from poise.model.service import DataSource, Queries
+from poise.model.objective import Queries
+from poise.model.service import DataSource
 from poise.spec import limits
 from poise.spec.counter import NotCounted, counter
 from poise.spec.document import Node, Place, Scalar

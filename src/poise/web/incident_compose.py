@@ -31,8 +31,8 @@ from poise.model.incident import (
     Suspect,
     SuspectKind,
 )
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.review import Review
-from poise.model.service import IndicatorKind, Objective
 from poise.model.signal import Points
 from poise.reliability.incident.lifecycle import refusal
 from poise.web import incident_views, links, views

@@ -13,7 +13,7 @@ from poise.balance.indicator.decide import quantile
 from poise.model.balance import Budget
 from poise.model.counting import weights
 from poise.model.delivery import Rollout, RolloutState
-from poise.model.service import IndicatorKind
+from poise.model.objective import IndicatorKind
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Points
 from poise.web import links, views
 

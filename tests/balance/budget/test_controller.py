@@ -16,8 +16,9 @@ from poise.adapters.totals import StoredTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.indicator import decide as indicator
 from poise.model.balance import Budget
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Ref, Write
-from poise.model.service import IndicatorKind, Objective, Project
+from poise.model.service import Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Batch, Sample, Series
 from poise.model.standing import BudgetState, classify
 from poise.ports.store import Transaction

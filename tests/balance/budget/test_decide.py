@@ -13,8 +13,9 @@ from poise.balance.budget.decide import Seen, coverage, decide, left_ratio, meas
 from poise.balance.budget.ledger import Ledger
 from poise.model.balance import Budget
 from poise.model.counting import Span, Steps
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Ref
-from poise.model.service import DAY_S, BudgetPolicy, IndicatorKind, Objective, OnUnknown
+from poise.model.service import DAY_S, BudgetPolicy, OnUnknown
 from poise.model.standing import BudgetState, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

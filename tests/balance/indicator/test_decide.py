@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from poise.balance.indicator.decide import advance, deltas_by_bound, measured, plan, quantile
 from poise.model.counting import Steps, Tally, Wanted
-from poise.model.service import IndicatorKind, Objective
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.signal import LATENCY_BUCKET, REQUESTS_TOTAL, Epoch, Points, Series
 
 SERVICE = "acme/production/shop"

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from poise.delivery.infrastructure.decide import Act, Declaration, Seen, change, decide, plan
 from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Write
-from poise.model.service import IndicatorKind, Objective, Project, Replicas, Service
+from poise.model.service import Project, Replicas, Service
 
 PROJECT = Project(name="shop")
 

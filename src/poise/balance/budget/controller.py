@@ -12,8 +12,9 @@ from poise.balance.budget.decide import Seen, decide, horizon_s
 from poise.balance.budget.ledger import Ledger
 from poise.model.balance import Budget
 from poise.model.counting import QUERIED, Plan, Span, Steps, Tally, Wanted, epochs_of
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Decision, Ref, Write
-from poise.model.service import IndicatorKind, Objective, Project
+from poise.model.service import Project
 from poise.model.signal import LATENCY_BUCKET, Epoch, Points
 from poise.ports.store import Store
 from poise.ports.totals import Totals

@@ -14,9 +14,10 @@ from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
 from poise.model.event_types import GATE_ANSWERED, OVERRIDE_CREATED
 from poise.model.incident import Incident, IncidentState
+from poise.model.objective import Objective
 from poise.model.record import Decision, Event, Read, Ref, Write
 from poise.model.review import Review
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 from poise.ports.store import Store
 
 OVERRIDES_LIMIT = 50  # the newest; older ones have expired

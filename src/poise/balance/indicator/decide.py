@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poise.model.counting import Plan, Span, Steps, Tally, Wanted, weights
-from poise.model.service import IndicatorKind, Objective
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Epoch, Points
 
 

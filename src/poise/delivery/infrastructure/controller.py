@@ -11,9 +11,10 @@ from poise.delivery.infrastructure.decide import Declaration, Seen, change, deci
 from poise.model.delivery import Change
 from poise.model.errors import PoiseError
 from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
+from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Read, Ref
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 from poise.ports.artifacts import Repositories
 from poise.ports.store import Store
 from poise.spec.service import Declared, parse_project

@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from poise.model.event_types import DECLARED, REDECLARED, SPEC_APPLIED, SPEC_REFUSED, UNDECLARED
+from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Event, Read, Write
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 
 Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy
 

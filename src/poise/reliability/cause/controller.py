@@ -13,8 +13,9 @@ from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout
 from poise.model.fleet import RollbackRequest
 from poise.model.incident import Diagnosis, Incident
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Decision, Recorded, Ref
-from poise.model.service import IndicatorKind, Objective, Service
+from poise.model.service import Service
 from poise.model.signal import FAILURES_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL, Points
 from poise.ports.signals import HowUsual
 from poise.ports.store import Store

@@ -10,8 +10,9 @@ from poise.model.balance import Budget
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert
+from poise.model.objective import Objective
 from poise.model.record import Decision, Read, Ref
-from poise.model.service import Objective, Project, Service
+from poise.model.service import Project, Service
 from poise.ports.store import Store
 from poise.reliability.detection.conditions import Seen
 from poise.reliability.detection.decide import decide

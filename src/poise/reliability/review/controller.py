@@ -10,9 +10,9 @@ from poise.model import event_types
 from poise.model.balance import Budget
 from poise.model.counting import increments, weights
 from poise.model.incident import Diagnosis, Incident, IncidentState
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Decision, Recorded, Ref
 from poise.model.review import Review, ReviewEdit
-from poise.model.service import IndicatorKind, Objective
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL
 from poise.ports.store import Store
 from poise.ports.totals import Totals
