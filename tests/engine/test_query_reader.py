@@ -17,9 +17,10 @@ from poise.engine.query_reader import QueryReader
 from poise.model.balance import Budget
 from poise.model.errors import Invalid, PoiseError, Unreachable
 from poise.model.objective import IndicatorKind, Objective, Queries
+from poise.model.policy import BudgetPolicy
 from poise.model.record import Write
 from poise.model.samples import AnswerKind, Block, Frame, Limits
-from poise.model.service import BudgetPolicy, Project
+from poise.model.service import Project
 from poise.model.standing import BudgetState, classify
 from poise.ports.signals import SignalStore
 from poise.ports.store import Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poise.model.objective import IndicatorKind, Objective
-from poise.model.service import DAY_S
+from poise.model.policy import DAY_S
 from poise.spec.problems import Problems
 from poise.spec.service import parse_project
 

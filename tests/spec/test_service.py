@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from poise.model.service import (
-    BudgetPolicy,
-    BurnTier,
-    Heal,
-    Health,
-    OnUnknown,
-    Project,
-    Replicas,
-    Scaling,
-    Service,
-    Strategy,
-)
+from poise.model.policy import BudgetPolicy, BurnTier, OnUnknown
+from poise.model.service import Heal, Health, Project, Replicas, Scaling, Service, Strategy
 from poise.spec.explain import explain
 from poise.spec.problems import Problems
 from poise.spec.service import Declared, parse_project

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from poise.model.service import DAY_S
+from poise.model.policy import DAY_S
 
 
 class IndicatorKind(StrEnum):

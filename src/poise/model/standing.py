@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from poise.model.balance import Budget, Burn
-from poise.model.service import BudgetPolicy, BurnTier, OnUnknown
+from poise.model.policy import BudgetPolicy, BurnTier, OnUnknown
 
 MIN_FAILURES: Final = 4.0  # fewer bad events are no fast burn, whatever their ratio
 FUTURE_TOLERANCE_S: Final = 5.0

@@ -9,7 +9,8 @@ from typing import Final
 from msgspec import Struct
 
 from poise.model.fleet import ScaleTarget
-from poise.model.service import DAY_S, Service
+from poise.model.policy import DAY_S
+from poise.model.service import Service
 from poise.model.signal import REQUESTS_TOTAL, Batch
 from poise.simulation.book import Book
 

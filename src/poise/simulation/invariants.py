@@ -19,8 +19,9 @@ from poise.model.acts import ApplyTraffic
 from poise.model.balance import Budget, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Replica, Route
+from poise.model.policy import BudgetPolicy
 from poise.model.record import Event, Read, Ref
-from poise.model.service import BudgetPolicy, Heal, Service
+from poise.model.service import Heal, Service
 from poise.model.signal import ERRORS_TOTAL, REQUESTS_TOTAL, Batch
 from poise.ports.store import IntentState, Transaction
 from poise.ports.traffic import TrafficPlan

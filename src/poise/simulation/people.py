@@ -13,18 +13,9 @@ from poise.model import event_types
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
 from poise.model.objective import IndicatorKind, Objective
+from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Event, Write
-from poise.model.service import (
-    BudgetPolicy,
-    BurnTier,
-    Detection,
-    Health,
-    Project,
-    Replicas,
-    Scaling,
-    Service,
-    Strategy,
-)
+from poise.model.service import Detection, Health, Project, Replicas, Scaling, Service, Strategy
 from poise.ports.store import Transaction
 from poise.simulation.control import SIGNING_KEY, Surroundings
 from poise.simulation.machine import ERRORS_SETTING, Version

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import fields
 
-from poise.model.service import BudgetPolicy, Service
+from poise.model.policy import BudgetPolicy
+from poise.model.service import Service
 from poise.spec.document import Items, Mapping, Node, Scalar
 from poise.spec.durations import format_duration
 from poise.spec.problems import (

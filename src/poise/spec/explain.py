@@ -8,7 +8,8 @@ from typing import Literal
 from msgspec import Struct
 
 from poise.model.objective import Objective
-from poise.model.service import BudgetPolicy, Service
+from poise.model.policy import BudgetPolicy
+from poise.model.service import Service
 from poise.spec.durations import format_duration
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.keys_policy import POLICY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from poise.model.service import OnUnknown
+from poise.model.policy import OnUnknown
 from poise.spec import limits
 from poise.spec.keys_datasource import CONNECTION
 from poise.spec.keys_text import BRANCH, NAME, STEPS, URL

@@ -10,7 +10,8 @@ from typing import Final
 from msgspec import Struct, convert
 
 from poise.model.objective import IndicatorKind, Objective, Queries
-from poise.model.service import DAY_S, DataSource
+from poise.model.policy import DAY_S
+from poise.model.service import DataSource
 from poise.spec import limits
 from poise.spec.problems import (
     BAD_VALUE,

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
-from poise.model.service import BudgetPolicy, Detection, Heal, Project, Replicas, Service
+from poise.model.policy import BudgetPolicy
+from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
 from poise.spec.checks import check_policy, check_services
 from poise.spec.document import Mapping, Node, Place, Scalar, compose

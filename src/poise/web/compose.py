@@ -22,7 +22,8 @@ from poise.model.balance import Override, Verdict, verdict_key
 from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
-from poise.model.service import BudgetPolicy, Project, Service
+from poise.model.policy import BudgetPolicy
+from poise.model.service import Project, Service
 from poise.model.signal import (
     ROLLOUT_LATENCY_BUCKET,
     TRIALS_TOTAL,

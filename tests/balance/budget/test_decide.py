@@ -14,8 +14,8 @@ from poise.balance.budget.ledger import Ledger
 from poise.model.balance import Budget
 from poise.model.counting import Span, Steps
 from poise.model.objective import IndicatorKind, Objective
+from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
 from poise.model.record import Ref
-from poise.model.service import DAY_S, BudgetPolicy, OnUnknown
 from poise.model.standing import BudgetState, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

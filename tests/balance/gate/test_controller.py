@@ -17,9 +17,10 @@ from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
 from poise.model.incident import Incident, IncidentState, Severity
 from poise.model.objective import IndicatorKind, Objective
+from poise.model.policy import DAY_S
 from poise.model.record import Decision, Ref, Write
 from poise.model.review import Action, ActionKind, Review
-from poise.model.service import DAY_S, Project, Service
+from poise.model.service import Project, Service
 from poise.ports.store import Stale, Transaction
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -15,7 +15,8 @@ from poise.balance.gate.decide import OpenIncident, OverdueAction, Question, jud
 from poise.balance.gate.override import is_genuine, is_valid, sign
 from poise.model.balance import Budget, Burn, Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
-from poise.model.service import DAY_S, BudgetPolicy, OnUnknown, Service, Strategy
+from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
+from poise.model.service import Service, Strategy
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = BudgetPolicy()

@@ -10,7 +10,7 @@ import pytest
 from poise.balance.objective.decide import Status, lasts_until, sentence, status
 from poise.balance.policy.decide import decide
 from poise.model.balance import Budget, Burn
-from poise.model.service import DAY_S, BudgetPolicy
+from poise.model.policy import DAY_S, BudgetPolicy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = BudgetPolicy()

@@ -12,8 +12,9 @@ from poise.model.balance import Budget, Burn
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertState, Severity
+from poise.model.policy import BurnTier
 from poise.model.record import Decision
-from poise.model.service import BurnTier, Service
+from poise.model.service import Service
 from poise.reliability.detection.conditions import Seen, onset
 from poise.reliability.detection.decide import decide
 

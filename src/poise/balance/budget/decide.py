@@ -13,8 +13,8 @@ from poise.model.balance import Budget, Burn
 from poise.model.counting import Span
 from poise.model.event_types import BUDGET_CHANGED
 from poise.model.objective import Objective
+from poise.model.policy import DAY_S, BudgetPolicy
 from poise.model.record import Decision, Event, Ref, Write
-from poise.model.service import DAY_S, BudgetPolicy
 from poise.model.standing import classify
 
 BURN_WINDOWS_S: Final = (300.0, 1800.0, 3600.0, 21_600.0, 3 * DAY_S)

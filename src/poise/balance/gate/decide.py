@@ -16,7 +16,8 @@ from msgspec import Struct, structs
 
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
-from poise.model.service import BudgetPolicy, Service
+from poise.model.policy import BudgetPolicy
+from poise.model.service import Service
 from poise.model.standing import BudgetState, Standing, classify, missing, severity
 
 OVERDUE_TOLD = 3

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from poise.model.balance import Budget
-from poise.model.service import BudgetPolicy
+from poise.model.policy import BudgetPolicy
 from poise.model.standing import BudgetState, classify
 
 FORECAST_WINDOWS_S: Final = (21_600.0, 3600.0, 1800.0, 300.0)  # the longest that was measured

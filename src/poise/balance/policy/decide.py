@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from poise.model.balance import Budget
-from poise.model.service import BudgetPolicy
+from poise.model.policy import BudgetPolicy
 from poise.model.standing import Standing, classify, missing, severity
 
 

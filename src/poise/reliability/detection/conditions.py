@@ -14,8 +14,9 @@ from poise.model.balance import Budget, Burn
 from poise.model.delivery import Rollout
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertSource, Severity
+from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Read
-from poise.model.service import BudgetPolicy, BurnTier, Detection, Service
+from poise.model.service import Detection, Service
 from poise.model.standing import FUTURE_TOLERANCE_S, fires
 
 CRASHES: Final = 3  # as many unasked ends of one replica within CRASH_WINDOW_S are a loop

@@ -15,8 +15,9 @@ from msgspec.structs import replace as _as
 
 from poise.model import event_types
 from poise.model.fleet import ScaleTarget, wanted_replicas
+from poise.model.policy import DAY_S
 from poise.model.record import Decision, Event, Read, Write
-from poise.model.service import DAY_S, Scaling, Service
+from poise.model.service import Scaling, Service
 from poise.reliability.scaling.load import (
     ZERO_DOUBT_S,
     Load,
