@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -39,6 +40,9 @@ def _lines(path: Path, masker: Masker, over: bool) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             flow = Flow(masker)
+            if begin := _begin(file.fileno()):
+                file.seek(begin)
+                file.readline()  # its beginning is gone
             while raw := file.readline(LINE_LIMIT):
                 ends = raw.endswith(b"\n") or (over and len(raw) < LINE_LIMIT)
                 if not ends and len(raw) < LINE_LIMIT:
@@ -49,6 +53,14 @@ def _lines(path: Path, masker: Masker, over: bool) -> Iterator[str]:
                 yield rest
     except FileNotFoundError:
         return
+
+
+def _begin(file: int) -> int:
+    """The offset of the first byte that is kept: the keeper frees what is before it."""
+    try:
+        return os.lseek(file, 0, os.SEEK_DATA)
+    except OSError:
+        return 0  # empty
 
 
 def replica_lines(data: Path, service_key: str, limit: int, masker: Masker) -> list[LogLine]:
@@ -65,7 +77,7 @@ def _tail(path: Path, masker: Masker) -> list[str]:
     """The last lines of a file; of the first only what cannot be the end of a value that began before."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        start = max(0, size - TAIL_BYTES)
+        start = max(_begin(file.fileno()), size - TAIL_BYTES)
         file.seek(start)
         raw = file.read(TAIL_BYTES)
     first, newline, rest = raw.partition(b"\n")

@@ -52,9 +52,18 @@ IDENTIFY_CAP_S = 0.050
 PORT_LOW, PORT_HIGH = 20_000, 32_700
 """Fresh ports come from here, outside the ephemeral range: no outgoing connection can sit on one."""
 
-LOG_BYTES = 10 << 20
-LOG_KEPT = 3
+LOG_BYTES = 32 << 20
+"""The newest output of a workload that is kept where its specification does not say; the rest goes."""
+LOG_SLACK = 8
+"""A file over its limit is trimmed to the limit less one part in so many, so that trims are few."""
+LOG_BLOCK_BYTES = 4_096
 LOG_CHECK_S = 0.5
+LOG_CHECK_FAST_S = 0.02
+"""The time between two looks at log files, and at one that grows fast."""
+LOG_INDEX_BYTES = 1 << 20
+"""Above this the index of a log is thinned: about nine hours of output that never pauses."""
+LOG_APPARENT_BYTES = 1 << 40
+"""Above this the hole at the front of a log is taken out of the file; ext4 ends at 16 TiB."""
 TMP_BYTES = 1 << 30
 """Size of a sandbox's own /tmp."""
 

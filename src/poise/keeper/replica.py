@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from .folders import Folders
+    from .logs import Logs
     from .loop import Loop, Timer
     from .state import Entry
     from .workload import Spec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
         loop: Loop
         folders: Folders
+        logs: Logs
         bwrap: str | None
         gates: list[int]
         closing: bool
@@ -89,6 +91,8 @@ class Replica:
             self._later("back", 1.0, lambda: self.start(kind))
             return
         crash("after_fork")
+        if spec.log:
+            owner.logs.mark(spec.log)  # the gate is shut: all that this start says comes after it
         begun = proc.start_time(pid) or 0
         app = (pid, begun) if spec.sandbox is None else (None, None)
         owner.record(
@@ -167,6 +171,9 @@ class Replica:
         """Record the end and do what follows from it, in the same round."""
         entry = self.entry
         how = self._bury()
+        if self.spec and self.spec.log:
+            self.owner.logs.look(self.spec.log, self.spec.log_limit_bytes)
+            self.owner.logs.mark(self.spec.log)
         if os.path.exists(self.owner.folders.mark(entry.nonce)):
             # The keeper died before it opened the gate: nothing ran, so nothing ended.
             self.owner.folders.drop_start(entry.nonce)

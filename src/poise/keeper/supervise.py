@@ -7,7 +7,7 @@ import os
 from . import limits, sandbox
 from .endpoints import Endpoints
 from .launch import crash
-from .logs import rotate
+from .logs import Logs
 from .loop import say
 from .replica import Replica
 from .wire import Refusal
@@ -32,6 +32,7 @@ class Supervisor:
     def __init__(self, loop: Loop, folders: Folders, journal: Journal, state: State) -> None:
         self.loop, self.folders, self.journal, self.state = loop, folders, journal, state
         self.endpoints = Endpoints()
+        self.logs = Logs()
         self.bwrap = sandbox.find()
         self.replicas: dict[str, Replica] = {}
         self.gates: list[int] = []
@@ -191,7 +192,7 @@ class Supervisor:
             replica.recover()
         for cluster in self.state.clusters:
             self.refresh(cluster)
-        self.loop.later(limits.LOG_CHECK_S, self._rotate)
+        self.loop.later(limits.LOG_CHECK_FAST_S, self._look_at_logs)
 
     def _refuse_what_cannot_run(self, spec: Spec) -> None:
         if self.closing:
@@ -217,12 +218,12 @@ class Supervisor:
                 "apt-get install bubblewrap",
             )
 
-    def _rotate(self) -> None:
+    def _look_at_logs(self) -> None:
+        again_s = self.logs.look(self.folders.own_log, limits.LOG_BYTES)
         for replica in self.replicas.values():
             if replica.spec and replica.spec.log and replica.entry.outer:
-                rotate(replica.spec.log, replica.spec.log_limit_bytes)
-        rotate(self.folders.own_log, limits.LOG_BYTES)
-        self.loop.later(limits.LOG_CHECK_S, self._rotate)
+                again_s = min(again_s, self.logs.look(replica.spec.log, replica.spec.log_limit_bytes))
+        self.loop.later(again_s, self._look_at_logs)
 
     def _end_if_done(self) -> None:
         if self.closing and not self.replicas:

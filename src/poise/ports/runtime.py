@@ -45,8 +45,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     """What to run under a key. Secrets ride in `env`, never in `argv`.
 
     `port`: "fresh" gives a new loopback port in $PORT at every start; `cluster`: the endpoint file it joins
-    once it accepts TCP; `log`: the file its output is appended to, rotated above `log_limit_bytes`, three
-    old ones kept; `result_path`: where a one-shot step writes its own exit code, in case its parent dies.
+    once it accepts TCP; `log`: the file its output is appended to, of which the newest `log_limit_bytes`
+    are kept; `result_path`: where a one-shot step writes its own exit code, in case its parent dies.
     `rlimits`: soft and hard limits by name (as, core, cpu, data, fsize, nofile, nproc, stack).
     """
 
@@ -59,7 +59,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     cluster: str | None = None
     sandbox: Sandbox | None = None
     log: str | None = None
-    log_limit_bytes: int = 10 << 20
+    log_limit_bytes: int = 32 << 20
     stop_timeout_s: float = 10.0
     backoff: Backoff = Backoff()
     rlimits: Mapping[str, int] = {}
