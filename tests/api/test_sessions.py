@@ -12,9 +12,15 @@ import anyio
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from msgspec.structs import replace
 
+from poise.adapters.sqlite.store import SqliteStore
 from poise.api.access import SESSION_COOKIE
+from poise.api.credentials import KEPT
 from poise.api.first import welcome
+from poise.model.access import Principal, Role, Token
+from poise.model.record import Write
+from poise.ports.store import Transaction
 from poise.web.sign_in import CSRF_COOKIE
 
 Client = TestClient[Litestar]
@@ -181,3 +187,45 @@ def test_the_token_file_is_never_readable_by_others(tmp_path: Path) -> None:
     write_secret(path, b"new")
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_revoked_token_is_refused_at_once_though_it_was_just_taken(
+    house: Any, client: Client, headers: Headers
+) -> None:
+    """Who was known a moment ago is remembered; what this process writes must end that."""
+    mine = headers("viewer")
+    assert client.get("/api/v1/projects", headers=mine).status_code == 200
+    token_id = house.credentials["viewer"].split("_")[1]
+    token, _ = anyio.run(house.store.get, Token, token_id)
+    house.write(replace(token, revoked=True))
+    assert client.get("/api/v1/projects", headers=mine).status_code == 401
+
+
+def test_a_role_that_was_taken_away_is_gone_at_once(house: Any, client: Client, headers: Headers) -> None:
+    mine = headers("operator")
+    assert client.get("/api/v1/projects/shop", headers=mine).status_code == 200
+    house.write(Principal(name="operator", roles={"other": Role.VIEWER}))
+    assert client.get("/api/v1/projects/shop", headers=mine).status_code == 403
+
+
+def test_a_token_that_another_process_revoked_is_refused_within_seconds(
+    house: Any, client: Client, headers: Headers
+) -> None:
+    """`poise` on the command line may write to the same file; nothing tells this process."""
+    mine = headers("viewer")
+    assert client.get("/api/v1/projects", headers=mine).status_code == 200
+    token_id = house.credentials["viewer"].split("_")[1]
+    elsewhere = SqliteStore(house.data / "poise.db")
+    token, ref = anyio.run(elsewhere.get, Token, token_id)
+    assert token is not None
+    gone = Write(kind="Token", key=token.key, body=replace(token, revoked=True))
+    anyio.run(elsewhere.commit, Transaction(at=house.clock.now(), reads=[ref], writes=[gone]))
+    house.clock.at += KEPT
+    assert client.get("/api/v1/projects", headers=mine).status_code == 401
+
+
+def test_a_remembered_token_expires_when_it_says(house: Any, client: Client) -> None:
+    mine = {"authorization": "Bearer " + house.mint("owner", timedelta(seconds=2))}
+    assert client.get("/api/v1/projects", headers=mine).status_code == 200
+    house.clock.at += timedelta(seconds=2)
+    assert client.get("/api/v1/projects", headers=mine).status_code == 401

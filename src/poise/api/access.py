@@ -52,8 +52,10 @@ def mint(
     return f"poise_{token_id}_{secret}", token
 
 
-async def authenticate(store: Store, credential: str, now: datetime, *, once: bool = False) -> Principal:
-    """The principal behind a credential; ``Unauthenticated`` when there is none.
+async def authenticate(
+    store: Store, credential: str, now: datetime, *, once: bool = False
+) -> tuple[Principal, datetime]:
+    """The principal behind a credential and when it expires; ``Unauthenticated`` when there is none.
 
     ``once`` spends a login link: the second use finds it revoked.
     """
@@ -82,7 +84,7 @@ async def authenticate(store: Store, credential: str, now: datetime, *, once: bo
             actor=principal.name,
         )
         await store.commit(Transaction(at=now, reads=[ref], writes=[spent], events=[event]))
-    return principal
+    return principal, token.expires_at
 
 
 async def revoke_session(parts: Parts, credential: str) -> None:
@@ -119,11 +121,11 @@ async def authorise(connection: ASGIConnection, handler: BaseRouteHandler) -> No
         return
     if permission is None:
         raise Forbidden("POISE-A403", "this route declares no permission, so nobody may use it")
-    parts = connection.app.state.parts
+    state = connection.app.state
     credential = credential_of(connection)
     if credential is None:
         raise Unauthenticated("POISE-A401", "a token is needed", mend="Run: poise login")
-    principal = await authenticate(parts.store, credential, parts.clock.now())
+    principal = await state.credentials.principal(credential, state.parts.clock.now())
     _refuse_cross_site(connection)
     project = str(connection.path_params.get("project", "*"))
     check(principal, Role(permission), project)

@@ -70,7 +70,8 @@ async def _pusher(parts: Parts, headers: dict[str, str]) -> Principal:
     credential = basic_password(value) if scheme.lower() == "basic" else None
     if not credential:
         raise Unauthenticated("POISE-A401", "a token is needed as the password", mend="Run: poise up")
-    return await authenticate(parts.store, credential, parts.clock.now())
+    principal, _ = await authenticate(parts.store, credential, parts.clock.now())
+    return principal
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:

@@ -31,6 +31,7 @@ from poise.api import (
     stream,
 )
 from poise.api.access import authorise
+from poise.api.credentials import Credentials
 from poise.api.description import Structs, describe
 from poise.api.errors import Handlers, Show
 from poise.api.headers import secured
@@ -97,7 +98,7 @@ def make_server(
             ),
         ),
         plugins=[Structs()],
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "credentials": Credentials(parts.store)}),
         debug=False,
         logging_config=None,
     )

@@ -33,8 +33,9 @@ async def login(request: Asked, link: Link = "") -> Response[Any]:
     """The form; with a one-time ``link``, a session at once."""
     if not link:
         return _form(request, status=200)
-    principal = await authenticate(parts_of(request).store, link, parts_of(request).clock.now(), once=True)
-    return Redirect(links.OVERVIEW, cookies=[await open_session(parts_of(request), principal)])
+    parts = parts_of(request)
+    principal, _ = await authenticate(parts.store, link, parts.clock.now(), once=True)
+    return Redirect(links.OVERVIEW, cookies=[await open_session(parts, principal)])
 
 
 @post(links.LOGIN, opt=SIGN_IN)
@@ -44,7 +45,7 @@ async def sign_in(request: Asked, data: Form) -> Redirect:
     parts, given = parts_of(request), data.get("token", "").strip()
     once = "link=" in given
     credential = parse_qs(urlsplit(given).query).get("link", [""])[0] if once else given
-    principal = await authenticate(parts.store, credential, parts.clock.now(), once=once)
+    principal, _ = await authenticate(parts.store, credential, parts.clock.now(), once=once)
     target = links.own(data.get("next", "")) or links.OVERVIEW
     return Redirect(target, status_code=303, cookies=[await open_session(parts, principal)])
 
