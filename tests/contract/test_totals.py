@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
 from poise.adapters.memory_totals import MemoryTotals
 from poise.adapters.totals import Retention, StoredTotals
 from poise.model.errors import Invalid
-from poise.model.signal import Batch, Sample, Series
+from poise.model.signal import Batch, Rows, Sample, Series
 from poise.ports.totals import Totals
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
@@ -124,6 +125,62 @@ def test_epochs_say_when_they_were_first_and_last_read(make: Open) -> None:
         ("e1", at(0).timestamp(), at(0).timestamp(), at(5).timestamp()),
         ("e2", *[at(9).timestamp()] * 3),
     ]
+    close(store)
+
+
+def readings(
+    store: Totals, start: float, end: float, **options: bool
+) -> list[tuple[str, dict[str, list[float]]]]:
+    async def read() -> list[tuple[str, dict[str, list[float]]]]:
+        found = await store.readings(at(start), at(end), **options)
+        return [
+            (rows.epoch, {"at": [one - T0.timestamp() for one in rows.at_s.tolist()]} | {
+                dict(series.labels)["service"].rsplit("/", 1)[-1]: rows.values[:, place].tolist()
+                for place, series in enumerate(rows.series)
+            })
+            for rows in found
+        ]  # fmt: skip
+
+    return anyio.run(read)
+
+
+def test_everything_that_was_read_comes_in_one_read(make: Open) -> None:
+    """Whoever follows a thousand counters asks once, and is told sets of series apart."""
+    store = make()
+    run(store, batch(0, shop=1), batch(5, shop=2), batch(9, "e2", shop=7), batch(10, shop=3, pay=4))
+    assert readings(store, 0, 10) == [
+        ("e1", {"at": [0, 5], "shop": [1, 2]}),
+        ("e2", {"at": [9], "shop": [7]}),
+        ("e1", {"at": [10], "pay": [4], "shop": [3]}),
+    ]
+    assert readings(store, 0, 9, include_before=False) == [
+        ("e1", {"at": [5], "shop": [2]}),
+        ("e2", {"at": [9], "shop": [7]}),
+    ]
+    assert readings(store, 10, 90, include_before=False) == []
+    close(store)
+
+
+def test_equal_sets_of_series_are_one_object(make: Open) -> None:
+    """So that what they mean is worked out once."""
+    store = make()
+    run(store, batch(0, shop=1, pay=1), batch(3, "e2", shop=1, pay=1))
+    first, second = anyio.run(store.readings, at(-1), at(9))
+    assert first.series is second.series
+    close(store)
+
+
+def test_many_sources_readings_are_kept_together(make: Open) -> None:
+    store = make()
+    at_s, values = np.array([T0.timestamp() + 1]), np.array([[3.0, 4.0]])
+    rows = [Rows(epoch=name, series=(SHOP, PAY), at_s=at_s, values=values) for name in ("e1", "e2")]
+    anyio.run(store.append_rows, rows)
+    anyio.run(store.append_rows, rows)
+    assert readings(store, 0, 9) == [(name, {"at": [1], "shop": [3], "pay": [4]}) for name in ("e1", "e2")]
+    assert select(store, 0, 9) == [("e1", [3]), ("e2", [3])]
+    bad = Rows(epoch="e1", series=(SHOP,), at_s=np.array([T0.timestamp() + 5]), values=np.array([[np.nan]]))
+    with pytest.raises(Invalid, match="POISE-S102"):
+        anyio.run(store.append_rows, [rows[0], bad])
     close(store)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+import numpy as np
 
 from poise.adapters.totals.store import checked
 from poise.adapters.totals.thinning import Retention, breaks, matches, surplus
-from poise.model.signal import Batch, Epoch, Points, Series
+from poise.model.signal import Batch, Epoch, Points, Rows, Sample, Series
 
 
 class _Life:
@@ -23,6 +26,7 @@ class _Life:
         self.newest: dict[Series, float] = {}  # when each was last read
         self.known: dict[str, set[Series]] = {}  # by series name
         self.asked: dict[tuple[str, frozenset[tuple[str, str]]], list[Series]] = {}  # answers of _series
+        self.layouts: list[tuple[Series, ...]] = []  # of each reading, by identity
 
 
 class MemoryTotals:
@@ -32,6 +36,27 @@ class MemoryTotals:
         self._retention = retention or Retention()
         self._lives: dict[str, _Life] = {}
         self._thinned_at = float("-inf")
+        self._layouts: dict[tuple[Series, ...], tuple[Series, ...]] = {}
+
+    async def append_rows(self, rows: Sequence[Rows]) -> None:
+        """See the port."""
+        for one in rows:
+            for at_s, values in zip(one.at_s.tolist(), one.values.tolist(), strict=True):
+                samples = tuple(Sample(*pair) for pair in zip(one.series, values, strict=True))
+                at = datetime.fromtimestamp(at_s, UTC)
+                await self.append(Batch(at=at, epoch=one.epoch, samples=samples))
+
+    async def readings(self, start: datetime, end: datetime, *, include_before: bool = True) -> list[Rows]:
+        """See the port."""
+        found: list[Rows] = []
+        for life in self._lives.values():
+            first = bisect_right(life.instants, start.timestamp())
+            last = bisect_right(life.instants, end.timestamp())
+            before = _last_of_each(life.layouts, first) if include_before else []
+            places = [*before, *range(first, last)]
+            for _, run in groupby(places, key=lambda place, life=life: id(life.layouts[place])):  # type: ignore[misc]
+                found.append(_rows(life, list(run)))
+        return sorted(found, key=lambda rows: (rows.at_s[0], rows.epoch))
 
     async def append(self, batch: Batch) -> None:
         """See the port."""
@@ -44,6 +69,7 @@ class MemoryTotals:
             life.pinned |= {life.instants[place - 1], at}
         life.instants.insert(place, at)
         life.values.insert(place, values)
+        life.layouts.insert(place, self._layout(life, place, tuple(values)))
         if place == len(life.instants) - 1:
             life.newest.update(dict.fromkeys(values, at))
         for series in values:
@@ -105,16 +131,38 @@ class MemoryTotals:
     async def close(self) -> None:
         """Nothing to give up."""
 
+    def _layout(self, life: _Life, place: int, series: tuple[Series, ...]) -> tuple[Series, ...]:
+        """The one object for these series; mostly those of the reading before, which is quickly seen."""
+        if place and life.layouts[place - 1] == series:
+            return life.layouts[place - 1]
+        return self._layouts.setdefault(series, series)
+
     def _thin(self, now: float) -> None:
         self._thinned_at = now
         for life in self._lives.values():
             old = [at for at in life.instants if at < now - self._retention.full_s]
             gone = set(surplus([(at, at in life.pinned) for at in old], now, self._retention))
             kept = [i for i, at in enumerate(life.instants) if at not in gone]
-            life.instants, life.values = (
+            life.instants, life.values, life.layouts = (
                 [life.instants[i] for i in kept],
                 [life.values[i] for i in kept],
+                [life.layouts[i] for i in kept],
             )
+
+
+def _rows(life: _Life, places: list[int]) -> Rows:
+    return Rows(
+        epoch=life.name,
+        series=life.layouts[places[0]],
+        at_s=np.array([life.instants[place] for place in places]),
+        values=np.array([list(life.values[place].values()) for place in places]),
+    )
+
+
+def _last_of_each(layouts: list[tuple[Series, ...]], end: int) -> list[int]:
+    """The last place before ``end`` of each set of series, ascending."""
+    last = {id(layouts[place]): place for place in range(end)}
+    return sorted(last.values())
 
 
 def _series(life: _Life, name: str, labels: Mapping[str, str]) -> list[Series]:

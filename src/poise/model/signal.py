@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 
 class Series(Struct, frozen=True, order=True):
@@ -35,6 +37,19 @@ class Points(Struct, frozen=True, kw_only=True):
     series: Series
     epoch: str
     points: tuple[tuple[float, float], ...]
+
+
+class Rows(Struct, frozen=True, eq=False, kw_only=True):
+    """Consecutive readings of one epoch: ``values[T, n]`` of ``series[n]`` at ``at_s[T]``, ascending.
+
+    Equal series are the same object as long as a process lives, so that whoever has understood them once
+    recognises them by identity.
+    """
+
+    epoch: str
+    series: tuple[Series, ...]
+    at_s: NDArray[np.float64]
+    values: NDArray[np.float64]
 
 
 class Epoch(Struct, frozen=True, kw_only=True):

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from poise.model.signal import Batch, Epoch, Points
+from poise.model.signal import Batch, Epoch, Points, Rows
 
 
 class Totals(Protocol):
     """Monotone totals per (series, epoch). An appended batch is durable; the same batch twice is one."""
 
     async def append(self, batch: Batch) -> None: ...
+
+    async def append_rows(self, rows: Sequence[Rows]) -> None:
+        """Many sources' readings, durable together; each series is there once.
+
+        Hand the same ``series`` object over while it is the same.
+        """
+        ...
+
+    async def readings(self, start: datetime, end: datetime, *, include_before: bool = True) -> list[Rows]:
+        """Everything that was read in (start, end], each epoch's readings ascending.
+
+        ``include_before`` adds each epoch's last reading at or before ``start``, one per set of series.
+        One read serves whoever follows many counters.
+        """
+        ...
 
     async def select(
         self,

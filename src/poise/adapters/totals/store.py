@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -20,12 +22,13 @@ import msgspec
 import numpy as np
 import sqlalchemy as sa
 
-from poise.adapters.totals.thinning import Retention, breaks, matches, surplus
+from poise.adapters.totals.thinning import Last, Retention, matches, surplus
 from poise.model.errors import Invalid
-from poise.model.signal import Batch, Epoch, Points, Series
+from poise.model.signal import Batch, Epoch, Points, Rows, Series
 
 BATCH_LIMIT = 100_000
-EPOCHS_WATCHED = 64  # whose last reading is remembered, so that a restart of a counter is seen
+SAME_WATCHED = 1024  # sets of series that are recognised by identity
+EPOCHS_WATCHED = 1024  # whose last reading is remembered, so that a restart of a counter is seen
 
 _meta = sa.MetaData()
 _epoch = sa.Table(
@@ -67,10 +70,13 @@ class StoredTotals:
         self._lock = Lock()
         self._layouts: dict[int, tuple[Series, ...]] = {}
         self._layout_ids: dict[tuple[Series, ...], int] = {}
+        self._same: dict[int, tuple[tuple[Series, ...], int]] = {}  # layouts by identity of their series
         self._epochs: dict[int, str] = {}
+        self._epoch_ids: dict[str, int] = {}
         self._newest: dict[tuple[int, int], float] = {}  # (epoch, layout) -> its newest reading
-        self._last: dict[int, tuple[float, dict[Series, float]]] = {}  # epoch -> its newest reading
+        self._last: dict[int, Last] = {}  # epoch -> its newest reading
         self._thinned_at = float("-inf")
+        self._unsure = False
         _meta.create_all(self._engine)
         with self._engine.connect() as connection:
             self._load(connection)
@@ -78,6 +84,14 @@ class StoredTotals:
     async def append(self, batch: Batch) -> None:
         """See the port. ``Invalid`` for a value that is no number or a batch over its limit."""
         await self._run(partial(self._append, batch))
+
+    async def append_rows(self, rows: Sequence[Rows]) -> None:
+        """See the port. ``Invalid`` as for ``append``."""
+        await self._run(partial(self._append_rows, rows))
+
+    async def readings(self, start: datetime, end: datetime, *, include_before: bool = True) -> list[Rows]:
+        """See the port."""
+        return await self._run(partial(self._readings, start.timestamp(), end.timestamp(), include_before))
 
     async def select(
         self,
@@ -112,37 +126,75 @@ class StoredTotals:
 
     def _append(self, batch: Batch) -> None:
         values = checked(batch)
-        at = batch.at.timestamp()
-        with self._lock, self._engine.begin() as connection:
-            epoch = self._epoch_id(connection, batch.epoch, at)
-            layout = self._layout_id(connection, tuple(values))
-            pinned = self._pin(connection, epoch, at, values)
-            row = {"epoch": epoch, "at": at, "layout": layout, "pinned": pinned}
-            data = np.array(list(values.values()), dtype="<f8").tobytes()
-            connection.execute(sa.insert(_reading).prefix_with("OR IGNORE").values(**row, data=data))
-            if at - self._thinned_at >= self._retention.every_s:
-                self._thin(connection, at)
-        self._newest[epoch, layout] = max(at, self._newest.get((epoch, layout), at))
-        if epoch not in self._last or self._last[epoch][0] <= at:
-            self._remember(epoch, at, values)
+        table = np.array([list(values.values())], dtype=np.float64)
+        at_s = np.array([batch.at.timestamp()])
+        self._append_rows([Rows(epoch=batch.epoch, series=tuple(values), at_s=at_s, values=table)])
 
-    def _remember(self, epoch: int, at: float, values: dict[Series, float]) -> None:
-        self._last[epoch] = (at, values)
+    def _append_rows(self, many: Sequence[Rows]) -> None:
+        for rows in many:
+            check_rows(rows)
+        newest = max((float(rows.at_s[-1]) for rows in many if len(rows.at_s)), default=float("-inf"))
+        with self._lock, self._remembering(), self._engine.begin() as connection:
+            inserts: list[dict[str, Any]] = []
+            for rows in many:
+                inserts += self._inserts(connection, rows)
+            if inserts:
+                connection.execute(sa.insert(_reading).prefix_with("OR IGNORE"), inserts)
+            if newest - self._thinned_at >= self._retention.every_s:
+                self._thin(connection, newest)
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """What is remembered of the file is read again after a write that failed: it may not be there."""
+        if self._unsure:
+            with self._engine.connect() as connection:
+                self._load(connection)
+        self._unsure = True
+        yield
+        self._unsure = False
+
+    def _inserts(self, connection: sa.Connection, rows: Rows) -> Iterator[dict[str, Any]]:
+        """One row a reading; one after which a counter is lower, and that one, are pinned."""
+        if not len(rows.at_s):
+            return
+        epoch = self._epoch_id(connection, rows.epoch, float(rows.at_s[0]))
+        layout = self._layout_id(connection, rows.series)
+        series = self._layouts[layout]
+        for at, values in zip(rows.at_s.tolist(), rows.values, strict=True):
+            last = self._last.get(epoch)
+            pinned = last is not None and last.at_s < at and last.breaks(series, values)
+            if pinned and last is not None:
+                same = (_reading.c.epoch == epoch) & (_reading.c.at == last.at_s)
+                connection.execute(sa.update(_reading).where(same).values(pinned=True))
+            if last is None or last.at_s <= at:
+                self._remember(epoch, Last(at_s=at, series=series, values=values))
+            self._newest[epoch, layout] = max(at, self._newest.get((epoch, layout), at))
+            data = values.astype("<f8").tobytes()
+            yield {"epoch": epoch, "at": at, "layout": layout, "pinned": pinned, "data": data}
+
+    def _remember(self, epoch: int, last: Last) -> None:
+        self._last[epoch] = last
         while len(self._last) > EPOCHS_WATCHED:
-            del self._last[min(self._last, key=lambda known: self._last[known][0])]
+            del self._last[min(self._last, key=lambda known: self._last[known].at_s)]
 
     def _epoch_id(self, connection: sa.Connection, name: str, at: float) -> int:
-        for known, epoch in self._epochs.items():
-            if epoch == name:
-                return known
+        if name in self._epoch_ids:
+            return self._epoch_ids[name]
         made = connection.execute(sa.insert(_epoch).values(name=name, first_at=at).returning(_epoch.c.id))
         made_id = int(made.scalar_one())
         self._epochs[made_id] = name
+        self._epoch_ids[name] = made_id
         return made_id
 
     def _layout_id(self, connection: sa.Connection, series: tuple[Series, ...]) -> int:
+        same = self._same.get(id(series))
+        if same is not None:
+            return same[1]
         known = self._layout_ids.get(series)
         if known is not None:
+            while len(self._same) >= SAME_WATCHED:
+                del self._same[next(iter(self._same))]
+            self._same[id(series)] = (series, known)
             return known
         made = connection.execute(
             sa.insert(_layout).values(series=msgspec.msgpack.encode(series)).returning(_layout.c.id)
@@ -151,15 +203,6 @@ class StoredTotals:
         self._layouts[layout] = series
         self._layout_ids[series] = layout
         return layout
-
-    def _pin(self, connection: sa.Connection, epoch: int, at: float, values: Mapping[Series, float]) -> bool:
-        """Whether a counter restarted since the reading before; then both readings are pinned."""
-        last_at, last = self._last.get(epoch, (at, {}))
-        if last_at >= at or not breaks(last, values):
-            return False
-        same = (_reading.c.epoch == epoch) & (_reading.c.at == last_at)
-        connection.execute(sa.update(_reading).where(same).values(pinned=True))
-        return True
 
     def _thin(self, connection: sa.Connection, now: float) -> None:
         """Delete what the retention no longer keeps; at most one pass each ``every_s``."""
@@ -186,7 +229,10 @@ class StoredTotals:
 
     def _load(self, connection: sa.Connection) -> None:
         """Fill the small indexes that live in memory."""
+        for index in (self._layouts, self._same, self._newest, self._last):
+            index.clear()
         self._epochs = {row.id: row.name for row in connection.execute(sa.select(_epoch))}
+        self._epoch_ids = {name: epoch for epoch, name in self._epochs.items()}
         for row in connection.execute(sa.select(_layout)):
             self._layouts[row.id] = msgspec.msgpack.decode(row.series, type=tuple[Series, ...])
         self._layout_ids = {series: layout for layout, series in self._layouts.items()}
@@ -198,8 +244,8 @@ class StoredTotals:
             last[epoch] = max((at, layout), last.get(epoch, (at, layout)))
         for epoch, (at, layout) in sorted(last.items(), key=lambda item: item[1])[-EPOCHS_WATCHED:]:
             data = self._before(connection, epoch, layout, at)[0][3]
-            values = np.frombuffer(data, dtype="<f8").tolist()
-            self._remember(epoch, at, dict(zip(self._layouts[layout], values, strict=True)))
+            values = np.frombuffer(data, dtype="<f8")
+            self._remember(epoch, Last(at_s=at, series=self._layouts[layout], values=values))
 
     def _select(
         self, name: str, labels: Mapping[str, str], start: float, end: float, include_before: bool
@@ -219,6 +265,30 @@ class StoredTotals:
         for key, points in _points(inside, layouts).items():
             found.setdefault(key, []).extend(points)
         return self._named(found)
+
+    def _readings(self, start: float, end: float, include_before: bool) -> list[Rows]:
+        query = sa.select(_reading.c.epoch, _reading.c.layout, _reading.c.at, _reading.c.data)
+        inside = query.where(_reading.c.at > start, _reading.c.at <= end)
+        with self._engine.connect() as connection:
+            found: list[_Row] = [(row[0], row[1], row[2], row[3]) for row in connection.execute(inside)]
+            if include_before:
+                for epoch, layout in list(self._newest):
+                    found += self._before(connection, epoch, layout, start)
+        found.sort(key=lambda row: (row[0], row[2]))
+        made = [
+            self._rows(epoch, layout, list(run))
+            for (epoch, layout), run in groupby(found, key=lambda row: (row[0], row[1]))
+        ]
+        return sorted(made, key=lambda rows: (rows.at_s[0], rows.epoch))
+
+    def _rows(self, epoch: int, layout: int, run: Sequence[_Row]) -> Rows:
+        values = np.frombuffer(b"".join(row[3] for row in run), dtype="<f8")
+        return Rows(
+            epoch=self._epochs[epoch],
+            series=self._layouts[layout],
+            at_s=np.array([row[2] for row in run]),
+            values=values.reshape(len(run), -1),
+        )
 
     def _latest(self, name: str, labels: Mapping[str, str]) -> list[Points]:
         layouts = self._matching(name, labels)
@@ -280,21 +350,37 @@ def _configure(connection: Any, _record: object) -> None:
 def checked(batch: Batch) -> dict[Series, float]:
     """The batch's values by series, sorted so that equal readings have equal layouts."""
     if len(batch.samples) > BATCH_LIMIT:
-        raise Invalid(
-            "POISE-S101",
-            f"a reading has {len(batch.samples)} samples; the limit is {BATCH_LIMIT}",
-            where=batch.epoch,
-            mend="Read fewer clusters or histogram buckets at once.",
-        )
+        raise _too_large(batch.epoch, len(batch.samples))
     bad = [sample for sample in batch.samples if not math.isfinite(sample.value)]
     if bad:
-        raise Invalid(
-            "POISE-S102",
-            f"the value of {bad[0].series.name} is not a number",
-            where=batch.epoch,
-            mend="Leave out what could not be measured.",
-        )
+        raise _no_number(batch.epoch, bad[0].series)
     return dict(sorted(((sample.series, sample.value) for sample in batch.samples), key=lambda one: one[0]))
+
+
+def check_rows(rows: Rows) -> None:
+    """Raise ``Invalid`` for what ``checked`` refuses."""
+    if len(rows.series) > BATCH_LIMIT:
+        raise _too_large(rows.epoch, len(rows.series))
+    if not np.isfinite(rows.values).all():
+        raise _no_number(rows.epoch, rows.series[int(np.argwhere(~np.isfinite(rows.values))[0, 1])])
+
+
+def _too_large(epoch: str, samples: int) -> Invalid:
+    return Invalid(
+        "POISE-S101",
+        f"a reading has {samples} samples; the limit is {BATCH_LIMIT}",
+        where=epoch,
+        mend="Read fewer clusters or histogram buckets at once.",
+    )
+
+
+def _no_number(epoch: str, series: Series) -> Invalid:
+    return Invalid(
+        "POISE-S102",
+        f"the value of {series.name} is not a number",
+        where=epoch,
+        mend="Leave out what could not be measured.",
+    )
 
 
 def _points(

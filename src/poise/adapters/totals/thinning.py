@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from poise.model.signal import Series
 
@@ -50,12 +52,34 @@ def surplus(readings: Iterable[tuple[float, bool]], now: float, retention: Reten
     return gone
 
 
+class Last(Struct, frozen=True, eq=False, kw_only=True):
+    """An epoch's newest reading."""
+
+    at_s: float
+    series: tuple[Series, ...]
+    values: NDArray[np.float64]
+
+    def breaks(self, series: tuple[Series, ...], values: NDArray[np.float64]) -> bool:
+        """As the function, from this reading to one of ``series``."""
+        if series is self.series:
+            if not (values < self.values).any():
+                return False
+            fallen = np.flatnonzero(values < self.values)
+            return any(is_counter(series[place]) for place in fallen)
+        before = dict(zip(self.series, self.values.tolist(), strict=True))
+        return breaks(before, dict(zip(series, values.tolist(), strict=True)))
+
+
 def breaks(before: Mapping[Series, float], after: Mapping[Series, float]) -> bool:
     """Whether a counter restarted or vanished between two readings, so that both must stay."""
     return any(
-        series.name.endswith(("_total", "_bucket")) and after.get(series, float("-inf")) < value
-        for series, value in before.items()
+        is_counter(series) and after.get(series, float("-inf")) < value for series, value in before.items()
     )
+
+
+def is_counter(series: Series) -> bool:
+    """Whether its name says that it only grows."""
+    return series.name.endswith(("_total", "_bucket"))
 
 
 def matches(series: Series, name: str, labels: Mapping[str, str]) -> bool:

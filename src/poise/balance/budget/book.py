@@ -1,0 +1,310 @@
+"""The book of budgets: running sums of every objective at once, and any window as a difference of two.
+
+Rows of cumulative sums (good, bad, measured time) stand at fixed instants: every ``GRAIN_S`` for an hour,
+every minute for a day, every five minutes beyond. A window's sum is what stands now minus what stood at its
+start, so one more window costs one subtraction and no drift builds up. Edge error: a window starts on the
+grain of its age, at most that much earlier than asked. Whole events and milliseconds are added exactly.
+
+What comes late, up to ``LATE_S``, counts at its own instant; what comes later still counts at the oldest open
+one: none is lost. The grain is never finer than what the totals keep at that age, so a book that is rebuilt
+from the totals equals the one that counted along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poise.model.increments import Increments, Numbers, Sums
+
+GRAIN_S: Final = 5
+LATE_S: Final = 300
+TIERS_S: Final = ((5, 3600), (60, 86_400))  # (step, for how long); beyond: COARSE_S
+COARSE_S: Final = 300
+_OPEN: Final = LATE_S // GRAIN_S  # slots that may still change
+_GOOD, _BAD, _KNOWN_MS = 0, 1, 2
+_Rows = NDArray[np.float64]
+
+
+class _Tier:
+    """Cumulative rows at each multiple of ``step_s``, the newest ``rows`` of them, in a ring."""
+
+    def __init__(self, step_s: int, keep_s: float, width: int) -> None:
+        self.step_s = step_s
+        self.rows = int(keep_s // step_s) + 2
+        self.data: _Rows = np.zeros((self.rows, 3, width))
+        self.first: int | None = None  # numbers of the oldest and newest row; row n stands at n * step_s
+        self.last = -1
+
+    def stand(self, first: int, sums: _Rows) -> None:
+        """Of the sums at the starts of slots ``first`` and on, those at a multiple of the step."""
+        each = self.step_s // GRAIN_S
+        begin, last = -(-first // each), (first + len(sums) - 1) // each
+        if last < begin:
+            return
+        if self.first is None:
+            self.first = begin
+        numbers = np.arange(max(begin, last - self.rows + 1), last + 1)
+        self.data[numbers % self.rows] = sums[numbers * each - first]
+        self.last = last
+        self.first = max(self.first, last - self.rows + 1)
+
+    def row(self, number: int) -> _Rows:
+        row: _Rows = self.data[number % self.rows]
+        return row
+
+    def numbers(self) -> NDArray[np.int64]:
+        return np.arange(self.first or 0, self.last + 1, dtype=np.int64)
+
+
+class Book:
+    """Columns are places, one per objective; instants are UTC epoch seconds.
+
+    Memory is about 250 kB per place for a horizon of 28 days, touched only as time passes.
+    """
+
+    def __init__(self, horizon_s: float, width: int = 16) -> None:
+        self.horizon_s = horizon_s
+        self._tiers = [_Tier(step, keep, width) for step, keep in TIERS_S]
+        self._tiers.append(_Tier(COARSE_S, horizon_s, width))
+        self._open: _Rows = np.zeros((_OPEN, 3, width))
+        self._sealed: _Rows = np.zeros((3, width))  # everything before the oldest open slot
+        self._live: _Rows = np.zeros((3, width))  # everything
+        self._top: int | None = None  # the newest open slot
+        self._began_s = np.inf
+        self._keys: dict[str, int] = {}
+        self._free = list(range(width))[::-1]
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """The place of each objective."""
+        return self._keys
+
+    @property
+    def width(self) -> int:
+        """How many places there are, free ones included."""
+        return int(self._live.shape[1])
+
+    def place(self, key: str) -> int:
+        """The objective's place: its own, or a free one whose sums are zero."""
+        if key not in self._keys:
+            if not self._free:
+                self._widen(2 * self.width)
+            self._keys[key] = self._free.pop()
+        return self._keys[key]
+
+    def forget(self, key: str) -> None:
+        """Free the objective's place."""
+        place = self._keys.pop(key)
+        self._free.append(place)
+        for array in self._arrays():
+            array[..., place] = 0.0
+
+    def adopt(self, other: Book, key: str) -> None:
+        """Put the sums that another book (of the same horizon) has of an objective in place of ours."""
+        if other._top is None:
+            return
+        self._advance(other._top)
+        assert self._top is not None
+        other._advance(self._top)
+        mine, theirs = self.place(key), other.place(key)
+        for here, there in zip(self._tiers, other._tiers, strict=True):
+            _extend(here, there)
+            for number in there.numbers():
+                here.row(int(number))[:, mine] = there.row(int(number))[:, theirs]
+        self._open[:, :, mine] = other._open[:, :, theirs]
+        self._sealed[:, mine] = other._sealed[:, theirs]
+        self._live[:, mine] = other._live[:, theirs]
+        self._began_s = min(self._began_s, other._began_s)
+
+    # -- adding -----------------------------------------------------------------------------------
+
+    def add(self, increments: Increments) -> None:
+        """Count them, ascending by ``at_s``. Each instant is whole milliseconds to the book."""
+        if not len(increments):
+            return
+        at_ms = np.rint(increments.at_s * 1000.0)
+        from_ms = np.minimum(np.rint(increments.known_from_s * 1000.0), at_ms)
+        self._began_s = min(self._began_s, float(from_ms.min()) / 1000.0)
+        slots = np.floor_divide(at_ms, GRAIN_S * 1000).astype(np.int64)
+        for first, last in _pieces(slots):
+            some = slice(first, last)
+            self._advance(int(slots[last - 1]))
+            self._count(increments, some, slots[some])
+            self._know(increments.place[some], from_ms[some], at_ms[some])
+
+    def _count(self, increments: Increments, some: slice, slots: NDArray[np.int64]) -> None:
+        assert self._top is not None
+        place = increments.place[some]
+        ring = np.maximum(slots, self._top - _OPEN + 1) % _OPEN
+        for row, values in ((_GOOD, increments.good[some]), (_BAD, increments.bad[some])):
+            np.add.at(self._open[:, row], (ring, place), values)
+            np.add.at(self._live[row], place, values)
+
+    def _know(self, place: NDArray[np.intp], from_ms: Numbers, at_ms: Numbers) -> None:
+        """Measured time lies in the slots in which it passed, whole ones between two readings included."""
+        assert self._top is not None
+        slot_ms = GRAIN_S * 1000
+        opened_ms = float((self._top - _OPEN + 1) * slot_ms)
+        np.add.at(self._live[_KNOWN_MS], place, at_ms - from_ms)
+        for k in np.flatnonzero(from_ms < opened_ms):
+            self._know_sealed(int(place[k]), float(from_ms[k]), float(min(at_ms[k], opened_ms)))
+        begin = np.maximum(from_ms, opened_ms)
+        kept = np.flatnonzero(at_ms > begin)
+        place, begin, end = place[kept], begin[kept], at_ms[kept]
+        first = np.floor_divide(begin, slot_ms).astype(np.int64)
+        crossed = np.minimum(np.floor_divide(end, slot_ms).astype(np.int64), self._top) - first + 1
+        which = np.repeat(np.arange(len(place)), crossed)
+        slot = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(crossed) - crossed, crossed)
+        passed = np.minimum(end[which], (slot + 1) * slot_ms) - np.maximum(begin[which], slot * slot_ms)
+        np.add.at(self._open[:, _KNOWN_MS], (slot % _OPEN, place[which]), passed)
+
+    def _know_sealed(self, place: int, from_ms: float, to_ms: float) -> None:
+        """A gap that turned out to be measured (the same counters were read again)."""
+        for tier in self._tiers:
+            numbers = tier.numbers()
+            passed = np.clip(np.minimum(numbers * (tier.step_s * 1000.0), to_ms) - from_ms, 0.0, None)
+            tier.data[numbers % tier.rows, _KNOWN_MS, place] += passed
+        self._sealed[_KNOWN_MS, place] += to_ms - from_ms
+
+    def _advance(self, top: int) -> None:
+        """Open slots up to ``top``; what falls out of the open ones is sealed and stands in the tiers."""
+        if self._top is None:
+            self._top = top
+            self._stand(top - _OPEN + 1, self._sealed[None])
+            return
+        if top <= self._top:
+            return
+        first, last = self._top - _OPEN + 1, top - _OPEN
+        ring = np.arange(first, min(last, self._top) + 1) % _OPEN
+        sums = np.cumsum(np.concatenate([self._sealed[None], self._open[ring]]), axis=0)[1:]
+        self._open[ring] = 0.0
+        self._sealed = sums[-1].copy()
+        self._stand(first + 1, sums)
+        if last > self._top:
+            still = np.broadcast_to(self._sealed, (last - self._top, *self._sealed.shape))
+            self._stand(self._top + 2, still)
+        self._top = top
+
+    def _stand(self, first: int, sums: _Rows) -> None:
+        for tier in self._tiers:
+            tier.stand(first, sums)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def between(self, start_s: float | Numbers, end_s: float | None = None) -> Sums:
+        """The sums in [start, end) of every place, or up to all that is known.
+
+        ``start_s`` is one instant or one per place; equal starts share their work.
+        """
+        end = self._live if end_s is None else self._at(end_s)[0]
+        if isinstance(start_s, float | int):
+            row, edge = self._at(float(start_s))
+            return _sums(end - row, np.full(self.width, edge))
+        left, edges = np.array(end), np.empty(self.width)
+        starts, which = np.unique(start_s, return_inverse=True)
+        for number, start in enumerate(starts.tolist()):
+            mine = np.flatnonzero(which == number)
+            row, edges[mine] = self._at(start)
+            left[:, mine] = end[:, mine] - row[:, mine]
+        return _sums(left, edges)
+
+    def curve(self, key: str, at_s: Numbers) -> Sums:
+        """One objective's sums from its beginning up to each instant: for charts and forecasts."""
+        place = self._keys[key]
+        found = [self._at(at) for at in at_s.tolist()]
+        rows = np.array([row[:, place] for row, _ in found]).reshape(-1, 3).T
+        return _sums(rows, np.array([edge for _, edge in found]))
+
+    def spent_by(self, key: str, start_s: float, most: float) -> float | None:
+        """The earliest edge, at or after ``start_s``, since when at most ``most`` events were bad."""
+        place = self._keys[key]
+        for at_s, bad in self._standing(place, start_s):
+            if self._live[_BAD, place] - bad <= most:
+                return at_s
+        return None
+
+    def _standing(self, place: int, start_s: float) -> Iterator[tuple[float, float]]:
+        """Bad events up to each kept instant from ``start_s`` on, ascending, the finest known of each."""
+        until_s = start_s
+        for number, tier in reversed(list(enumerate(self._tiers))):
+            numbers = tier.numbers()
+            finer = self._tiers[number - 1] if number else None
+            end_s = finer.first * finer.step_s if finer is not None and finer.first is not None else np.inf
+            for row in numbers[numbers * tier.step_s >= until_s].tolist():
+                if row * tier.step_s >= end_s:
+                    break
+                until_s = row * tier.step_s
+                yield float(until_s), float(tier.row(row)[_BAD, place])
+        if self._top is not None:
+            bad = float(self._sealed[_BAD, place])
+            for slot in range(self._top - _OPEN + 1, self._top + 1):
+                bad += float(self._open[slot % _OPEN, _BAD, place])
+                yield float((slot + 1) * GRAIN_S), bad
+
+    def _at(self, at_s: float) -> tuple[_Rows, float]:
+        """What stood at the newest edge at or before ``at_s``, and that edge."""
+        if self._top is None or at_s <= self._began_s:
+            return np.zeros_like(self._live), at_s
+        slot = int(at_s // GRAIN_S)
+        if slot > self._top:
+            return self._live, at_s
+        opened = self._top - _OPEN + 1
+        if slot > opened:
+            young = self._open[np.arange(opened, slot) % _OPEN].sum(axis=0)
+            return self._sealed + young, float(slot * GRAIN_S)
+        for tier in self._tiers:
+            number = int(at_s // tier.step_s)
+            if tier.first is not None and tier.first <= number <= tier.last:
+                return tier.row(number), float(number * tier.step_s)
+        tier = self._tiers[-1]  # before everything that is kept
+        oldest = tier.first if tier.first is not None else 0
+        kept = at_s >= self._began_s and tier.last - oldest + 1 >= tier.rows
+        return (tier.row(oldest), float(oldest * tier.step_s)) if kept else (np.zeros_like(self._live), at_s)
+
+    # -- room -------------------------------------------------------------------------------------
+
+    def _arrays(self) -> Iterator[_Rows]:
+        yield from (tier.data for tier in self._tiers)
+        yield from (self._open, self._sealed, self._live)
+
+    def _widen(self, width: int) -> None:
+        def wider(array: _Rows) -> _Rows:
+            made = np.zeros((*array.shape[:-1], width))
+            made[..., : array.shape[-1]] = array
+            return made
+
+        self._free += list(range(self.width, width))[::-1]
+        for tier in self._tiers:
+            tier.data = wider(tier.data)
+        self._open, self._sealed, self._live = map(wider, (self._open, self._sealed, self._live))
+
+
+def _pieces(slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of ascending slots, none of which spans more than half of what is open."""
+    first = 0
+    while first < len(slots):
+        last = int(np.searchsorted(slots, slots[first] + _OPEN // 2, side="right"))
+        yield first, last
+        first = last
+
+
+def _extend(here: _Tier, there: _Tier) -> None:
+    """``here`` has rows as far back as ``there``: nothing had been counted in them."""
+    if there.first is None:
+        return
+    if here.first is None:
+        here.first, here.last = there.first, there.last
+        return
+    for number in range(max(there.first, here.last - here.rows + 1), here.first):
+        here.data[number % here.rows] = 0.0
+    here.first = min(here.first, max(there.first, here.last - here.rows + 1))
+
+
+def _sums(rows: _Rows, edges: Numbers) -> Sums:
+    good = np.maximum(rows[_GOOD], 0.0)
+    bad = np.maximum(rows[_BAD], 0.0)
+    return Sums(good=good, bad=bad, known_s=np.maximum(rows[_KNOWN_MS], 0.0) / 1000.0, start_s=edges)
