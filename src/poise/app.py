@@ -37,6 +37,7 @@ from poise.adapters.masking import Masker
 from poise.adapters.notify.smtp import SmtpNotifier, settings_from
 from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.prometheus.sources import DataSources
+from poise.adapters.promql.checking import expression_fault
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
@@ -158,7 +159,7 @@ class House:
         store = self.store
         return [
             self.source,
-            InfrastructureController(store, self.repositories),
+            InfrastructureController(store, self.repositories, expression_fault),
             DriftController(store, self.repositories, DataDisk(self.config.data), self.runtime),
             PipelineController(store, self.repositories, self.workspaces),
             RolloutController(store, self.signals),

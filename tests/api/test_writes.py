@@ -11,6 +11,7 @@ from litestar import Litestar, get
 from litestar.testing import TestClient
 
 from poise.model.delivery import Order
+from poise.model.rules import RuleFile
 from poise.model.service import Service
 
 Client = TestClient[Litestar]
@@ -91,6 +92,23 @@ def test_apply_needs_the_etag_of_the_plan_that_was_read(house: Any, client: Clie
     assert anyio.run(house.store.get, Service, "shop/production/web")[0].command == "python3 server.py"
     again = client.post(f"{path}/plan", json=body, headers=headers())
     assert again.json()["differences"] == []
+
+
+def test_rule_files_are_applied_with_what_names_them(house: Any, client: Client, headers: Headers) -> None:
+    """What a push declares, ``poise apply`` declares too; a file that is not sent is not forgotten."""
+    head = "---\napiVersion: poise.dev/v1\nkind: Project\nmetadata: {name: shop}\n"
+    project = f"{head}spec: {{ruleFiles: r/*.yml}}\n"
+    path, body = "/api/v1/projects/shop", {"text": SPEC + project, "files": {}}
+    refused = client.post(f"{path}/plan", json=body, headers=headers())
+    assert (refused.status_code, four_parts(refused)["code"]) == (422, "POISE-S132")
+    body["files"] = {"r/a.yml": "groups: [{name: a, rules: [{record: x, expr: rate(x)}]}]"}
+    refused = client.post(f"{path}/plan", json=body, headers=headers())
+    assert four_parts(refused)["where"] == "r/a.yml:1:46"
+    body["files"] = {"r/a.yml": "groups: [{name: a, rules: [{record: x, expr: vector(1)}]}]"}
+    plan = client.post(f"{path}/plan", json=body, headers=headers())
+    assert "shop/r/a.yml" in [one["key"] for one in plan.json()["differences"]]
+    client.put(f"{path}/spec", json=body, headers=headers(if_match=plan.headers["etag"]))
+    assert anyio.run(house.store.get, RuleFile, "shop/r/a.yml")[0].groups[0].rules[0].expr == "vector(1)"
 
 
 def test_roles_are_changed_only_over_what_was_read(client: Client, headers: Headers) -> None:

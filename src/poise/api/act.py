@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import anyio.to_thread
 from litestar import Request, Response, delete, post, put
 from litestar.params import HeaderParameter, JSONBody
+from msgspec.structs import replace
 
+from poise.adapters.promql.checking import expression_fault
 from poise.api import queries
 from poise.api.access import mint
 from poise.api.asks import (
@@ -39,7 +41,8 @@ from poise.model.errors import Conflict, Invalid, NotFound
 from poise.model.record import Decision, Event, Write
 from poise.model.service import Project
 from poise.ports.store import Stale, Transaction
-from poise.spec.service import parse_project
+from poise.spec.rules import read_rule_files
+from poise.spec.service import Declared, parse_project
 
 _SERVICE = "/api/v1/projects/{project:str}/environments/{environment:str}/services/{service:str}"
 Asked = Request[Any, Any, Any]
@@ -168,7 +171,7 @@ async def override_gate(
 async def plan(request: Asked, project: Part, data: JSONBody[ApplySpec]) -> Response[Plan]:
     """What applying this text would change; nothing is written."""
     parts = parts_of(request)
-    declared = parse_project(data.text, project=project, filename=data.filename)
+    declared = await anyio.to_thread.run_sync(_declared, data, project)
     known, ref = await parts.store.get(Project, project)
     if known is None:
         raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")
@@ -187,11 +190,25 @@ async def plan(request: Asked, project: Part, data: JSONBody[ApplySpec]) -> Resp
     return Response(made, headers={"ETag": made.etag})
 
 
+def _declared(data: ApplySpec, project: str) -> Declared:
+    """What is sent, rule files included."""
+    declared = parse_project(data.text, project=project, filename=data.filename)
+    files = read_rule_files(
+        declared.rule_globs,
+        project=project,
+        filename=data.filename,
+        listed=lambda folder: [path for path in data.files if path.rpartition("/")[0] == folder],
+        read=data.files.__getitem__,
+        check=expression_fault,
+    )
+    return replace(declared, rule_files=files)
+
+
 @put("/api/v1/projects/{project:str}/spec", opt={"permission": "developer"})
 async def apply(request: Asked, project: Part, data: JSONBody[ApplySpec], if_match: IfMatch = "") -> Created:
     """Make what is declared be so; ``If-Match`` is the ETag of the plan that was read."""
     parts = parts_of(request)
-    declared = parse_project(data.text, project=project, filename=data.filename)
+    declared = await anyio.to_thread.run_sync(_declared, data, project)
     known, ref = await parts.store.get(Project, project)
     if known is None:
         raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise up")

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from poise.model.access import Role
 from poise.model.delivery import ChangeClass, Verb
+from poise.spec.limits import RULE_FILES
 
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Reason = Annotated[str, Meta(min_length=3, max_length=500)]
@@ -47,10 +48,11 @@ class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The text of a ``poise.yaml``."""
+    """The text of a ``poise.yaml``, and the rule files that it names by their paths beside it."""
 
     text: SpecText
     filename: Annotated[str, Meta(max_length=200)] = "poise.yaml"
+    files: Annotated[dict[str, SpecText], Meta(max_length=RULE_FILES)] = {}
 
 
 class MakePrincipal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

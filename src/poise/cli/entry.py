@@ -28,6 +28,7 @@ _COMMANDS = {
         "why": ("observe", "In words: what the gate says and why."),
         "scale": ("scale", "How many replicas a service has and needs, and why."),
         "logs": ("observe", "Output of replicas or of a pipeline run."),
+        "rules": ("rules", "Recording and alerting rules. (check)"),
         "query": ("query", "Ask the metrics in PromQL; a chart over time."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),
         "incident": ("incident", "Trouble: list, show, acknowledge, resolve, note."),

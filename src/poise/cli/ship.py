@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -16,6 +16,7 @@ from poise.cli.place import COMMON, Common, project_of, service_key, text_of
 from poise.model.balance import Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Verb
 from poise.model.errors import Held
+from poise.spec.service import parse_project
 
 SPEC = Path("poise.yaml")
 HOLD_EXIT = 6
@@ -39,20 +40,29 @@ def apply(file: Path = SPEC, *, common: Common = COMMON) -> None:
     made = _plan(file, common)
     if not common.json:
         _show(made)
-    path = f"/api/v1/projects/{project_of(common, file.parent)}/spec"
+    project = project_of(common, file.parent)
     with Client(common) as client:
-        done = client.put(path, _body(file), Created, if_match=made.etag)
+        path = f"/api/v1/projects/{project}/spec"
+        done = client.put(path, _body(file, project), Created, if_match=made.etag)
     output.data(done) if common.json else output.say(done.sentence)
 
 
 def _plan(file: Path, common: Common) -> Plan:
+    project = project_of(common, file.parent)
     with Client(common) as client:
-        path = f"/api/v1/projects/{project_of(common, file.parent)}/plan"
-        return client.post(path, _body(file), Plan)
+        return client.post(f"/api/v1/projects/{project}/plan", _body(file, project), Plan)
 
 
-def _body(file: Path) -> dict[str, str]:
-    return {"text": text_of(file), "filename": str(file)}
+def _body(file: Path, project: str) -> dict[str, Any]:
+    """The file's text and those of the rule files that it names; what is wrong with them the server says."""
+    text = text_of(file)
+    asked: dict[str, Any] = {"text": text, "filename": str(file)}
+    if "ruleFiles" in text:
+        folder = file.parent
+        declared = parse_project(text, project=project, filename=str(file))
+        names = {path for glob in declared.rule_globs for path in folder.glob(glob.pattern) if path.is_file()}
+        asked["files"] = {path.relative_to(folder).as_posix(): text_of(path) for path in sorted(names)}
+    return asked
 
 
 def _show(made: Plan) -> None:

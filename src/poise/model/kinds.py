@@ -17,6 +17,7 @@ from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incid
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.review import Review, ReviewEdit
+from poise.model.rules import RuleFile, RuleState
 from poise.model.service import Project, Service
 
 BODIES: Final[dict[str, type[Struct]]] = {
@@ -26,6 +27,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
+        RuleFile, RuleState,
     )
 }  # fmt: skip
 

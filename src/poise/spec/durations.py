@@ -11,6 +11,11 @@ UNITS_BYTES_BINARY: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 DURATION_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
+_SPAN: Final = re.compile(
+    r"(?:([0-9]{1,5})y)?(?:([0-9]{1,6})w)?(?:([0-9]{1,7})d)?(?:([0-9]{1,8})h)?"
+    r"(?:([0-9]{1,10})m)?(?:([0-9]{1,12})s)?(?:([0-9]{1,15})ms)?"
+)
+_SPAN_UNITS_MS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1000, 1)
 _SIZE: Final = re.compile(r"([0-9]{1,12})(B|kB|MB|GB|KiB|MiB|GiB)")
 
 
@@ -39,6 +44,22 @@ def format_duration(seconds: float) -> str:
         if whole and not rest:
             return f"{whole}{unit}"
     return f"{millis}ms" if millis else "0s"
+
+
+def parse_span(text: str) -> float | None:
+    """Seconds of a duration as Prometheus writes it, or None when it is not one; ``0`` needs no unit.
+
+    **Source:** prometheus/common model.ParseDuration.
+
+    >>> parse_span("1h30m"), parse_span("1d"), parse_span("0"), parse_span("30m1h"), parse_span("5")
+    (5400.0, 86400.0, 0.0, None, None)
+    """
+    if text == "0":
+        return 0.0
+    found = _SPAN.fullmatch(text)
+    if found is None or not text:
+        return None
+    return sum(int(part) * unit for part, unit in zip(found.groups("0"), _SPAN_UNITS_MS, strict=True)) / 1000
 
 
 def parse_size(text: str) -> int | None:

@@ -17,6 +17,7 @@ from poise.spec.shape import (
     Number,
     Ratio,
     Record,
+    Text,
 )
 
 BURN_TIER: Final = Record(
@@ -109,6 +110,12 @@ PROJECT: Final = Record(
             ListOf(item=URL, high=limits.SINKS, unique=True),
             "sinks",
             "URLs to which changes, runs, releases, rollouts and incidents are told as CDEvents.",
+        ),
+        Field(
+            "ruleFiles",
+            ListOf(item=Text(max_chars=300), high=limits.RULE_GLOBS, unique=True, alone=True),
+            "",
+            "Files of recording and alerting rules in Prometheus' format, e.g. rules/*.yml.",
         ),
         Field("prometheus", CONNECTION, "prometheus", "A metrics server; the data source 'prometheus'."),
     ),

@@ -116,12 +116,12 @@ def _selector(query: str, node: Node, report: Report) -> str:
     try:
         return counter(query).text
     except NotCounted as error:
-        place = _placed(node, query, error.offset)
+        place = placed(node, query, error.offset)
         report.add(EXPRESSION, place, f"events cannot be counted from this: {error.what}", mend=error.mend)
         return ""
 
 
-def _placed(node: Node, text: str, offset: int) -> Place:
+def placed(node: Node, text: str, offset: int) -> Place:
     """Where a character of a text stands in the file; the text's own place where that is not told."""
     if not isinstance(node, Scalar):
         return Place(node.line, node.column)

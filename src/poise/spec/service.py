@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.policy import BudgetPolicy
+from poise.model.rules import RuleFile
 from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
 from poise.spec.checks import check_policy, check_services
@@ -33,19 +34,25 @@ from poise.spec.problems import (
 )
 from poise.spec.query import sources_of
 from poise.spec.read import Document, Found, ServiceDocument, plain, read_record
+from poise.spec.rules import Glob, globs_of
 from poise.spec.shape import Anything, Field, Record
 
 FILENAME: Final = "poise.yaml"
 
 
 class Declared(Struct, frozen=True, kw_only=True):
-    """What a ``poise.yaml`` declares; services in the order of the file, each once per environment."""
+    """What a ``poise.yaml`` declares; services in the order of the file, each once per environment.
+
+    ``rule_globs`` name rule files beside it; whoever can read them adds ``rule_files``.
+    """
 
     project: Project
     services: tuple[Service, ...]
     objectives: tuple[Objective, ...]
     schedules: tuple[OnCallSchedule, ...] = ()
     escalations: tuple[EscalationPolicy, ...] = ()
+    rule_globs: tuple[Glob, ...] = ()
+    rule_files: tuple[RuleFile, ...] = ()
 
 
 def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Declared:
@@ -83,6 +90,7 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         sources,
     )
     schedules, escalations = oncall_of(documents, project, report)
+    globs = globs_of(_of_kind(documents, "Project"), report)
     report.raise_if_any()
     return Declared(
         project=declared,
@@ -90,6 +98,7 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         objectives=objectives,
         schedules=schedules,
         escalations=escalations,
+        rule_globs=globs,
     )
 
 

@@ -161,6 +161,29 @@ async def test_a_push_with_an_unknown_key_is_refused_with_its_line(tmp_path: Pat
         assert code == 0, said
 
 
+RULES = "groups:\n  - name: web\n    rules:\n      - alert: Down\n        expr: up == 0\n"
+
+
+@pytest.mark.anyio
+async def test_a_push_with_a_mistyped_rule_is_refused_with_its_line(tmp_path: Path, copy: Path) -> None:
+    """A rule that cannot be evaluated would page nobody; it is known before it lands."""
+    GitRepositories(tmp_path / "repos").ensure("shop")
+    head = "---\napiVersion: poise.dev/v1\nkind: Project\nmetadata: {name: shop}\n"
+    project = f"{head}spec: {{ruleFiles: rules/*.yml}}\n"
+    await commit(copy, {"poise.yaml": SERVICE + project})
+    async with Server(tmp_path / "repos") as server:
+        code, said = await git(copy, "push", f"{server.url}/shop.git", "main")
+        assert code != 0
+        assert "poise.yaml:12:19" in said and "no file 'rules/*.yml'" in said, said
+        await commit(copy, {"rules/web.yml": RULES.replace("up == 0", "rate(up) == 0")})
+        code, said = await git(copy, "push", f"{server.url}/shop.git", "main")
+        assert code != 0
+        assert "rules/web.yml:5:15" in said and "POISE-S130" in said, said
+        await commit(copy, {"rules/web.yml": RULES})
+        code, said = await git(copy, "push", f"{server.url}/shop.git", "main")
+        assert code == 0, said
+
+
 @pytest.mark.anyio
 async def test_a_push_that_is_not_a_fast_forward_is_refused(tmp_path: Path, copy: Path) -> None:
     """History is what the record refers to."""

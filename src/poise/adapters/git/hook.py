@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from poise.model.errors import PoiseError
+
+if TYPE_CHECKING:
+    from poise.spec.rules import Glob
 
 READ_BYTES: Final = 4 * 2**20
 PROBLEMS: Final = 20
@@ -37,14 +40,14 @@ def main() -> int:
 
 
 def judge(commit: str) -> Iterable[PoiseError]:
-    """Every problem of a commit's ``poise.yaml`` and workflow files."""
+    """Every problem of a commit's ``poise.yaml``, of the rule files it names, and of its workflow files."""
     for path in _files(commit):
-        error = _refusal(path, _read(commit, path))
+        error = _refusal(commit, path, _read(commit, path))
         if error is not None:
             yield from getattr(error, "problems", (error,))  # a file tells all its problems at once
 
 
-def _refusal(path: str, text: str) -> PoiseError | None:
+def _refusal(commit: str, path: str, text: str) -> PoiseError | None:
     """The error that ``spec`` raises for a file, if any. Imported here: most pushes need only one."""
     try:
         if path.startswith(_WORKFLOWS):
@@ -54,10 +57,27 @@ def _refusal(path: str, text: str) -> PoiseError | None:
         else:
             from poise.spec.service import parse_project
 
-            parse_project(text, project=_project(), filename=path)
+            declared = parse_project(text, project=_project(), filename=path)
+            if declared.rule_globs:
+                _check_rules(commit, declared.rule_globs, path)
     except PoiseError as error:
         return error
     return None
+
+
+def _check_rules(commit: str, globs: Sequence[Glob], filename: str) -> None:
+    """Raise ``Problems`` with those of every rule file."""
+    from poise.adapters.promql.checking import expression_fault
+    from poise.spec.rules import read_rule_files
+
+    read_rule_files(
+        globs,
+        project=_project(),
+        filename=filename,
+        listed=lambda folder: _listed(commit, f"{folder}/" if folder else ""),
+        read=lambda path: _read(commit, path),
+        check=expression_fault,
+    )
 
 
 def _pushed(lines: Iterable[str]) -> Iterable[str]:
@@ -70,9 +90,16 @@ def _pushed(lines: Iterable[str]) -> Iterable[str]:
 
 
 def _files(commit: str) -> list[str]:
-    said = _git("ls-tree", "-z", "--full-tree", commit, "poise.yaml", _WORKFLOWS).decode(errors="replace")
+    found = _listed(commit, "poise.yaml", _WORKFLOWS)
+    return [path for path in found if path.endswith((".yml", ".yaml"))]
+
+
+def _listed(commit: str, *places: str) -> list[str]:
+    """Files at these paths, or directly in these folders (which end in ``/``; empty is the root)."""
+    named = [place for place in places if place]
+    said = _git("ls-tree", "-z", "--full-tree", commit, *named).decode(errors="replace")
     rows = [row.split("\t", 1) for row in said.split("\0") if row]
-    return [path for facts, path in rows if facts.startswith("100") and path.endswith((".yml", ".yaml"))]
+    return [path for facts, path in rows if facts.startswith("100")]
 
 
 def _read(commit: str, path: str) -> str:

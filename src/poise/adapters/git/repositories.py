@@ -105,9 +105,9 @@ class GitRepositories:
         return git("cat-file", "blob", entry[1], repo=repo)
 
     def list(self, project: str, sha: str, folder: str) -> list[str]:
-        """Paths of the files directly in ``folder`` at a commit, ascending."""
-        where = f"{folder.rstrip('/')}/"
-        said = git("ls-tree", "-z", "--long", _sha(sha), "--", where, repo=self._repo(project))
+        """Paths of the files directly in ``folder`` (empty: the root) at a commit, ascending."""
+        where = [f"{folder.rstrip('/')}/"] if folder else []
+        said = git("ls-tree", "-z", "--long", _sha(sha), "--", *where, repo=self._repo(project))
         return sorted(path for mode, _, _, path in _entries(said) if mode in ("100644", "100755"))
 
     def checkout(self, project: str, sha: str, target: Path) -> None:

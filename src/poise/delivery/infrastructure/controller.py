@@ -6,17 +6,20 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import anyio
+from msgspec.structs import replace
 
 from poise.delivery.infrastructure.decide import Declaration, Seen, change, decide
 from poise.model.delivery import Change
-from poise.model.errors import PoiseError
+from poise.model.errors import Invalid
 from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Read, Ref
+from poise.model.rules import RuleFile
 from poise.model.service import Project, Service
 from poise.ports.artifacts import Repositories
 from poise.ports.store import Store
+from poise.spec.rules import Check, read_rule_files, unchecked
 from poise.spec.service import Declared, parse_project
 
 FILE = "poise.yaml"
@@ -27,9 +30,10 @@ class InfrastructureController:
 
     name = "infrastructure"
 
-    def __init__(self, store: Store, repositories: Repositories) -> None:
+    def __init__(self, store: Store, repositories: Repositories, check: Check = unchecked) -> None:
         self._store = store
         self._repositories = repositories
+        self._check = check
 
     async def keys(self) -> Iterable[str]:
         """Every hosted repository."""
@@ -50,8 +54,12 @@ class InfrastructureController:
         settled = await self._settled(key)
         if settled == head:
             return Decision()
-        text = await anyio.to_thread.run_sync(self._repositories.read, key, head, FILE)
-        if text is None:  # a repository without declarations withdraws nothing
+        try:
+            declared = await anyio.to_thread.run_sync(declared_at, self._repositories, key, head, self._check)
+            refused = ""
+        except Invalid as error:
+            declared, refused = None, str(error)
+        if declared is None and not refused:  # a repository without declarations withdraws nothing
             return Decision()
         current, reads = await on_record(self._store, key)
         seen = Seen(
@@ -62,10 +70,8 @@ class InfrastructureController:
             current=current,
             reads=(ref, *reads),
         )
-        try:
-            declared = parse_project(text.decode(errors="replace"), project=key, filename=FILE)
-        except PoiseError as error:
-            return decide(_with(seen, refused=str(error)))
+        if declared is None:
+            return decide(_with(seen, refused=refused))
         return decide(_with(seen, declared=declarations(declared)))
 
     async def _settled(self, project: str) -> str:
@@ -73,6 +79,28 @@ class InfrastructureController:
         last = await self._store.journal(subject=project, types=types, last=True, limit=20)
         commits = [entry.event.data["commit"] for entry in last if entry.event.subject == project]
         return str(commits[-1]) if commits else ""
+
+
+def declared_at(
+    repositories: Repositories, project: str, sha: str, check: Check = unchecked
+) -> Declared | None:
+    """What a commit declares, its rule files included; None where it has no ``poise.yaml``.
+
+    Raises ``Problems`` for what cannot be read.
+    """
+    text = repositories.read(project, sha, FILE)
+    if text is None:
+        return None
+    declared = parse_project(text.decode(errors="replace"), project=project, filename=FILE)
+    files = read_rule_files(
+        declared.rule_globs,
+        project=project,
+        filename=FILE,
+        listed=lambda folder: repositories.list(project, sha, folder),
+        read=lambda path: (repositories.read(project, sha, path) or b"").decode(errors="replace"),
+        check=check,
+    )
+    return replace(declared, rule_files=files)
 
 
 async def apply(store: Store, declared: Declared, by: str, now: datetime) -> Decision:
@@ -91,9 +119,10 @@ async def on_record(store: Store, project: str) -> tuple[tuple[Declaration, ...]
     objectives, objectives_ref = await store.scan(Objective, f"{project}/")
     schedules, schedules_ref = await store.scan(OnCallSchedule, f"{project}/")
     policies, policies_ref = await store.scan(EscalationPolicy, f"{project}/")
+    rules, rules_ref = await store.scan(RuleFile, f"{project}/")
     mine: tuple[Declaration, ...] = (known,) if known else ()
-    bodies = (*mine, *services, *objectives, *schedules, *policies)
-    return bodies, (ref, services_ref, objectives_ref, schedules_ref, policies_ref)
+    bodies = (*mine, *services, *objectives, *schedules, *policies, *rules)
+    return bodies, (ref, services_ref, objectives_ref, schedules_ref, policies_ref, rules_ref)
 
 
 def declarations(declared: Declared) -> tuple[Declaration, ...]:
@@ -104,6 +133,7 @@ def declarations(declared: Declared) -> tuple[Declaration, ...]:
         *declared.objectives,
         *declared.schedules,
         *declared.escalations,
+        *declared.rule_files,
     )
 
 

@@ -13,9 +13,10 @@ from poise.model.event_types import DECLARED, REDECLARED, SPEC_APPLIED, SPEC_REF
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Event, Read, Write
+from poise.model.rules import RuleFile
 from poise.model.service import Project, Service
 
-Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy
+Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy | RuleFile
 
 
 class Act(StrEnum):
@@ -78,7 +79,7 @@ def decide(seen: Seen) -> Decision:
 
 
 def plan(current: Iterable[Declaration], declared: Iterable[Declaration]) -> tuple[Difference, ...]:
-    """Every difference, in the order of kind (project, service, objective, schedule, policy) and key."""
+    """Every difference, in the order of kind (project, service, ..., rule file) and key."""
     before, after = _by_key(current), _by_key(declared)
     names = sorted({*before, *after}, key=lambda name: (_ORDER[name[0]], name[1]))
     found = (_difference(name, before.get(name), after.get(name)) for name in names)
@@ -105,7 +106,9 @@ def change(
     )
 
 
-_ORDER = {"Project": 0, "Service": 1, "Objective": 2, "OnCallSchedule": 3, "EscalationPolicy": 4}
+_ORDER = {
+    "Project": 0, "Service": 1, "Objective": 2, "OnCallSchedule": 3, "EscalationPolicy": 4, "RuleFile": 5,
+}  # fmt: skip
 _EVENTS = {Act.CREATE: DECLARED, Act.UPDATE: REDECLARED, Act.DELETE: UNDECLARED}
 _VERBS = {Act.CREATE: "is declared", Act.UPDATE: "is declared anew", Act.DELETE: "is no longer declared"}
 

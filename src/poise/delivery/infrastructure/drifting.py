@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 import structlog
 
-from poise.delivery.infrastructure.controller import FILE, declarations, on_record
+from poise.delivery.infrastructure.controller import declarations, declared_at, on_record
 from poise.delivery.infrastructure.drift import Seen, decide, strays, undeclared
 from poise.model.delivery import Release, Rollout
 from poise.model.drift import Drift, DriftKind, Finding
@@ -22,7 +22,6 @@ from poise.ports.artifacts import Repositories
 from poise.ports.drift import Disk
 from poise.ports.runtime import Runtime
 from poise.ports.store import Store
-from poise.spec.service import parse_project
 
 log = structlog.get_logger()
 
@@ -45,7 +44,9 @@ class DriftController:
 
     def wakes(self, ref: Ref) -> str | None:
         """The project whose declarations were written."""
-        return ref.key.split("/", 1)[0] if ref.kind in ("Project", "Service", "Objective") else None
+        return (
+            ref.key.split("/", 1)[0] if ref.kind in ("Project", "Service", "Objective", "RuleFile") else None
+        )
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Look at everything of project ``key``; what cannot be looked at stays as it was."""
@@ -78,10 +79,9 @@ class DriftController:
         head = await anyio.to_thread.run_sync(self._repositories.head, key, project.branch)
         if head is None or not commits or commits[-1] != head:
             return None
-        text = await anyio.to_thread.run_sync(self._repositories.read, key, head, FILE)
-        if text is None:
+        declared = await anyio.to_thread.run_sync(declared_at, self._repositories, key, head)
+        if declared is None:
             return None
-        declared = parse_project(text.decode(errors="replace"), project=key, filename=FILE)
         current, _ = await on_record(self._store, key)
         types = (DECLARED, REDECLARED, UNDECLARED)
         told = await self._store.journal(subject=key, types=types, last=True, limit=EVENTS_SEEN)
