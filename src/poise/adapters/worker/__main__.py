@@ -15,8 +15,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, cast
 
 import msgspec
@@ -28,6 +28,7 @@ from poise.model.errors import PoiseError
 
 IDLE_S: Final = 300.0  # nobody asks for so long: give the memory back
 NICE: Final = 10
+AUTOGROUP: Final = Path("/proc/self/autogroup")
 OOM_SCORE_ADJ: Final = 700  # on a machine out of memory this goes before any workload
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -165,22 +166,23 @@ def _die_with(parent: int) -> None:
 
 
 def _humble(memory_bytes: int) -> None:
-    """Whatever happens, not at the cost of the rest of the machine."""
+    """Whatever happens, not at the cost of the rest of the machine.
+
+    Where the kernel groups by session (sched(7), autogroup) a nice value counts only within the session, so
+    this one of its own says it for the whole of it: a workload that starts beside queries goes first.
+    """
     os.nice(NICE)
+    with suppress(FileNotFoundError):
+        AUTOGROUP.write_text(str(NICE))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
-
-
-def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """A terminal's interrupt is the parent's to act on."""
 
 
 def main(arguments: list[str]) -> int:
     """``PATH READER MEMORY_BYTES PARENT_PID``; READER is ``module:callable`` that opens PATH."""
     path, reader, memory_bytes, parent = arguments
     _die_with(int(parent))
-    signal.signal(signal.SIGINT, _ignore)
     module, _, name = reader.partition(":")
     _humble(int(memory_bytes))
     made = cast("Callable[[Path], Any]", getattr(importlib.import_module(module), name))

@@ -195,7 +195,7 @@ class _Process:
         with theirs:
             made = subprocess.Popen(  # noqa: ASYNC220  spawning takes a millisecond or two
                 [*command, str(os.getpid())], stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
-                env=environment, cwd="/",
+                env=environment, cwd="/", start_new_session=True,  # a terminal's interrupt is ours to act on
             )  # fmt: skip
         ours.setblocking(False)
         try:
