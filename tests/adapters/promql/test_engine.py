@@ -254,3 +254,13 @@ def test_a_date_before_1970_and_one_that_is_none() -> None:
 def test_minus_zero_keeps_its_sign_in_a_sum() -> None:
     """Absent rows add nothing, not even a sign."""
     assert math.copysign(1, at("sum(-x)", 0, "x 0\ny 1")[""]) == -1
+
+
+@pytest.mark.parametrize("expression", ["sort(m)", "sort_by_label_desc(m)", "sum(sort_desc(m))"])
+def test_sorting_a_range_is_warned_of_in_prometheus_own_words(expression: str) -> None:
+    """A range's series are always in the order of their labels; silence would let a dashboard lie."""
+    samples = MemorySamples()
+    samples.add((("__name__", "m"),), [(0, 1.0), (60_000, 2.0)])
+    said = "PromQL warning: sort is ineffective for range queries since results are always ordered by labels"
+    assert Engine(samples).range(expression, 0, 60_000, 60_000).warnings == (said,)
+    assert Engine(samples).instant(expression, 60_000).warnings == ()

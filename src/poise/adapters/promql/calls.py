@@ -19,6 +19,7 @@ from poise.model.samples import NAME, Instants, Labels, MatchOp, Values
 _NATIVE = frozenset(
     ["histogram_avg", "histogram_count", "histogram_sum", "histogram_stddev", "histogram_stdvar"]
 )
+SORT_IN_RANGE = "sort is ineffective for range queries since results are always ordered by labels"
 _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 
@@ -218,15 +219,26 @@ def _label_join(query: Evaluation, args: Sequence[Expr], at_ms: Instants) -> Vec
 
 
 def _sorted(*, falling: bool) -> Callable[[Evaluation, Sequence[Expr], Instants], Vector]:
-    return lambda query, args, at_ms: functions.by_value(query.vector(args[0], at_ms), falling=falling)
+    def by_value(query: Evaluation, args: Sequence[Expr], at_ms: Instants) -> Vector:
+        _warn_of_sorting(query)
+        return functions.by_value(query.vector(args[0], at_ms), falling=falling)
+
+    return by_value
 
 
 def _sorted_by_label(*, falling: bool) -> Callable[[Evaluation, Sequence[Expr], Instants], Vector]:
     def by_label(query: Evaluation, args: Sequence[Expr], at_ms: Instants) -> Vector:
+        _warn_of_sorting(query)
         names = [query.text(one) for one in args[1:]]
         return functions.by_label(query.vector(args[0], at_ms), names, falling=falling)
 
     return by_label
+
+
+def _warn_of_sorting(query: Evaluation) -> None:
+    """Prometheus 3.x says so wherever it has no effect."""
+    if query.start_ms != query.end_ms:
+        query.warnings[SORT_IN_RANGE] = None
 
 
 def _constant(

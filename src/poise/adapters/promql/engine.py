@@ -381,7 +381,7 @@ def _frame(
         present=vector.present,
         ragged=ragged,
         text=text,
-        warnings=tuple(query.warnings),
-        infos=tuple(query.infos),
+        warnings=tuple(f"PromQL warning: {said}" for said in query.warnings),
+        infos=tuple(f"PromQL info: {said}" for said in query.infos),
         stats=query.stats(),
     )
