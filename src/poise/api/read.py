@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from poise.api import queries
 from poise.api.access import PUBLIC
-from poise.api.logs import replica_lines, run_lines
+from poise.api.logs import run_lines
 from poise.api.params import After, Cursor, Flag, Limit, Lines, Number, OfProject, Part, Subject
 from poise.api.parts import Parts
 from poise.api.views import LogLine, Page, ServiceStatus, Status
@@ -135,21 +135,6 @@ async def get_rollout(
     return await one_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/{n:06d}")
 
 
-@get(_SERVICE + "/log", opt={"permission": "viewer"})
-async def get_service_log(
-    request: Request[Any, Any, Any],
-    project: Part,
-    environment: Part,
-    service: Part,
-    limit: Lines = 200,
-) -> Page[LogLine]:
-    """The newest lines of every replica's output."""
-    key = f"{project}/{environment}/{service}"
-    parts = parts_of(request)
-    await queries.service_or_raise(parts, key)
-    return Page(items=replica_lines(parts.data, key, limit, parts.masker))
-
-
 @get("/api/v1/projects/{project:str}/events", opt={"permission": "viewer"})
 async def list_events(
     request: Request[Any, Any, Any],
@@ -230,5 +215,5 @@ async def list_releases(
 
 ROUTES = [
     healthz, readyz, get_status, list_projects, get_project, get_run, get_run_log, list_releases,
-    get_service, get_rollout, get_service_log, list_events, audit, *LISTS,
+    get_service, get_rollout, list_events, audit, *LISTS,
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -81,6 +82,18 @@ async def log_rows(parts: Parts, key: str, after: int) -> AsyncIterator[ServerSe
                 return
             if len(lines) < BATCH:
                 await parts.clock.sleep(LOG_POLL_S)
+    finally:
+        _open_streams -= 1
+
+
+@contextmanager
+def admitted() -> Iterator[None]:
+    """One of the streams that may be open at the same time; raises ``TooLarge`` over ``STREAMS_MAX``."""
+    global _open_streams
+    _admit()
+    _open_streams += 1
+    try:
+        yield
     finally:
         _open_streams -= 1
 

@@ -27,7 +27,7 @@ _COMMANDS = {
         "budget": ("observe", "Error budgets of a service in events."),
         "why": ("observe", "In words: what the gate says and why."),
         "scale": ("scale", "How many replicas a service has and needs, and why."),
-        "logs": ("observe", "Output of replicas or of a pipeline run."),
+        "logs": ("logs", "Output of replicas or of a run, searched and followed."),
         "rules": ("rules", "Recording and alerting rules. (check)"),
         "query": ("query", "Ask the metrics in PromQL; a chart over time."),
         "explain": ("observe", "Settings in force for service/NAME, declared or default."),

@@ -1,4 +1,4 @@
-"""Observe: status, slo, budget, why, logs, explain, audit."""
+"""Observe: status, slo, budget, why, explain, audit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from poise.api.views import LogLine, Page, ServiceStatus, Status
+from poise.api.views import Page, ServiceStatus, Status
 from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.place import COMMON, Common, project_of, service_key, text_of
@@ -167,46 +167,6 @@ def why(service: str, *, common: Common = COMMON) -> None:
         output.say(f"  {row.at:%H:%M:%S} {row.event.summary}")
     output.say(f"  To go all the same: poise gate override {key.split('/')[2]} --reason '...'")
     return None
-
-
-def logs(
-    service: str | None = None,
-    *,
-    run: Annotated[int | None, Parameter(help="A pipeline run's output.")] = None,
-    follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="")] = False,
-    lines: int = 100,
-    common: Common = COMMON,
-) -> None:
-    """The output of a service's replicas, or of a pipeline run."""
-    project = project_of(common)
-    with Client(common) as client:
-        if run is not None:
-            path = f"/api/v1/projects/{project}/runs/{run}"
-            if follow:
-                return _follow(client, path + "/stream", common)
-            found = client.get(path + "/log", Page[LogLine], limit=min(lines * 50, 5000)).items
-        elif service is not None:
-            key = service_key(common, service)
-            found = client.get(service_path(key) + "/log", Page[LogLine], limit=lines).items
-        else:
-            raise NotFound(
-                "POISE-E203", "name a service or a run", mend="poise logs shop, or poise logs --run 1"
-            )
-    for line in found:
-        output.data(line) if common.json else output.say(f"{line.source} | {line.text}")
-    return None
-
-
-def _follow(client: Client, path: str, common: Common) -> None:
-    import msgspec
-
-    for event, raw in client.lines(path, after=0):
-        if event == "message":
-            line = msgspec.json.decode(raw, type=LogLine)
-            output.data(line) if common.json else output.say(f"{line.source} | {line.text}")
-        elif event == "end":
-            output.talk(common, f"run: {raw}")
-            return
 
 
 def explain(

@@ -1,0 +1,96 @@
+"""What of a block of raw output may be shown: text without escapes, control characters and secrets.
+
+A block is whole lines of at most ``BLOCK_BYTES``. Most need nothing done to them, and finding that out is
+cheap; the others are cleaned, line by line, and remember where their lines began.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from poise.adapters.masking import Masker
+
+BLOCK_BYTES: Final = 1 << 20
+LINE_CHARS: Final = 4_000
+"""Shown of one line; a longer one is told by how much."""
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_ODD: Final = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NEWLINE, _SPACE, _DELETE = 10, 32, b"\x7f"
+
+
+class Block:
+    """Lines from ``base`` on as they may be shown, ``shown``, UTF-8 with one newline after each line.
+
+    ``whole``: the last line has ended; otherwise a secret that has only begun at its end is masked too.
+    """
+
+    def __init__(self, raw: bytes, base: int, masker: Masker, whole: bool = True) -> None:
+        self.base, self._end = base, base + len(raw)
+        self._raw_starts: np.ndarray | None = None
+        if is_plain(raw, masker) and whole:
+            self.shown = raw
+            return
+        lines = clean(raw.decode(errors="replace")).split("\n")
+        masked = [masker.text(line) for line in lines] if masker.free else lines
+        if not whole:
+            masked[-1] = masker.unfinished(lines[-1])
+        self.shown = "\n".join(masked).encode()
+        self._raw_starts, self._starts = _line_starts(raw), _line_starts(self.shown)
+
+    def span(self, begin: int, end: int) -> tuple[int, int]:
+        """Where in the file the line that stands at ``begin`` .. ``end`` of ``shown`` begins and ends."""
+        if self._raw_starts is None:
+            return self.base + begin, self.base + end
+        line = int(np.searchsorted(self._starts, begin, side="right")) - 1
+        last = line + 1 >= len(self._raw_starts)
+        ends = self._end if last else self.base + int(self._raw_starts[line + 1]) - 1
+        return self.base + int(self._raw_starts[line]), ends
+
+
+def _line_starts(raw: bytes) -> np.ndarray:
+    return np.concatenate(([0], np.flatnonzero(np.frombuffer(raw, np.uint8) == _NEWLINE) + 1))
+
+
+def is_plain(raw: bytes, masker: Masker) -> bool:
+    """Whether a block can be shown as it is: no control character, valid UTF-8, no secret."""
+    low = int(np.count_nonzero(np.frombuffer(raw, np.uint8) < _SPACE))
+    if low != raw.count(b"\n") + raw.count(b"\t") or _DELETE in raw:
+        return False
+    if any(value.encode() in raw for value in masker.free):
+        return False
+    if raw.isascii():
+        return True
+    try:
+        return _ODD.search(raw.decode()) is None
+    except UnicodeDecodeError:
+        return False
+
+
+def clean(text: str) -> str:
+    """Text without escapes and control characters; of a progress bar (carriage returns) its last state.
+
+    >>> clean("\\x1b[31mred\\x1b[0m\\r\\n 1 %\\r 2 %\\n")
+    'red\\n 2 %\\n'
+    """
+    text = _ESCAPES.sub("", text)
+    if "\r" not in text:
+        return text
+    return "\n".join(_last_state(line) for line in text.split("\n"))
+
+
+def _last_state(line: str) -> str:
+    return next((part for part in reversed(line.split("\r")) if part), "")
+
+
+def excerpt(text: str, found: int) -> tuple[str, int]:
+    """At most ``LINE_CHARS`` of a line, around ``found``, and how many characters are left out."""
+    if len(text) <= LINE_CHARS:
+        return text, 0
+    begin = max(0, min(found - LINE_CHARS // 4, len(text) - LINE_CHARS))
+    return text[begin : begin + LINE_CHARS], len(text) - LINE_CHARS
