@@ -19,14 +19,17 @@ def anchored(text: str) -> re2.Pattern[str]:
 
 
 def expanded(regex: re2.Pattern[str], template: str, value: str) -> str | None:
-    """The template filled with what the expression captures in ``value``; None where it does not match.
+    """The template filled with what the expression captures in ``value``; None where it does not match."""
+    match = regex.search(value)
+    return None if match is None else expand(match, template)
+
+
+def expand(match: re2.Match[str], template: str) -> str:
+    """The template filled with what a match captured.
 
     **Source:** Go's ``regexp.Expand``: ``$name`` is as long as it can be, ``$$`` is a dollar sign, and an
     unknown group is empty.
     """
-    match = regex.search(value)
-    if match is None:
-        return None
     named = match.groupdict()
 
     def fill(part: re.Match[str]) -> str:

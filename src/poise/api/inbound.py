@@ -17,6 +17,7 @@ from poise.api.forges import REMEMBERED, forgotten, headers_of, remembered
 from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
+from poise.model.alerting import NO_SERVICE, Place
 from poise.model.errors import NotFound
 from poise.model.event_types import ALERT_FIRING, ALERT_RESOLVED, ALERTS_TRUNCATED
 from poise.model.exchange import Delivery
@@ -135,7 +136,7 @@ def alert_event(alert: Alert, actor: str) -> Event:
 
 
 async def _write_events(
-    parts: Parts, told: Sequence[tuple[str, Incoming]], place: alertmanager.Place, asker: str
+    parts: Parts, told: Sequence[tuple[str, Incoming]], place: Place, asker: str
 ) -> list[Incoming]:
     """Store those that are new, each with its delivery; what was stored."""
     now, project = parts.clock.now(), place.project
@@ -160,7 +161,7 @@ async def _write_events(
     return fresh
 
 
-def _recorded(event: Incoming, place: alertmanager.Place, asker: str) -> Event:
+def _recorded(event: Incoming, place: Place, asker: str) -> Event:
     """The journal's entry: the type as it came, the event whole under ``event``."""
     kind = event.type.removeprefix(cdevents.CDEVENTS)
     summary = f"{event.source} says: {kind} of {event.subject or _subject_id(event)}"
@@ -180,14 +181,14 @@ def _recorded(event: Incoming, place: alertmanager.Place, asker: str) -> Event:
     )
 
 
-def _alert_of(event: Incoming, place: alertmanager.Place, now: datetime) -> Alert | None:
+def _alert_of(event: Incoming, place: Place, now: datetime) -> Alert | None:
     """An incident that another system reports is a condition to look at here."""
     match = _INCIDENT.match(event.type)
     if match is None or not event.known:
         return None
     environment, service = cdevents.place_of(event)
     where = environment if environment in place.environments else place.environments[-1]
-    named = service if f"{where}/{service}" in place.services else alertmanager.NO_SERVICE
+    named = service if f"{where}/{service}" in place.services else NO_SERVICE
     content = event.data["subject"]["content"]
     said = str(content.get("description") or f"{event.source} reports an incident")[:SUMMARY_CHARS]
     at = min(event.at or now, now)
@@ -222,12 +223,12 @@ def _digest(event: Incoming) -> str:
     return sha256(f"{event.source}\0{event.id}".encode()).hexdigest()[:32]
 
 
-async def _place(parts: Parts, name: str) -> alertmanager.Place:
+async def _place(parts: Parts, name: str) -> Place:
     project, _ = await parts.store.get(Project, name)
     if project is None:
         raise NotFound("POISE-E404", f"no project {name}", mend="Run: poise up")
     services, _ = await parts.store.scan(Service, f"{name}/")
-    return alertmanager.Place(
+    return Place(
         project=name,
         environments=project.environments,
         services={f"{service.environment}/{service.name}" for service in services},

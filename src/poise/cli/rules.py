@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from glob import glob
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from poise.cli import output
 from poise.cli.place import COMMON, Common, text_of
-from poise.model.errors import Invalid
+from poise.model.errors import Invalid, NotFound
+from poise.model.rules import RuleFile
 from poise.spec.problems import Problems
+
+if TYPE_CHECKING:
+    from poise.adapters.rules.testing import Outcome
+    from poise.spec.rule_tests import RuleTestFile
 
 rules = App(name="rules", help="Recording and alerting rules in Prometheus' format.")
 
@@ -42,3 +49,62 @@ def check(file: Path, *files: Path, common: Common = COMMON) -> None:
             output.say(f"{one}: {len(found.groups)} groups, {count} rules")
     if problems:
         raise Problems(problems)
+
+
+@rules.command
+def test(
+    file: Path,
+    *files: Path,
+    run: Annotated[str, Parameter(help="Only the tests of this name.")] = "",
+    common: Common = COMMON,
+) -> int:
+    """Run unit tests of rules, in promtool's format. Needs no server. Exits 1 when a test fails.
+
+    Parameters
+    ----------
+    file
+        A test file, as for promtool test rules.
+    files
+        More of them.
+    """
+    from poise.adapters.rules import testing
+    from poise.spec.rule_tests import parse_rule_tests
+
+    outcomes = []
+    for one in (file, *files):
+        found = parse_rule_tests(text_of(one), path=str(one))
+        outcomes.append(testing.run(found, _rule_files(found), run))
+    for outcome in outcomes:
+        output.data(outcome) if common.json else _show(outcome)
+    return 1 if any(outcome.failures for outcome in outcomes) else 0
+
+
+def _rule_files(tests: RuleTestFile) -> list[RuleFile]:
+    """The rule files that a test file names, beside it."""
+    from poise.adapters.promql.checking import expression_fault
+    from poise.spec.rules import parse_rules
+
+    folder = Path(tests.path).parent
+    paths: dict[Path, None] = {}
+    for pattern in tests.rule_files:
+        names = sorted(glob(str(folder / pattern)))  # noqa: PTH207 - it may be absolute
+        if not names:
+            raise NotFound(
+                "POISE-E304", f"no rule file {pattern}", where=tests.path,
+                mend="Name it from the folder of the test file.",
+            )  # fmt: skip
+        paths.update(dict.fromkeys(map(Path, names)))
+    return [
+        parse_rules(text_of(one), project="", path=str(one), check=expression_fault) for one in sorted(paths)
+    ]
+
+
+def _show(outcome: Outcome) -> None:
+    if not outcome.failures:
+        output.say(f"{outcome.path}: ok, {outcome.checks} checks")
+        return
+    output.say(f"{outcome.path}: FAILED, {len(outcome.failures)} of {outcome.checks} checks")
+    for failure in outcome.failures:
+        output.say(f"  {failure.what} ({failure.where})")
+        for line in failure.lines:
+            output.say(f"    {line}")

@@ -80,7 +80,7 @@ class RuleAlert(Struct, frozen=True, kw_only=True):
     labels: Labels  # ``alertname`` included
     annotations: dict[str, str] = {}
     state: RuleAlertState = RuleAlertState.PENDING
-    value: float | None = None  # None where it is no finite number
+    value: str = ""  # a float64 as Prometheus writes it
     active_at: datetime
     fired_at: datetime | None = None
     keep_firing_since: datetime | None = None
@@ -130,3 +130,47 @@ def fingerprint(*parts: object) -> str:
 def named(labels: Labels, name: str) -> Labels:
     """The labels with this metric name."""
     return tuple(sorted([(NAME, name), *(pair for pair in labels if pair[0] != NAME)]))
+
+
+# -- evaluation -----------------------------------------------------------------------------------
+
+
+class RuleMemory(Struct, frozen=True, kw_only=True):
+    """What a rule made last time: the series it gave, and its alerts."""
+
+    series: tuple[Labels, ...] = ()
+    alerts: tuple[RuleAlert, ...] = ()
+
+
+class EvaluateRules(Struct, frozen=True, kw_only=True):
+    """One group at one instant; ``memories`` are its rules', in order (fewer: the rest have none)."""
+
+    file: str
+    group: RuleGroup
+    at_ms: int
+    memories: tuple[RuleMemory, ...] = ()
+    external_labels: dict[str, str] = {}
+    external_url: str = ""
+
+
+class RuleResult(Struct, frozen=True, kw_only=True):
+    """What one rule gave: ``series`` and their ``values``, series that are ``gone``, its alerts after it.
+
+    With an ``error`` there is nothing new and nothing gone: its alerts stand as they stood. ``notes`` tell
+    of templates that could not be filled and of warnings of the query.
+    """
+
+    series: tuple[Labels, ...] = ()
+    values: tuple[float, ...] = ()
+    gone: tuple[Labels, ...] = ()
+    alerts: tuple[RuleAlert, ...] = ()
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class RulesEvaluated(Struct, frozen=True, kw_only=True):
+    """A group's results in the order of its rules; samples are of ``at_ms``, its offset taken off."""
+
+    at_ms: int
+    results: tuple[RuleResult, ...]

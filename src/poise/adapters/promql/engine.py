@@ -58,11 +58,13 @@ class Engine:
         limits: Limits | None = None,
         *,
         lookback_ms: int = LOOKBACK_MS,
+        subquery_step_ms: int = DEFAULT_STEP_MS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._selector = selector
         self._limits = limits or Limits()
         self._lookback_ms = lookback_ms
+        self._subquery_step_ms = subquery_step_ms
         self._monotonic = monotonic
 
     def instant(self, expression: str, at_ms: int) -> Frame:
@@ -110,6 +112,7 @@ class Engine:
             (start_ms, end_ms, step_ms),
             self._monotonic,
             deadline,
+            self._subquery_step_ms,
         )
 
 
@@ -124,10 +127,12 @@ class Query:
         grid: tuple[int, int, int],
         monotonic: Callable[[], float],
         deadline: float,
+        subquery_step_ms: int = DEFAULT_STEP_MS,
     ) -> None:
         self.start_ms, self.end_ms, self.step_ms = grid
         self._selector, self._limits, self._lookback_ms = selector, limits, lookback_ms
         self._monotonic, self._deadline = monotonic, deadline
+        self._subquery_step_ms = subquery_step_ms
         self._began = monotonic()
         self.samples = self.series = 0
         self.warnings: dict[str, None] = {}
@@ -340,7 +345,7 @@ class Query:
         if not isinstance(node, Subquery):
             raise QueryInvalid("expected a range vector", mend="Add a range, such as [5m].", parsed=False)
         times = self.times(node, at_ms)
-        step = node.step_ms or DEFAULT_STEP_MS
+        step = node.step_ms or self._subquery_step_ms
         begins = times - node.range_ms
         first = int(begins.min()) // step * step + step
         inner = np.arange(first, int(times.max()) + 1, step, dtype=np.int64)

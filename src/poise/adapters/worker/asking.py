@@ -11,6 +11,7 @@ from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.worker.wire import HowUsual
 from poise.model.anomaly import Usual
 from poise.model.errors import PoiseError
+from poise.model.rules import EvaluateRules, RulesEvaluated
 
 PATIENCE_S: Final = 2.0  # nobody waits longer for what is usual
 
@@ -30,3 +31,15 @@ class AskedUsual:
         except PoiseError:
             return None
         return msgspec.msgpack.decode(b"".join(answer), type=Usual)
+
+
+class AskedRules:
+    """``ports.rules.EvaluateGroup`` by the worker."""
+
+    def __init__(self, worker: QueryWorker) -> None:
+        self._worker = worker
+
+    async def __call__(self, asked: EvaluateRules, seconds: float) -> RulesEvaluated:
+        """See the port."""
+        answer = [piece async for piece in self._worker.ask("rules", asked, seconds)]
+        return msgspec.msgpack.decode(b"".join(answer), type=RulesEvaluated)

@@ -11,10 +11,12 @@ from msgspec.structs import replace
 
 from poise.adapters.promql import Engine, QueryInvalid, parse
 from poise.adapters.promql.parser import Paren, Select
+from poise.adapters.rules import evaluate
 from poise.adapters.worker import answers
 from poise.adapters.worker.usual import how_usual
 from poise.adapters.worker.wire import Ask, Describe, Find, HowUsual, Query, QueryRange
 from poise.model.errors import Invalid
+from poise.model.rules import EvaluateRules
 from poise.model.samples import Labels, Limits, Matcher, Metadata
 from poise.ports.signals import Selector
 
@@ -80,6 +82,10 @@ def _metadata(reader: Reader, asked: Describe, _seconds: float) -> Iterator[byte
     )
 
 
+def _rules(reader: Reader, asked: EvaluateRules, seconds: float) -> Iterator[bytes]:
+    yield msgspec.msgpack.encode(evaluate(asked, reader, Limits(seconds=seconds)))
+
+
 def selectors_of(texts: Sequence[str]) -> list[tuple[Matcher, ...]]:
     """Matcher lists of selectors such as ``up{job="shop"}``. Raises ``QueryInvalid`` for anything else."""
     found: list[tuple[Matcher, ...]] = []
@@ -119,4 +125,5 @@ JOBS: Final[dict[str, Job]] = {
     "label_values": _job(Find, _label_values),
     "metadata": _job(Describe, _metadata),
     "how_usual": _job(HowUsual, how_usual),
+    "rules": _job(EvaluateRules, _rules),
 }
