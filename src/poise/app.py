@@ -38,7 +38,9 @@ from poise.adapters.notify.smtp import SmtpNotifier, settings_from
 from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.prometheus.sources import DataSources
 from poise.adapters.promql.checking import expression_fault
+from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer, secret_key
+from poise.adapters.secrets import NamedSecrets
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.totals.store import StoredTotals
@@ -48,6 +50,7 @@ from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
+from poise.api.intakes import Intakes
 from poise.api.parts import Parts
 from poise.api.seals import credential_of
 from poise.api.server import make_server
@@ -124,6 +127,9 @@ class House:
         self.recorder = Recorder(self.metrics, self.clock)
         self.host = HostMetrics(self.metrics, self.clock)
         self.blackbox = BlackboxProber(self.store, self.metrics, self.clock)
+        self.intakes = Intakes()
+        named = NamedSecrets(self.store, self.sealer.unseal)
+        self.scraper = Scraper(self.store, self.metrics, self.clock, named, self.intakes.count)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
@@ -265,6 +271,7 @@ class House:
             await self.store.release(self.loop.lease)
         await self.queries.close()
         await self.sources.close()
+        await self.scraper.close()
         await self.signals.close()
         await self.metrics.close()
         await self.store.close()
@@ -301,6 +308,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.recorder.run,
             house.host.run,
             house.blackbox.run,
+            house.scraper.run,
             house.metrics.run,
             house.loop_lag.run,
             house.loop.run,
@@ -359,6 +367,8 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         queries=house.queries,
         sources=house.sources.of,
         loop_lag=house.loop_lag.seen,
+        intakes=house.intakes,
+        scraper=house.scraper,
     )
 
 

@@ -186,13 +186,15 @@ async def plan(request: Asked, project: Part, data: JSONBody[ApplySpec]) -> Resp
         for one in differences_between(current, declarations(declared))
     ]
     sentence = f"{len(differences)} changes." if differences else "Nothing to change."
-    made = Plan(etag=f'"{ref.generation}"', differences=tuple(differences), sentence=sentence)
+    made = Plan(
+        etag=f'"{ref.generation}"', differences=tuple(differences), sentence=sentence, notes=declared.notes
+    )
     return Response(made, headers={"ETag": made.etag})
 
 
 def _declared(data: ApplySpec, project: str) -> Declared:
-    """What is sent, rule files included."""
-    declared = parse_project(data.text, project=project, filename=data.filename)
+    """What is sent, the files that it names included."""
+    declared = parse_project(data.text, project=project, filename=data.filename, file=data.files.get)
     files = read_rule_files(
         declared.rule_globs,
         project=project,

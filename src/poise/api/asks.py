@@ -8,12 +8,13 @@ from msgspec import Meta, Struct
 
 from poise.model.access import Role
 from poise.model.delivery import ChangeClass, Verb
-from poise.spec.limits import RULE_FILES
+from poise.spec.limits import RULE_FILES, SCRAPE_FILES
 
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Reason = Annotated[str, Meta(min_length=3, max_length=500)]
 Number = Annotated[int, Meta(ge=1, le=999_999)]
 Digest = Annotated[str, Meta(max_length=100)]
+FilePath = Annotated[str, Meta(max_length=1000)]
 SpecText = Annotated[str, Meta(max_length=262_144)]
 
 
@@ -48,11 +49,11 @@ class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The text of a ``poise.yaml``, and the rule files that it names by their paths beside it."""
+    """The text of a ``poise.yaml``, and of the files that it names by their path in the repository."""
 
     text: SpecText
     filename: Annotated[str, Meta(max_length=200)] = "poise.yaml"
-    files: Annotated[dict[str, SpecText], Meta(max_length=RULE_FILES)] = {}
+    files: Annotated[dict[FilePath, SpecText], Meta(max_length=RULE_FILES + 2 * SCRAPE_FILES)] = {}
 
 
 class MakePrincipal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

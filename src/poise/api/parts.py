@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from poise.adapters.masking import Masker
+from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.worker.pool import QueryWorker
@@ -59,3 +60,4 @@ class Parts:
     rules: RuleBoard | None = None
     loop_lag: Callable[[], Lag] | None = None
     intakes: Intakes = field(default_factory=Intakes)
+    scraper: Scraper | None = None

@@ -111,6 +111,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     etag: str
     differences: tuple[Difference, ...]
     sentence: str
+    notes: tuple[str, ...] = ()  # what of the named files has no effect here
 
 
 class Address(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
@@ -11,11 +12,14 @@ from cyclopts import App, Parameter
 from poise.api.views import Page, ServiceStatus, Status
 from poise.cli import output
 from poise.cli.client import Client
-from poise.cli.place import COMMON, Common, project_of, service_key, text_of
+from poise.cli.place import COMMON, Common, declared_in, project_of, service_key
 from poise.engine.journal import ChainReport
 from poise.model.balance import Budget
 from poise.model.errors import NotFound, PoiseError
 from poise.model.record import Recorded
+
+if TYPE_CHECKING:
+    from poise.spec.service import Declared
 
 
 def service_path(key: str) -> str:
@@ -175,12 +179,13 @@ def explain(
     file: Annotated[Path, Parameter(help="The spec to read.")] = Path("poise.yaml"),
     common: Common = COMMON,
 ) -> None:
-    """The settings in force for a service (service/NAME), each declared or a default. Needs no server."""
+    """The settings in force for service/NAME or scrape/JOB, each declared or a default. Needs no server."""
     from poise.spec.explain import explain as explain_service
-    from poise.spec.service import parse_project
 
     name = what.removeprefix("service/")
-    declared = parse_project(text_of(file), project=project_of(common, file.parent), filename=str(file))
+    declared = declared_in(file, common)
+    if what.startswith("scrape/"):
+        return _explain_scrape(what.removeprefix("scrape/"), declared, file, common)
     environments = reversed(declared.project.environments)
     wanted = (common.named_environment,) if common.named_environment else tuple(environments)
     for environment in wanted:
@@ -188,12 +193,25 @@ def explain(
             if (service.name, service.environment) != (name, environment):
                 continue
             mine = tuple(one for one in declared.objectives if one.service == service.key)
-            rows = explain_service(service, mine, declared.project.policy)
-            if common.json:
-                return output.data([{"field": f, "value": v, "origin": o} for f, v, o in rows])
-            return output.table(("setting", "value", "from"), [(f, str(v), o) for f, v, o in rows])
+            return _settings(explain_service(service, mine, declared.project.policy), common)
     names = ", ".join(one.name for one in declared.services)
     raise NotFound("POISE-E302", f"no service {name} in {file}", why=f"It declares {names}.")
+
+
+def _explain_scrape(name: str, declared: Declared, file: Path, common: Common) -> None:
+    from poise.spec.scrape import scrape_words
+
+    for config in declared.project.scrapes:
+        if config.name == name:
+            return _settings(scrape_words(config), common)
+    names = ", ".join(one.name for one in declared.project.scrapes) or "none"
+    raise NotFound("POISE-E302", f"no scrape configuration {name} in {file}", why=f"It declares {names}.")
+
+
+def _settings(rows: Sequence[tuple[str, str, str]], common: Common) -> None:
+    if common.json:
+        return output.data([{"field": f, "value": v, "origin": o} for f, v, o in rows])
+    return output.table(("setting", "value", "from"), [(f, str(v), o) for f, v, o in rows])
 
 
 audit = App(name="audit", help="The journal: who did what, when, why; and whether it is whole.")

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -18,6 +18,9 @@ from cyclopts import Parameter
 from poise.api.views import Address
 from poise.model.errors import Invalid, NotFound, Unreachable
 from poise.model.service import Project
+
+if TYPE_CHECKING:
+    from poise.spec.service import Declared
 
 ASK_S: Final = 5.0
 
@@ -144,3 +147,24 @@ def text_of(file: Path) -> str:
         raise Invalid(
             "POISE-E303", f"{file} is not UTF-8 text", why=str(error), mend=f"file {file}"
         ) from None
+
+
+def declared_in(file: Path, common: Common, opened: dict[str, str] | None = None) -> Declared:
+    """What a spec declares with the files it names, which are noted in ``opened``. Raises ``Invalid``."""
+    from poise.spec.service import parse_project
+
+    files = {} if opened is None else opened
+
+    def named(path: str) -> str | None:
+        there = file.parent / path
+        if not there.is_file():
+            return None
+        files[path] = text_of(there)
+        return files[path]
+
+    text, project = text_of(file), project_of(common, file.parent)
+    declared = parse_project(text, project=project, filename=str(file), file=named)
+    for glob in declared.rule_globs:
+        for path in sorted(one for one in file.parent.glob(glob.pattern) if one.is_file()):
+            named(path.relative_to(file.parent).as_posix())
+    return declared

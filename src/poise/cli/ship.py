@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -12,11 +13,10 @@ from poise.api.views import Created, Plan
 from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.observe import service_path
-from poise.cli.place import COMMON, Common, project_of, service_key, text_of
+from poise.cli.place import COMMON, Common, declared_in, project_of, service_key, text_of
 from poise.model.balance import Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Verb
-from poise.model.errors import Held
-from poise.spec.service import parse_project
+from poise.model.errors import Held, Invalid
 
 SPEC = Path("poise.yaml")
 HOLD_EXIT = 6
@@ -40,29 +40,25 @@ def apply(file: Path = SPEC, *, common: Common = COMMON) -> None:
     made = _plan(file, common)
     if not common.json:
         _show(made)
-    project = project_of(common, file.parent)
+    path = f"/api/v1/projects/{project_of(common, file.parent)}/spec"
     with Client(common) as client:
-        path = f"/api/v1/projects/{project}/spec"
-        done = client.put(path, _body(file, project), Created, if_match=made.etag)
+        done = client.put(path, _body(file, common), Created, if_match=made.etag)
     output.data(done) if common.json else output.say(done.sentence)
 
 
 def _plan(file: Path, common: Common) -> Plan:
-    project = project_of(common, file.parent)
     with Client(common) as client:
-        return client.post(f"/api/v1/projects/{project}/plan", _body(file, project), Plan)
+        path = f"/api/v1/projects/{project_of(common, file.parent)}/plan"
+        return client.post(path, _body(file, common), Plan)
 
 
-def _body(file: Path, project: str) -> dict[str, Any]:
-    """The file's text and those of the rule files that it names; what is wrong with them the server says."""
+def _body(file: Path, common: Common) -> dict[str, object]:
+    """The spec, with those of the files it names that there are; the server tells of the others."""
     text = text_of(file)
-    asked: dict[str, Any] = {"text": text, "filename": str(file)}
-    if "ruleFiles" in text:
-        folder = file.parent
-        declared = parse_project(text, project=project, filename=str(file))
-        names = {path for glob in declared.rule_globs for path in folder.glob(glob.pattern) if path.is_file()}
-        asked["files"] = {path.relative_to(folder).as_posix(): text_of(path) for path in sorted(names)}
-    return asked
+    files: dict[str, str] = {}
+    with suppress(Invalid):  # the server says what is wrong
+        declared_in(file, common, files)
+    return {"text": text, "filename": str(file), "files": files}
 
 
 def _show(made: Plan) -> None:
@@ -71,6 +67,8 @@ def _show(made: Plan) -> None:
         output.say(f"{sign} {one.kind} {one.key}")
         for field, (before, after) in one.fields.items():
             output.say(f"    {field}: {before} -> {after}")
+    for note in made.notes:
+        output.say(f"note: {note}")
     output.say(made.sentence)
 
 

@@ -22,6 +22,7 @@ class IntakeLimits(Struct, frozen=True, kw_only=True):
     line_bytes: int = 65_536
     body_bytes: int = 67_108_864  # after decompression
     series: int = 1_000_000  # in one body
+    lines: int = 2_000_000  # of one page of text
 
 
 class Fault(Struct, frozen=True, kw_only=True):

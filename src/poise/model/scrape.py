@@ -45,11 +45,27 @@ class TargetGroup(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
+class Access(Struct, frozen=True, kw_only=True):
+    """Who asks, and how the other side proves itself.
+
+    ``bearer`` and ``password`` name secrets as ``environment/service/NAME``; no secret stands here.
+    """
+
+    bearer: str = ""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure_skip_verify: bool = False
+
+
 class HttpDiscovery(Struct, frozen=True, kw_only=True):
-    """A URL that answers with target groups as JSON."""
+    """A URL that answers with target groups as JSON. It is told nothing of the targets' secrets."""
 
     url: str
     refresh_s: float = 60.0
+    access: Access = Access()
 
 
 class FileDiscovery(Struct, frozen=True, kw_only=True):
@@ -62,8 +78,8 @@ class FileDiscovery(Struct, frozen=True, kw_only=True):
 class ScrapeConfig(Struct, frozen=True, kw_only=True):
     """A job: targets of one kind and how they are scraped.
 
-    ``services`` are services of the project, each of whose replicas is a target. ``bearer`` and ``password``
-    name secrets as ``environment/service/NAME``. A ``sample_limit`` of 0 is none.
+    ``services`` are services of the project, each of whose replicas is a target. A ``sample_limit`` of 0 is
+    none; ``body_bytes`` bounds a page with and without its gzip.
     """
 
     name: str
@@ -83,10 +99,4 @@ class ScrapeConfig(Struct, frozen=True, kw_only=True):
     metric_relabel: tuple[Relabel, ...] = ()
     sample_limit: int = 0
     body_bytes: int = 67_108_864
-    bearer: str = ""
-    username: str = ""
-    password: str = ""
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    insecure_skip_verify: bool = False
+    access: Access = Access()

@@ -15,6 +15,7 @@ SECRET: Final = Text(
     pattern=r"[a-z][a-z0-9-]*/[a-z][a-z0-9-]*/[A-Za-z_][A-Za-z0-9_]*",
     hint="Name a secret as environment/service/NAME; set it with: poise secret set SERVICE NAME.",
     max_chars=300,
+    private=True,
 )
 _FILE: Final = Text(pattern=r"/[^\x00-\x1f]+", hint="A file is named from '/'.", max_chars=1000)
 _HEADER: Final = Text(

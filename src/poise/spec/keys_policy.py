@@ -7,7 +7,7 @@ from typing import Final
 from poise.model.policy import OnUnknown
 from poise.spec import limits
 from poise.spec.keys_datasource import CONNECTION
-from poise.spec.keys_text import BRANCH, NAME, STEPS, URL
+from poise.spec.keys_text import BRANCH, FOLDER, NAME, STEPS, URL
 from poise.spec.shape import (
     Choice,
     Duration,
@@ -116,6 +116,12 @@ PROJECT: Final = Record(
             ListOf(item=Text(max_chars=300), high=limits.RULE_GLOBS, unique=True, alone=True),
             "",
             "Files of recording and alerting rules in Prometheus' format, e.g. rules/*.yml.",
+        ),
+        Field(
+            "scrapeConfigs",
+            ListOf(item=FOLDER, high=limits.SCRAPE_FILES, unique=True),
+            "scrape_files",
+            "Prometheus configurations (paths in the repository) whose scrape_configs are scraped.",
         ),
         Field("prometheus", CONNECTION, "prometheus", "A metrics server; the data source 'prometheus'."),
     ),

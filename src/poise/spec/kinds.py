@@ -14,6 +14,7 @@ from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
 from poise.spec.keys_probe import PROBE
+from poise.spec.keys_scrape import SCRAPE_CONFIG
 from poise.spec.keys_service import SERVICE
 from poise.spec.keys_text import NAME
 from poise.spec.shape import (
@@ -99,6 +100,13 @@ KINDS: Final = {
             metadata=METADATA,
             spec=PROBE,
             about="A look from outside: HTTP, TCP, TLS or DNS.",
+        ),
+        KindTable(
+            kind="ScrapeConfig",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=SCRAPE_CONFIG,
+            about="Targets whose metrics are scraped, in Prometheus' words.",
         ),
         KindTable(
             kind="DataSource",

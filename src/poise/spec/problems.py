@@ -59,6 +59,7 @@ class Report:
     def __init__(self, filename: str) -> None:
         self.filename = filename
         self._found: dict[tuple[int, int, str, str], Invalid] = {}
+        self._others: list[Report] = []
 
     def add(self, code: str, place: Placed, what: str, *, why: str = "", mend: str = "") -> None:
         """Note a problem at ``place``; the same one twice is one; beyond the limit it is dropped."""
@@ -69,13 +70,28 @@ class Report:
         problem = Invalid(code, what, where=where, why=why, mend=f"{mend} {edit}".strip())
         self._found.setdefault((place.line, place.column, code, what), problem)
 
+    def of(self, filename: str) -> Report:
+        """The report of another file that this one names; what is noted there counts here as well."""
+        self._others.append(Report(filename))
+        return self._others[-1]
+
+    def take(self, problems: Problems) -> None:
+        """Note what was found elsewhere, with its own places."""
+        for problem in problems.problems:
+            self._found.setdefault((0, len(self._found), problem.code, problem.what), problem)
+
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._found) + sum(len(other) for other in self._others)
 
     def raise_if_any(self) -> None:
-        """Raise ``Problems`` with all that was noted, by line, or do nothing."""
-        if self._found:
-            raise Problems(self._found[key] for key in sorted(self._found, key=lambda key: key[:2]))
+        """Raise ``Problems`` with all that was noted, by file and line, or do nothing."""
+        if self:
+            raise Problems(self._all())
+
+    def _all(self) -> Iterable[Invalid]:
+        yield from (self._found[key] for key in sorted(self._found, key=lambda key: key[:2]))
+        for other in self._others:
+            yield from other._all()
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -287,7 +287,11 @@ def _read_scalar(shape: Shape, node: Node, what: str, report: Report) -> object:
 
 def _read_text(shape: Text, node: Scalar, what: str, report: Report) -> object:
     if node.kind != "text" and not shape.any_scalar:
-        mend = f"Quote it: '{node.text[:60]}'." if node.text else "Write a value, or remove the key."
+        mend = (
+            f"Quote it: '{node.text[:60]}'."
+            if node.text and not shape.private
+            else "Write a value, or remove the key."
+        )
         report.add(WRONG_TYPE, node, f"{what} must be a text, not {_described(node)}", mend=mend)
         return UNREAD
     text = "" if node.kind == "null" else node.text
@@ -296,7 +300,8 @@ def _read_text(shape: Text, node: Scalar, what: str, report: Report) -> object:
         return UNREAD
     if "\0" in text or (shape.pattern and not re.fullmatch(shape.pattern, text)):
         hint = shape.hint or "It must hold no NUL character."
-        report.add(BAD_VALUE, node, f"{what}: {shown(text)} is not allowed", why=hint, mend="Change it.")
+        written = "what stands here" if shape.private else shown(text)
+        report.add(BAD_VALUE, node, f"{what}: {written} is not allowed", why=hint, mend="Change it.")
         return UNREAD
     return text
 

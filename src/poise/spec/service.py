@@ -35,6 +35,7 @@ from poise.spec.problems import (
 from poise.spec.query import sources_of
 from poise.spec.read import Document, Found, ServiceDocument, plain, read_record
 from poise.spec.rules import Glob, globs_of
+from poise.spec.scrape import ReadFile, scrapes_of
 from poise.spec.shape import Anything, Field, Record
 
 FILENAME: Final = "poise.yaml"
@@ -53,10 +54,16 @@ class Declared(Struct, frozen=True, kw_only=True):
     escalations: tuple[EscalationPolicy, ...] = ()
     rule_globs: tuple[Glob, ...] = ()
     rule_files: tuple[RuleFile, ...] = ()
+    notes: tuple[str, ...] = ()  # what of the named files has no effect here
 
 
-def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Declared:
+def parse_project(
+    text: str, *, project: str, filename: str = FILENAME, file: ReadFile | None = None
+) -> Declared:
     """The declarations of a ``poise.yaml``. Raises ``Problems`` (an ``Invalid``) with every problem.
+
+    ``file`` reads the files of the repository that it names; without it they are not opened, and what they
+    declare is not in the answer.
 
     Six lines are enough: a service with a port gets an availability objective of 99.9 % and a latency
     objective of 99 % under 250 ms, both over 28 rolling days.
@@ -73,9 +80,12 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
     policy = _policy(documents, report)
     sources = sources_of(_of_kind(documents, "DataSource"), _of_kind(documents, "Project"), report)
     probes = probes_of(_of_kind(documents, "Probe"), report)
+    projects = _of_kind(documents, "Project")
+    scrapes = scrapes_of(_of_kind(documents, "ScrapeConfig"), projects, found, file, report)
     declared = replace(
-        _project(documents, project, policy, order.names, report), sources=sources, probes=probes
-    )
+        _project(documents, project, policy, order.names, report),
+        sources=sources, probes=probes, scrapes=scrapes.configs,
+    )  # fmt: skip
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)
@@ -99,6 +109,7 @@ def parse_project(text: str, *, project: str, filename: str = FILENAME) -> Decla
         schedules=schedules,
         escalations=escalations,
         rule_globs=globs,
+        notes=scrapes.notes,
     )
 
 

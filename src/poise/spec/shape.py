@@ -10,13 +10,15 @@ from poise.spec import limits
 class Text(Struct, frozen=True, kw_only=True):
     """A text. ``pattern`` must match all of it; ``hint`` says the pattern in words.
 
-    ``any_scalar`` also takes numbers, flags and nothing, letter by letter as they are written.
+    ``any_scalar`` also takes numbers, flags and nothing, letter by letter as they are written. Of a
+    ``private`` text no message shows what was written: it may be a secret.
     """
 
     pattern: str = ""
     hint: str = ""
     max_chars: int = limits.VALUE_CHARS
     any_scalar: bool = False
+    private: bool = False
 
 
 class Integer(Struct, frozen=True, kw_only=True):

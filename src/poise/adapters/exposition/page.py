@@ -82,7 +82,8 @@ class Exposition:
     """Reads a target's pages. Not for two threads at once.
 
     ``transform`` is applied once to each new series (relabelling); None leaves the series out. Without
-    ``honor_timestamps`` every sample is of the page's moment.
+    ``honor_timestamps`` every sample is of the page's moment. With ``ends`` a last line without its end is
+    left out (OpenMetrics always): half a number is a wrong number.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class Exposition:
         transform: Transform | None = None,
         *,
         honor_timestamps: bool = True,
+        ends: bool = False,
     ) -> None:
         self._target = target
         self._limits = limits or IntakeLimits()
         self._transform = transform
-        self._honor = honor_timestamps
+        self._honor, self._ends = honor_timestamps, ends
         self._known: dict[bytes, Labels | None] = {}
         self._said: dict[bytes, Declared | None] = {}
         self._template: _Template | None = None
@@ -115,6 +117,12 @@ class Exposition:
             raise TooLarge(
                 "POISE-M102", f"a page of {len(text)} bytes", where=self._target,
                 why=f"At most {self._limits.body_bytes} are read.",
+            )  # fmt: skip
+        count = text.count(b"\n")
+        if count > self._limits.lines:
+            raise TooLarge(
+                "POISE-M103", f"a page of {count} lines", where=self._target,
+                why=f"At most {self._limits.lines} are read.", mend="Expose less.",
             )  # fmt: skip
         openmetrics = media == OPENMETRICS
         lines = text.split(b"\n")
@@ -147,7 +155,7 @@ class Exposition:
 
     def _anew(self, lines: list[bytes], now_ms: int, openmetrics: bool) -> Read:
         page = _Page(now_ms, openmetrics)
-        if openmetrics:
+        if openmetrics or self._ends:
             lines = _whole(lines, page.faults)
         known = self._known
         for place, line in enumerate(lines):

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from poise.model.errors import PoiseError
@@ -40,7 +41,7 @@ def main() -> int:
 
 
 def judge(commit: str) -> Iterable[PoiseError]:
-    """Every problem of a commit's ``poise.yaml``, of the rule files it names, and of its workflow files."""
+    """Every problem of a commit's ``poise.yaml``, of the files it names, and of its workflow files."""
     for path in _files(commit):
         error = _refusal(commit, path, _read(commit, path))
         if error is not None:
@@ -57,7 +58,9 @@ def _refusal(commit: str, path: str, text: str) -> PoiseError | None:
         else:
             from poise.spec.service import parse_project
 
-            declared = parse_project(text, project=_project(), filename=path)
+            declared = parse_project(text, project=_project(), filename=path, file=partial(_named, commit))
+            for note in declared.notes:
+                sys.stderr.write(f"note: {note}\n")
             if declared.rule_globs:
                 _check_rules(commit, declared.rule_globs, path)
     except PoiseError as error:
@@ -87,6 +90,14 @@ def _pushed(lines: Iterable[str]) -> Iterable[str]:
         _, new, ref = line.rstrip("\n").split(" ", 2)
         if ref == branch and set(new) != {"0"}:
             yield new
+
+
+def _named(commit: str, path: str) -> str | None:
+    """A file that a declaration names; None where there is none."""
+    said = _git("--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path).decode(
+        errors="replace"
+    )
+    return _read(commit, path) if said.startswith("100") and said.endswith(f"\t{path}\0") else None
 
 
 def _files(commit: str) -> list[str]:

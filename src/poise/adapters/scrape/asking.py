@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import httpx2
 from msgspec import Struct
 
 from poise.adapters.prometheus.endpoint import Endpoint, checked, headers_of, tls_of
 from poise.adapters.secrets import NamedSecrets
-from poise.model.errors import Invalid, NotFound, TimedOut, TooLarge, Unreachable
-from poise.model.scrape import ScrapeConfig
+from poise.model.errors import Invalid, NotFound, PoiseError, TimedOut, TooLarge, Unreachable
+from poise.model.scrape import Access
 
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 CONNECTIONS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
+REDIRECTS: Final = 10
+HELD_BYTES: Final = 268_435_456  # of all pages that are being received or wait to be read
+BROKEN: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 SCRAPE_ERRORS: Final = (Unreachable, TimedOut, TooLarge, Invalid, NotFound)
+
+
+@dataclass
+class Held:
+    """Bytes of pages in memory; shared by all that ask, so that many large pages at once stay bounded."""
+
+    most: int = HELD_BYTES
+    bytes: int = 0
 
 
 class Got(Struct, frozen=True, kw_only=True):
@@ -28,32 +41,38 @@ class Got(Struct, frozen=True, kw_only=True):
 
 
 class Asker:
-    """Connections of one scrape configuration, kept open between scrapes."""
+    """Connections under one access, kept open between scrapes."""
 
-    def __init__(self, project: str, config: ScrapeConfig, secrets: NamedSecrets) -> None:
-        self._project, self.config, self._secrets = project, config, secrets
+    def __init__(self, project: str, access: Access, secrets: NamedSecrets, held: Held | None = None) -> None:
+        self._project, self._access, self._secrets = project, access, secrets
+        self._held = held or Held()
         self._client: httpx2.AsyncClient | None = None
+        self.asking = 0  # questions under way; closed meanwhile they would fail
 
-    async def get(self, url: str, timeout_s: float, accept: str = ACCEPT) -> Got:
-        """The body of a 200. Raises one of ``SCRAPE_ERRORS``."""
-        config = self.config
-        endpoint = checked(
-            Endpoint(
-                url=url,
-                bearer=await self._secrets.value(self._project, config.bearer),
-                username=config.username,
-                password=await self._secrets.value(self._project, config.password),
-                ca_file=config.ca_file,
-                certificate_file=config.certificate_file,
-                key_file=config.key_file,
-                insecure_skip_verify=config.insecure_skip_verify,
-            )
-        )
-        if self._client is None:
-            self._client = httpx2.AsyncClient(
-                verify=tls_of(endpoint), trust_env=False, timeout=None, limits=CONNECTIONS,
-                follow_redirects=True, max_redirects=10,
-            )  # fmt: skip
+    async def get(self, url: str, timeout_s: float, at_most: int, accept: str = ACCEPT) -> Got:
+        """The body of a 200, not longer than ``at_most``; ``drop`` it once read.
+
+        Raises one of ``SCRAPE_ERRORS``.
+        """
+        self.asking += 1
+        try:
+            return await self._get(url, timeout_s, at_most, accept)
+        finally:
+            self.asking -= 1
+
+    def drop(self, got: Got) -> None:
+        """A page has been read: its bytes count no longer."""
+        self._held.bytes -= len(got.body)
+
+    async def close(self) -> None:
+        """Let its connections go."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _get(self, url: str, timeout_s: float, at_most: int, accept: str) -> Got:
+        endpoint = await self._endpoint(url)
+        client = self._client or await self._connected(endpoint)
         headers = {
             **headers_of(endpoint),
             "accept": accept,
@@ -62,33 +81,80 @@ class Asker:
         }
         try:
             with anyio.fail_after(timeout_s):
-                return await self._read(self._client, url, headers)
+                try:
+                    return await self._read(client, url, headers, at_most)
+                except BROKEN:  # a connection kept open that the target has closed meanwhile
+                    return await self._read(client, url, headers, at_most)
+        except PoiseError:
+            raise
         except TimeoutError:
             raise TimedOut("POISE-M501", f"no whole answer within {timeout_s:g} s", where=url) from None
         except (OSError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             told = str(error) or type(error).__name__
             raise Unreachable("POISE-M502", f"it cannot be asked: {told[:200]}", where=url) from None
 
-    async def _read(self, client: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -> Got:
-        at_most, body = self.config.body_bytes, bytearray()
-        async with client.stream("GET", url, headers=dict(headers)) as answer:
-            if answer.status_code != 200:
-                raise Unreachable("POISE-M503", f"it answered with status {answer.status_code}", where=url)
-            async for piece in answer.aiter_raw():
-                body += piece
-                if len(body) > at_most:
-                    raise TooLarge(
-                        "POISE-M102", f"a page of more than {at_most} bytes", where=url,
-                        mend="Expose less, or raise bodySizeLimit.",
-                    )  # fmt: skip
+    async def _endpoint(self, url: str) -> Endpoint:
+        access = self._access
+        return checked(
+            Endpoint(
+                url=url,
+                bearer=await self._secrets.value(self._project, access.bearer),
+                username=access.username,
+                password=await self._secrets.value(self._project, access.password),
+                ca_file=access.ca_file,
+                certificate_file=access.certificate_file,
+                key_file=access.key_file,
+                insecure_skip_verify=access.insecure_skip_verify,
+            )
+        )
+
+    async def _connected(self, endpoint: Endpoint) -> httpx2.AsyncClient:
+        """The client; reading the machine's certificates takes too long for the loop."""
+        context = await anyio.to_thread.run_sync(tls_of, endpoint)
+        if self._client is None:
+            self._client = httpx2.AsyncClient(
+                verify=context, trust_env=False, timeout=None, limits=CONNECTIONS, follow_redirects=True,
+                max_redirects=REDIRECTS, event_hooks={"request": [_allowed]},
+            )  # fmt: skip
+        return self._client
+
+    async def _read(
+        self, client: httpx2.AsyncClient, url: str, headers: Mapping[str, str], at_most: int
+    ) -> Got:
+        held, body = self._held, bytearray()
+        try:
+            async with client.stream("GET", url, headers=dict(headers)) as answer:
+                if answer.status_code != 200:
+                    raise Unreachable(
+                        "POISE-M503", f"it answered with status {answer.status_code}", where=url
+                    )
+                async for piece in answer.aiter_raw():
+                    body += piece
+                    held.bytes += len(piece)
+                    _check_size(len(body), at_most, held, url)
+        except BaseException:
+            held.bytes -= len(body)
+            raise
         return Got(
             body=bytes(body),
             content_type=answer.headers.get("content-type", ""),
             encoding=answer.headers.get("content-encoding", "").strip().lower(),
         )
 
-    async def close(self) -> None:
-        """Let its connections go."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+
+async def _allowed(request: httpx2.Request) -> None:
+    """Where a redirect leads is looked at as the first address was."""
+    checked(Endpoint(url=str(request.url)))
+
+
+def _check_size(size: int, at_most: int, held: Held, url: str) -> None:
+    if size > at_most:
+        raise TooLarge(
+            "POISE-M102", f"a page of more than {at_most} bytes", where=url,
+            mend="Expose less, or raise body_size_limit.",
+        )  # fmt: skip
+    if held.bytes > held.most:
+        raise TooLarge(
+            "POISE-M506", f"the pages being received hold more than {held.most} bytes", where=url,
+            mend="Lower body_size_limit of the jobs with large pages.",
+        )  # fmt: skip

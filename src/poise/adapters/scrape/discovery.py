@@ -51,7 +51,9 @@ def _of_file(path: Path) -> tuple[TargetGroup, ...]:
             return groups_of_json(text, str(path))
         loaded = YAML(typ="safe", pure=True).load(text.decode())
         return msgspec.convert(loaded or [], tuple[TargetGroup, ...])
-    except (OSError, UnicodeDecodeError, YAMLError, msgspec.ValidationError) as error:
+    except YAMLError as error:  # without the text around it: it may be anybody's file
+        raise _unread(str(path), str(getattr(error, "problem", None) or "it is not YAML")) from None
+    except (OSError, UnicodeDecodeError, msgspec.ValidationError, ValueError, RecursionError) as error:
         raise _unread(str(path), " ".join(str(error).split())[:300]) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -10,43 +11,52 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from poise.adapters.regex import RegexError
-from poise.adapters.scrape.asking import SCRAPE_ERRORS, Asker
-from poise.adapters.scrape.discovery import groups_of_files, groups_of_json, groups_of_replicas
+from poise.adapters.scrape.asking import Asker, Held
+from poise.adapters.scrape.finding import Finder, Found, Job
 from poise.adapters.scrape.relabel import relabelling
-from poise.adapters.scrape.scraping import Scraping
-from poise.adapters.scrape.target import Dropped, Target, target_of
+from poise.adapters.scrape.scraping import DECODING, Scraping, Seconds
+from poise.adapters.scrape.target import Dropped, Target
 from poise.adapters.secrets import NamedSecrets
-from poise.adapters.unpacking import unpacked
+from poise.engine.loop import contain
 from poise.model.errors import PoiseError
-from poise.model.fleet import Replica
-from poise.model.scrape import FileDiscovery, HttpDiscovery, ScrapeConfig, TargetGroup
-from poise.model.service import Project
+from poise.model.scrape import Access
 from poise.ports.clock import Clock
 from poise.ports.signals import SignalStore
 from poise.ports.store import Store
 
 log = structlog.get_logger()
 
-BEAT_S: Final = 0.25
+BEAT_S: Final = 0.1
 DISCOVER_S: Final = 5.0
-AT_ONCE: Final = 64
-TARGETS_MAX: Final = 5000  # of one configuration
+AT_ONCE: Final = 100  # targets of one job; those of another never wait for them
 Count = Callable[[str, str, int], None]
-Job = tuple[str, str]
 
 
 class Scraper:
-    """Scrapes what projects declare. ``count`` is told of samples taken and of faults, by kind."""
+    """Scrapes what projects declare. ``count`` is told of samples taken and of faults, by kind.
+
+    ``steady`` drives the beat, so that a clock that steps neither stops nor doubles it; ``wall`` dates what
+    was scraped.
+    """
 
     def __init__(
-        self, store: Store, metrics: SignalStore, clock: Clock, secrets: NamedSecrets, count: Count
+        self,
+        store: Store,
+        metrics: SignalStore,
+        clock: Clock,
+        secrets: NamedSecrets,
+        count: Count,
+        *,
+        steady: Seconds = time.monotonic,
+        wall: Seconds = time.time,
     ) -> None:
-        self._store, self._metrics, self._clock = store, metrics, clock
-        self._secrets, self._count = secrets, count
-        self._askers: dict[Job, Asker] = {}
-        self._found: dict[tuple[str, str, str], tuple[float, tuple[TargetGroup, ...]]] = {}
-        self._places = anyio.Semaphore(AT_ONCE)
+        self._metrics, self._clock, self._secrets, self._count = metrics, clock, secrets, count
+        self._steady, self._wall = steady, wall
+        self._held = Held()
+        self._askers: dict[tuple[str, Access], Asker] = {}
+        self._finder = Finder(store, self._asker, steady)
+        self._turns: anyio.CapacityLimiter | None = None
+        self._places: dict[Job, anyio.Semaphore] = {}
         self.scrapings: dict[str, Scraping] = {}
         self.dropped: tuple[Dropped, ...] = ()
         self.faults: dict[Job, str] = {}
@@ -57,140 +67,114 @@ class Scraper:
             group.start_soon(self._discovering)
             while True:
                 for one in self.due():
-                    group.start_soon(self._once, one)
+                    group.start_soon(self.once, one)
                 await self._clock.sleep(BEAT_S)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of pages being received or waiting to be read."""
+        return self._held.bytes
+
+    async def close(self) -> None:
+        """Let every connection go."""
+        for asker in self._askers.values():
+            await asker.close()
+        self._askers.clear()
 
     def due(self) -> list[Scraping]:
         """Targets to scrape now; each is thereby busy until it has been scraped.
 
         A target has a place of its own within its interval, by its name, so that not all are asked at once.
         """
-        now_ms = self._now_ms()
+        now = self._steady()
         found = []
         for one in self.scrapings.values():
-            every_ms = round(one.target.config.every_s * 1000)
-            if one.busy or not (one.due_ms <= now_ms or one.due_ms > now_ms + 2 * every_ms):
-                continue  # the last of these: the clock was set back
-            offset = int.from_bytes(hashlib.sha256(one.target.key.encode()).digest()[:4], "big") % every_ms
-            one.due_ms = now_ms - (now_ms - offset) % every_ms + every_ms
+            if one.busy or one.due_s > now:
+                continue
+            one.due_s = _next(one.target, now)
             one.busy = True
             found.append(one)
         return found
 
-    async def _once(self, one: Scraping) -> None:
+    async def once(self, one: Scraping) -> None:
+        """Scrape a target that is due. Whatever it does, it is told of in its health."""
+        key = one.target.key
         try:
-            async with self._places:
-                if self.scrapings.get(one.target.key) is not one:
-                    return
-                await one.scrape(self._metrics.append, lambda: self._clock.now().timestamp())
-            self._count("scrape", "taken", one.health.kept)
-            for kind, count in one.health.counts.items():
-                self._count("scrape", kind, count)
+            async with self._places.setdefault(one.target.job, anyio.Semaphore(AT_ONCE)):
+                if self.scrapings.get(key) is one:
+                    await one.scrape(self._metrics.append)
+                    self._told(one)
         except (PoiseError, OSError) as error:
             log.warning("a scrape could not be kept", target=one.target.url, error=str(error))
+        except Exception as mistake:
+            contain(f"scrape of {one.target.url}", mistake)  # one target's must not stop every scrape
         finally:
             one.busy = False
+        if self.scrapings.get(key) is not one:  # it was let go meanwhile
+            await self._end(one)
+
+    def _told(self, one: Scraping) -> None:
+        health = one.health
+        if health.up:
+            self._count("scrape", "taken", health.kept)
+        for kind, count in health.counts.items():
+            self._count("scrape", kind, count)
 
     async def _discovering(self) -> None:
         while True:
-            try:
-                await self.discover()
-            except (PoiseError, OSError) as error:
-                log.warning("targets could not be found", error=str(error))
+            await self.discover()
             await self._clock.sleep(DISCOVER_S)
 
     async def discover(self) -> None:
         """Look at what is declared and found now; targets that are gone become stale."""
-        projects, _ = await self._store.scan(Project)
-        replicas, _ = await self._store.scan(Replica)
-        declared = {(one.name, config.name): config for one in projects for config in one.scrapes}
-        for job, asker in list(self._askers.items()):
-            if declared.get(job) != asker.config:
-                del self._askers[job]
-                await asker.close()
-        self._found = {key: one for key, one in self._found.items() if key[:2] in declared}
-        self.faults = {}
-        wanted: dict[str, tuple[Target, Asker]] = {}
-        dropped: list[Dropped] = []
-        for job, config in declared.items():
-            asker = self._askers.setdefault(job, Asker(job[0], config, self._secrets))
-            mine = [one for one in replicas if one.service.startswith(f"{job[0]}/")]
-            groups = [*config.static, *groups_of_replicas(mine, config.services)]
-            groups += await self._elsewhere(job, config, asker)
-            for made in self._targets(job, config, groups):
-                if isinstance(made, Dropped):
-                    dropped.append(made)
-                else:
-                    wanted.setdefault(made.key, (made, asker))
-        self.dropped = tuple(dropped)
-        await self._settle(wanted)
-
-    def _targets(self, job: Job, config: ScrapeConfig, groups: list[TargetGroup]) -> list[Target | Dropped]:
         try:
-            relabel = relabelling(config.relabel)
-        except RegexError as error:
-            self.faults[job] = f"a relabelling cannot be read: {error}"
-            return []
-        places = [(address, group.labels) for group in groups for address in group.targets]
-        if len(places) > TARGETS_MAX:
-            self.faults[job] = f"{len(places)} targets; the first {TARGETS_MAX} are scraped"
-        return [target_of(job[0], config, *place, relabel) for place in places[:TARGETS_MAX]]
+            found = await self._finder.look()
+        except (PoiseError, OSError) as error:
+            log.warning("what is to be scraped cannot be read", error=str(error))
+            return
+        for job, fault in found.faults.items():
+            if self.faults.get(job) != fault:
+                log.warning("targets could not be found", project=job[0], job=job[1], error=fault)
+        self.faults, self.dropped = found.faults, found.dropped
+        await self._settle(found)
+        for key in self._askers.keys() - found.accesses:
+            if not self._askers[key].asking:
+                await self._askers.pop(key).close()
+        self._places = {job: one for job, one in self._places.items() if job in found.jobs}
 
-    async def _elsewhere(self, job: Job, config: ScrapeConfig, asker: Asker) -> list[TargetGroup]:
-        """Groups from files and URLs, looked at anew when it is time; what cannot be read stays as it was."""
-        found: list[TargetGroup] = []
-        now = self._clock.now().timestamp()
-        sources: tuple[HttpDiscovery | FileDiscovery, ...] = (*config.http, *config.files)
-        for source in sources:
-            key = (*job, str(source))
-            at, groups = self._found.get(key, (float("-inf"), ()))
-            if not 0 <= now - at < source.refresh_s:
-                try:
-                    groups = await self._groups(job, config, asker, source, groups)
-                    self._found[key] = (now, groups)
-                except SCRAPE_ERRORS as error:
-                    self._fault(job, str(error))
-            found += groups
-        return found
-
-    async def _groups(
-        self,
-        job: Job,
-        config: ScrapeConfig,
-        asker: Asker,
-        source: HttpDiscovery | FileDiscovery,
-        before: tuple[TargetGroup, ...],
-    ) -> tuple[TargetGroup, ...]:
-        if isinstance(source, HttpDiscovery):
-            got = await asker.get(source.url, config.timeout_s, "application/json")
-            body = unpacked(got.body, got.encoding, config.body_bytes)
-            return tuple(_said(one, source.url) for one in groups_of_json(body, source.url))
-        read, faults = await anyio.to_thread.run_sync(groups_of_files, source.files)
-        if faults:
-            self._fault(job, str(faults[0]))
-        return before if faults and not read else read
-
-    def _fault(self, job: Job, told: str) -> None:
-        self.faults[job] = told
-        log.warning("targets could not be found", scrape=job[1], error=told)
-
-    async def _settle(self, wanted: dict[str, tuple[Target, Asker]]) -> None:
+    async def _settle(self, found: Found) -> None:
         for key, one in list(self.scrapings.items()):
-            if key not in wanted or wanted[key][0] != one.target:
+            if found.targets.get(key) != one.target:
                 del self.scrapings[key]
-                if not one.busy:  # its last scrape would come after its end
-                    await self._metrics.append(one.ended(self._now_ms()))
-        for key, (target, asker) in wanted.items():
-            if key in self.scrapings:
-                continue
-            try:
-                self.scrapings[key] = Scraping(target, asker, relabelling(target.config.metric_relabel))
-            except RegexError as error:
-                self.faults[target.project, target.config.name] = f"a relabelling cannot be read: {error}"
+                if not one.busy:  # else it is ended when its scrape is over
+                    await self._end(one)
+        for key, target in found.targets.items():
+            if key not in self.scrapings:
+                self.scrapings[key] = self._begun(target)
 
-    def _now_ms(self) -> int:
-        return round(self._clock.now().timestamp() * 1000)
+    def _begun(self, target: Target) -> Scraping:
+        self._turns = self._turns or anyio.CapacityLimiter(DECODING)
+        asker = self._asker(target.project, target.config.access)
+        rule = relabelling(target.config.metric_relabel)
+        one = Scraping(target, asker, rule, self._turns, self._wall)
+        one.due_s = _next(target, self._steady())
+        return one
+
+    def _asker(self, project: str, access: Access) -> Asker:
+        key = project, access
+        if key not in self._askers:
+            self._askers[key] = Asker(project, access, self._secrets, self._held)
+        return self._askers[key]
+
+    async def _end(self, one: Scraping) -> None:
+        try:
+            await self._metrics.append(one.ended())
+        except (PoiseError, OSError) as error:
+            log.warning("stale markers could not be kept", target=one.target.url, error=str(error))
 
 
-def _said(group: TargetGroup, url: str) -> TargetGroup:
-    return TargetGroup(targets=group.targets, labels={"__meta_url": url, **group.labels})
+def _next(target: Target, now: float) -> float:
+    """When a target is due next, later than now."""
+    every = target.every_s
+    share = int.from_bytes(hashlib.sha256(target.key.encode()).digest()[:4], "big") / 2**32
+    return now + every - (now - share * every) % every

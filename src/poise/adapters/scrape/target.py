@@ -10,6 +10,7 @@ from msgspec import Struct
 from poise.adapters.scrape.relabel import Pairs, Rule
 from poise.model.samples import NAME, Labels
 from poise.model.scrape import ScrapeConfig
+from poise.spec.durations import format_duration, parse_span
 
 ADDRESS, SCHEME, PATH = "__address__", "__scheme__", "__metrics_path__"
 EVERY, PATIENCE, PARAM = "__scrape_interval__", "__scrape_timeout__", "__param_"
@@ -24,6 +25,13 @@ class Target(Struct, frozen=True, kw_only=True):
     url: str
     labels: Labels
     discovered: Labels
+    every_s: float
+    timeout_s: float
+
+    @property
+    def job(self) -> tuple[str, str]:
+        """Project and configuration."""
+        return self.project, self.config.name
 
     @property
     def key(self) -> str:
@@ -56,8 +64,8 @@ def target_of(
     params = {f"{PARAM}{name}": values[0] for name, values in config.params.items() if values}
     before = {
         "job": config.job or config.name, "project": project, SCHEME: config.scheme, PATH: config.path,
-        EVERY: f"{config.every_s:g}s", PATIENCE: f"{config.timeout_s:g}s", **params, **given,
-        ADDRESS: address,
+        EVERY: format_duration(config.every_s), PATIENCE: format_duration(config.timeout_s), **params,
+        **given, ADDRESS: address,
     }  # fmt: skip
     discovered = as_labels(before)
     after = relabel(before)
@@ -65,11 +73,16 @@ def target_of(
         return Dropped(project=project, config=config, discovered=discovered, why="relabelling drops it")
     if not after.get(ADDRESS):
         return Dropped(project=project, config=config, discovered=discovered, why="it has no address")
+    every, timeout = (parse_span(after.get(name, "")) for name in (EVERY, PATIENCE))
+    if every is None or timeout is None or every < 1 or not 0 < timeout <= every:
+        why = f"relabelling makes {EVERY} and {PATIENCE} no interval of at least 1s with a time-out within it"
+        return Dropped(project=project, config=config, discovered=discovered, why=why)
     kept = {name: value for name, value in after.items() if not name.startswith("__")}
     kept.setdefault("instance", after[ADDRESS])
     return Target(
-        project=project, config=config, url=_url(config, after), labels=as_labels(kept), discovered=discovered
-    )
+        project=project, config=config, url=_url(config, after), labels=as_labels(kept),
+        discovered=discovered, every_s=every, timeout_s=timeout,
+    )  # fmt: skip
 
 
 def _url(config: ScrapeConfig, labels: Pairs) -> str:

@@ -84,14 +84,19 @@ class InfrastructureController:
 def declared_at(
     repositories: Repositories, project: str, sha: str, check: Check = unchecked
 ) -> Declared | None:
-    """What a commit declares, its rule files included; None where it has no ``poise.yaml``.
+    """What a commit declares, the files it names included; None where it has no ``poise.yaml``.
 
     Raises ``Problems`` for what cannot be read.
     """
+
+    def named(path: str) -> str | None:
+        found = repositories.read(project, sha, path)
+        return None if found is None else found.decode(errors="replace")
+
     text = repositories.read(project, sha, FILE)
     if text is None:
         return None
-    declared = parse_project(text.decode(errors="replace"), project=project, filename=FILE)
+    declared = parse_project(text.decode(errors="replace"), project=project, filename=FILE, file=named)
     files = read_rule_files(
         declared.rule_globs,
         project=project,

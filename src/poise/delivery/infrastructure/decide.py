@@ -136,6 +136,8 @@ def _leaves(path: str, value: object) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from _leaves(f"{path}.{name}" if path else str(name), inner)
+    elif isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
+        yield from _leaves(path, {one["name"]: {**one, "name": None} for one in value})
     else:
         yield path, value
 
