@@ -13,9 +13,11 @@ from poise import __version__
 from poise.adapters.exposition.written import CONTENT_TYPE, Family, written
 from poise.api.parts import Parts
 from poise.api.read import parts_of
+from poise.api.targets import health_of
 from poise.model.samples import Labels, Metadata, MetricKind
 
 FILES: Final = ("poise.db", "signals.db", "metrics.db")
+HEALTH: Final = ("up", "down", "unknown")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -63,10 +65,16 @@ def _own(parts: Parts) -> list[Family]:
         _many(
             "poise_intake_total",
             [(_counted(name), float(count)) for name, count in sorted(parts.intakes.counts.items())],
-            "Samples that were pushed, and what was not kept of them.",
+            "Samples taken in by source, and by kind what of them was not kept.",
             counter=True,
         ),
     ]
+    if parts.scraper is not None:
+        health = [health_of(one.health.up) for one in parts.scraper.scrapings.values()]
+        counts: list[tuple[Labels, float]] = [
+            ((("health", word),), float(health.count(word))) for word in HEALTH
+        ]
+        made.append(_many("poise_scrape_targets", counts, "Targets that are scraped, by their health."))
     if lag is not None:
         quantiles = (("0.5", lag.p50_ms), ("0.99", lag.p99_ms), ("1", lag.max_ms))
         rows: list[tuple[Labels, float]] = [((("quantile", q),), ms / 1000) for q, ms in quantiles]

@@ -54,7 +54,7 @@ Asked = Request[Any, Any, Any]
 
 async def query(request: Asked) -> Response[Any]:
     """An expression at one instant."""
-    form = await _form(request)
+    form = await form_of(request)
     asked = Query(
         expression=form.expression(),
         at_ms=form.instant("time", form.now_ms()),
@@ -70,7 +70,7 @@ async def query(request: Asked) -> Response[Any]:
 
 async def query_range(request: Asked) -> Response[Any]:
     """An expression over a grid of steps."""
-    form = await _form(request)
+    form = await form_of(request)
     asked = QueryRange(
         expression=form.expression(),
         start_ms=form.instant("start"),
@@ -103,7 +103,7 @@ def _check_grid(asked: QueryRange) -> None:
 
 async def series(request: Asked) -> Response[Any]:
     """The series that selectors name."""
-    form = await _form(request)
+    form = await form_of(request)
     if not form.texts("match[]"):
         raise BadData("POISE-A480", "no match[] parameter provided")
     return await _found(request, form, "series")
@@ -111,17 +111,17 @@ async def series(request: Asked) -> Response[Any]:
 
 async def labels(request: Asked) -> Response[Any]:
     """Label names."""
-    return await _found(request, await _form(request), "label_names")
+    return await _found(request, await form_of(request), "label_names")
 
 
 async def label_values(request: Asked, name: Label) -> Response[Any]:
     """One label's values."""
-    return await _found(request, await _form(request), "label_values", name)
+    return await _found(request, await form_of(request), "label_values", name)
 
 
 async def metadata(request: Asked) -> Response[Any]:
     """What metric families say of themselves."""
-    form = await _form(request)
+    form = await form_of(request)
     asked = Describe(name=form.text("metric"), items=form.count("limit"))
     return await _answered(request, "metadata", asked, SECONDS)
 
@@ -142,7 +142,7 @@ async def _found(request: Asked, form: Form, job: str, label: str = "") -> Respo
 
 async def rules(request: Asked) -> Response[Any]:
     """Rule groups; ``type=alert|record`` shows one kind."""
-    form = await _form(request)
+    form = await form_of(request)
     kind = {"alert": "alerting", "record": "recording"}.get(form.text("type"))
     board = _parts(request).rules
     groups = [dict(group) for group in board.groups()] if board else []
@@ -150,18 +150,18 @@ async def rules(request: Asked) -> Response[Any]:
         listed = group.get("rules", ())
         assert isinstance(listed, Sequence)
         group["rules"] = [one for one in listed if kind is None or one.get("type") == kind]
-    return _told({"groups": groups})
+    return told({"groups": groups})
 
 
 async def alerts(request: Asked) -> Response[Any]:
     """Alerts that are pending or firing."""
     board = _parts(request).rules
-    return _told({"alerts": list(board.alerts()) if board else []})
+    return told({"alerts": list(board.alerts()) if board else []})
 
 
 async def buildinfo(request: Asked) -> Response[Any]:
     """Whose language is spoken here, and who speaks it."""
-    return _told(
+    return told(
         {
             "version": LANGUAGE,
             "revision": f"poise-{__version__}",
@@ -176,7 +176,7 @@ async def buildinfo(request: Asked) -> Response[Any]:
 async def runtimeinfo(request: Asked) -> Response[Any]:
     """How promptly the control process answers: the lag of its scheduler."""
     lag = _parts(request).loop_lag
-    return _told({"loopLag": lag() if lag else Lag()})
+    return told({"loopLag": lag() if lag else Lag()})
 
 
 # -- asking and answering -------------------------------------------------------------------------
@@ -252,7 +252,8 @@ async def _passed_on(request: Asked, store: SignalStore, asked: Query | QueryRan
     return Response(body, media_type=JSON, status_code=200)
 
 
-async def _form(request: Asked) -> Form:
+async def form_of(request: Asked) -> Form:
+    """Its parameters."""
     given: dict[str, list[str]] = {}
     if request.method == "POST" and request.content_type[0] == "application/x-www-form-urlencoded":
         for name, value in (await request.form()).multi_items():
@@ -272,7 +273,8 @@ def _parts(request: Asked) -> Parts:
     return parts
 
 
-def _told(value: object) -> Response[Any]:
+def told(value: object) -> Response[Any]:
+    """A value as the data of a success."""
     body = msgspec.json.encode({"status": "success", "data": value})
     return Response(body, media_type=JSON, status_code=200)
 
@@ -314,7 +316,8 @@ def _word(error: PoiseError) -> str:
     return "internal"
 
 
-def _face(path: str, handler: Any, methods: Sequence[HttpMethod] = BOTH) -> Any:
+def face(path: str, handler: Any, methods: Sequence[HttpMethod] = BOTH) -> Any:
+    """A route of Prometheus' API, its errors as Prometheus tells them."""
     return route(
         path,
         http_method=list(methods),
@@ -327,14 +330,14 @@ def _face(path: str, handler: Any, methods: Sequence[HttpMethod] = BOTH) -> Any:
 
 
 ROUTES = [
-    _face("/api/v1/query", query),
-    _face("/api/v1/query_range", query_range),
-    _face("/api/v1/series", series),
-    _face("/api/v1/labels", labels),
-    _face("/api/v1/label/{name:str}/values", label_values, [HttpMethod.GET]),
-    _face("/api/v1/metadata", metadata, [HttpMethod.GET]),
-    _face("/api/v1/rules", rules, [HttpMethod.GET]),
-    _face("/api/v1/alerts", alerts, [HttpMethod.GET]),
-    _face("/api/v1/status/buildinfo", buildinfo, [HttpMethod.GET]),
-    _face("/api/v1/status/runtimeinfo", runtimeinfo, [HttpMethod.GET]),
+    face("/api/v1/query", query),
+    face("/api/v1/query_range", query_range),
+    face("/api/v1/series", series),
+    face("/api/v1/labels", labels),
+    face("/api/v1/label/{name:str}/values", label_values, [HttpMethod.GET]),
+    face("/api/v1/metadata", metadata, [HttpMethod.GET]),
+    face("/api/v1/rules", rules, [HttpMethod.GET]),
+    face("/api/v1/alerts", alerts, [HttpMethod.GET]),
+    face("/api/v1/status/buildinfo", buildinfo, [HttpMethod.GET]),
+    face("/api/v1/status/runtimeinfo", runtimeinfo, [HttpMethod.GET]),
 ]

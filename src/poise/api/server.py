@@ -30,6 +30,7 @@ from poise.api import (
     scorecard,
     settings,
     stream,
+    targets,
 )
 from poise.api.access import authorise
 from poise.api.credentials import Credentials
@@ -79,6 +80,7 @@ def make_server(
             *oncall.ROUTES,
             *scorecard.ROUTES,
             *prometheus.ROUTES,
+            *targets.ROUTES,
             *ingest.ROUTES,
             *own_metrics.ROUTES,
         ],
