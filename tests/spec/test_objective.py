@@ -124,6 +124,8 @@ def test_several_targets_are_numbered() -> None:
     assert [found[f"fast-enough-{n}"].target_ratio for n in (1, 2)] == [0.95, 0.5]
 
 
+CALENDAR = "calendar: {startTime: 2026-01-01 00:00:00, timeZone: Europe/Berlin}"
+
 BAD = [
     (SLO.replace("service: shop", "service: shp"), "POISE-S115", "9:12"),
     (SLO.replace("service: shop", "service: worker"), "POISE-S113", "9:12"),
@@ -131,28 +133,29 @@ BAD = [
     (SLO.replace("target: 0.95", "target: 95%"), "POISE-S112", "26:15"),
     (SLO.replace("target: 0.95", "displayName: x"), "POISE-S111", "26:7"),
     (SLO.replace("target: 0.95", "{target: 0.9, targetPercent: 90}"), "POISE-S118", "26:36"),
-    (SLO.replace("target: 0.95", "{target: 0.9, compositeWeight: 1}"), "POISE-S114", "26:21"),
-    (SLO.replace("Occurrences", "Timeslices"), "POISE-S114", "24:20"),
+    (SLO.replace("target: 0.95", "{target: 0.9, compositeWeight: 1}"), "POISE-S118", "26:38"),
+    (SLO.replace("Occurrences", "RatioTimeslices"), "POISE-S111", "26:7"),
     (SLO.replace("Occurrences", "occurrences"), "POISE-S113", "24:20"),
-    (SLO.replace("7d", "1Q"), "POISE-S112", "22:17"),
-    (SLO.replace("isRolling: true", "isRolling: false"), "POISE-S114", "23:18"),
-    (SLO.replace("isRolling: true", "calendar: {}"), "POISE-S114", "23:7"),
+    (SLO.replace("7d", "1Q"), "POISE-S113", "22:17"),
+    (SLO.replace("isRolling: true", "isRolling: false"), "POISE-S111", "23:18"),
+    (SLO.replace("isRolling: true", CALENDAR.replace("Berlin", "Berln")), "POISE-S115", "23:60"),
+    (SLO.replace("isRolling: true", CALENDAR.replace("01-01", "13-01")), "POISE-S113", "23:29"),
+    (SLO.replace("isRolling: true", f"{CALENDAR}\n      isRolling: true"), "POISE-S118", "24:18"),
     (SLO.replace("type: poise\n", "type: Prometheus\n"), "POISE-S118", "18:29"),
     (SLO.replace("type: poise\n", "type: pose\n"), "POISE-S113", "17:19"),
     (SLO.replace("type: poise\n", "metricSourceRef: x\n            type: poise\n"), "POISE-S118", "18:19"),
-    (SLO.replace("ratioMetric", "thresholdMetric"), "POISE-S114", "13:7"),
     (SLO.replace("good:", "bad:"), "POISE-S114", "15:9"),
     (SLO.replace("latency, thresholdMs: 100", "latency"), "POISE-S118", "18:29"),
     (SLO.replace("latency, thresholdMs", "availability, thresholdMs"), "POISE-S118", "18:56"),
     (SLO.replace("latency, thresholdMs: 100", "requests"), "POISE-S113", "18:29"),
     (SLO.replace("counter: requests", "counter: availability"), "POISE-S118", "20:55"),
-    (SLO.replace("counter: true", "counter: false"), "POISE-S114", "14:18"),
+    (SLO.replace("counter: true", "counter: false"), "POISE-S118", "14:18"),
     (SLO.replace("  budgetingMethod", "  alertPolicies: []\n  budgetingMethod"), "POISE-S114", "24:3"),
     (SLO.replace("  service: shop", "  service: shop\n  indicatorRef: x"), "POISE-S118", "10:17"),
     (SLO + "---\n" + SLO, "POISE-S117", "31:9"),
     (SLI.replace("indicatorRef: good-answers", "indicatorRef: good-answer"), "POISE-S115", "14:17"),
     (SLI.replace("  indicatorRef: good-answers\n", ""), "POISE-S111", "13:3"),
-    (SLI.replace("    rawType: success\n", ""), "POISE-S118", "5:3"),
+    (SLI.replace("    rawType: success\n", ""), "POISE-S111", "5:3"),
     (SLI.replace("rawType: success", "rawType: failure"), "POISE-S114", "6:14"),
     ("apiVersion: openslo/v1\nkind: AlertPolicy\nmetadata: {name: x}\nspec: {}\n", "POISE-S114", "2:7"),
 ]

@@ -95,4 +95,6 @@ def epochs_of(objective: Objective, epochs: Iterable[Epoch]) -> list[Epoch]:
     """The lives of the counters that this objective is counted from: Envoy's, or its own queries'."""
     if objective.indicator is IndicatorKind.QUERY:
         return [one for one in epochs if one.name.startswith(queried(objective))]
+    if objective.indicator not in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY):
+        return []  # nothing is read for it yet: never measured, so unknown
     return [one for one in epochs if not one.name.startswith(QUERIED)]

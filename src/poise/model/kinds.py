@@ -12,6 +12,7 @@ from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
 from poise.model.drift import Drift
 from poise.model.exchange import Announcement, Delivery, Hook
+from poise.model.exclusion import Exclusion
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
 from poise.model.objective import Objective
@@ -27,7 +28,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
-        RuleFile, RuleState,
+        RuleFile, RuleState, Exclusion,
     )
 }  # fmt: skip
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from poise.model.objective import Comparison, Method
 from poise.spec.keys_text import NAME
 from poise.spec.shape import (
     Anything,
     Choice,
-    Duration,
     Field,
     Flag,
     ListOf,
@@ -19,6 +19,7 @@ from poise.spec.shape import (
     Record,
     Text,
 )
+from poise.spec.window import SHORTHAND
 
 _LABELS: Final = Field("labels", Anything(), "_labels", "Labels; no effect here.")
 _NOTES: Final = Field("annotations", Anything(), "_annotations", "Notes; no effect here.")
@@ -44,7 +45,7 @@ COUNTER: Final = Record(
             "query",
             Text(),
             "query",
-            "A selector of counters of a metrics store; its series are summed.",
+            "Of a ratio a selector of counters, whose series are summed; of a threshold or raw any PromQL.",
         ),
         Field(
             "thresholdMs",
@@ -72,28 +73,22 @@ METRIC_SOURCE: Final = Record(
 METRIC: Final = Record(
     fields=(Field("metricSource", METRIC_SOURCE, "source", "The measurement.", required=True),)
 )
-_ONLY_GOOD: Final = "Write 'good' and 'total', or 'raw' with 'rawType: success'."
 RATIO_METRIC: Final = Record(
     fields=(
-        Field("counter", Flag(only=True), "counter", "Whether it only grows."),
+        Field("counter", Flag(), "counter", "Whether it only grows; false: each value is a measurement."),
         Field("good", METRIC, "good", "Good events."),
         Field("bad", METRIC, "bad", "Bad events; for queries."),
         Field("total", METRIC, "total", "All events; counter requests."),
-        Field(
-            "rawType",
-            Choice(words=("success",), refused={"failure": _ONLY_GOOD}),
-            "raw_type",
-            "What the raw ratio means.",
-        ),
-        Field("raw", METRIC, "raw", "The ratio of good events."),
+        Field("rawType", Choice(words=("success", "failure")), "raw_type", "What the raw ratio means."),
+        Field("raw", METRIC, "raw", "A ratio that is measured already."),
     ),
 )
 INDICATOR_SPEC: Final = Record(
     fields=(
         Field("description", Text(), "_about", "A note for people."),
-        Field("ratioMetric", RATIO_METRIC, "ratio", "Good over all.", required=True),
+        Field("ratioMetric", RATIO_METRIC, "ratio", "Good over all."),
+        Field("thresholdMetric", METRIC, "threshold", "A gauge, compared with the objective's 'value'."),
     ),
-    refused={"thresholdMetric": "Use 'ratioMetric' with 'counter: latency' and 'thresholdMs'."},
 )
 INDICATOR: Final = Record(
     fields=(
@@ -101,23 +96,22 @@ INDICATOR: Final = Record(
         Field("spec", INDICATOR_SPEC, "spec", "What it measures.", required=True),
     )
 )
-_ROLLING: Final = "Use '- duration: 28d' with 'isRolling: true'."
+CALENDAR: Final = Record(
+    fields=(
+        Field("startTime", Text(max_chars=30), "starts", "A wall time at which one begins.", required=True),
+        Field("timeZone", Text(max_chars=60), "zone", "The IANA time zone.", required=True),
+    )
+)
 TIME_WINDOW: Final = Record(
     fields=(
-        Field(
-            "duration",
-            Duration(low_s=60),
-            "duration",
-            "The window's length.",
-            required=True,
-        ),
-        Field("isRolling", Flag(only=True), "rolling", "Whether it moves with time."),
+        Field("duration", SHORTHAND, "duration", "The window's length.", required=True),
+        Field("isRolling", Flag(), "rolling", "Whether it moves with time."),
+        Field("calendar", CALENDAR, "", "Where windows of the calendar begin."),
     ),
-    refused={"calendar": _ROLLING},
 )
 TARGET: Final = Record(
     fields=(
-        _SHOWN,
+        Field("displayName", Text(), "title", "A name for people."),
         Field(
             "target",
             Number(low=0, high=1, open_ends=True),
@@ -130,16 +124,34 @@ TARGET: Final = Record(
             "percent",
             "The same as a percent, e.g. 99.9.",
         ),
+        Field("op", Choice(words=tuple(Comparison)), "op", "How a threshold's value is compared."),
+        Field("value", Number(low=-1e15, high=1e15), "value", "What a threshold is compared with."),
+        Field(
+            "timeSliceTarget",
+            Number(low=0, high=1),
+            "slice_target",
+            "Timeslices: the ratio of good events from which a slice is good.",
+        ),
+        Field(
+            "timeSliceWindow",
+            Text(
+                pattern=r"[1-9][0-9]{0,4}(s|m|h|d|w)?",
+                hint="A slice is a number of minutes, or a number with a unit, as in '1m'.",
+                max_chars=10,
+                any_scalar=True,
+            ),
+            "slice",
+            "The length of a slice; a bare number is minutes.",
+        ),
+        Field("indicator", INDICATOR, "indicator", "Of a composite: what this part measures."),
+        Field("indicatorRef", NAME, "ref", "Of a composite: the SLI of this part."),
+        Field(
+            "compositeWeight",
+            Number(low=0, high=1e6, open_ends=True),
+            "weight",
+            "Of a composite: how much this part matters; 1 unless told.",
+        ),
     ),
-    refused={
-        "op": "Write 'thresholdMs' in the indicator.",
-        "value": "Write 'thresholdMs' in the indicator.",
-        "timeSliceTarget": "Use 'budgetingMethod: Occurrences'.",
-        "timeSliceWindow": "Use 'budgetingMethod: Occurrences'.",
-        "indicator": "Write one SLO for each indicator.",
-        "indicatorRef": "Write one SLO for each indicator.",
-        "compositeWeight": "Write one SLO for each indicator.",
-    },
 )
 SLO: Final = Record(
     fields=(
@@ -155,11 +167,8 @@ SLO: Final = Record(
         ),
         Field(
             "budgetingMethod",
-            Choice(
-                words=("Occurrences",),
-                refused={"Timeslices": "Use Occurrences.", "RatioTimeslices": "Use Occurrences."},
-            ),
-            "_method",
+            Choice(words=tuple(Method)),
+            "method",
             "How events are counted.",
         ),
         Field("objectives", ListOf(item=TARGET, low=1, high=10), "objectives", "The targets.", required=True),

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.spec.keys_datasource import DATA_SOURCE
+from poise.spec.keys_objective import EXCLUSION, OBJECTIVE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
@@ -86,6 +87,20 @@ KINDS: Final = {
             metadata=OPENSLO_METADATA,
             spec=SLO,
             about="An objective of one service (OpenSLO v1).",
+        ),
+        KindTable(
+            kind="Objective",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=OBJECTIVE,
+            about="An objective of one service in Poise's own short form.",
+        ),
+        KindTable(
+            kind="Exclusion",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=EXCLUSION,
+            about="Time that does not count for budgets, such as maintenance.",
         ),
         KindTable(
             kind="SLI",

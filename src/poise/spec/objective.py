@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from msgspec import Struct, convert
+from msgspec import Struct
+from msgspec.structs import replace
 
-from poise.model.objective import IndicatorKind, Objective, Queries
-from poise.model.policy import DAY_S
+from poise.model.objective import (
+    Combination,
+    Comparison,
+    Component,
+    Composite,
+    Gauge,
+    IndicatorKind,
+    Method,
+    Objective,
+    Slicing,
+    Window,
+)
 from poise.model.service import DataSource
 from poise.spec import limits
+from poise.spec.document import Node
+from poise.spec.durations import parse_duration
+from poise.spec.indicator import Indicator, indicator_of
 from poise.spec.problems import (
     BAD_VALUE,
     CONTRADICTION,
@@ -20,75 +34,44 @@ from poise.spec.problems import (
     MISSING_KEY,
     TOO_LARGE,
     UNKNOWN_NAME,
-    UNSUPPORTED,
     Report,
     nearest,
     shown,
 )
-from poise.spec.query import queries_of
-from poise.spec.read import Document, Found, plain
+from poise.spec.read import Document, Found
+from poise.spec.window import WINDOW_S, openslo
 
 AVAILABILITY_TARGET_RATIO: Final = 0.999
 LATENCY_TARGET_RATIO: Final = 0.99
 LATENCY_THRESHOLD_MS: Final = 250.0
-WINDOW_S: Final = 28 * DAY_S
+SLICE_MIN_S: Final = 10.0
+SLICES_MIN: Final = 10  # of a window: fewer are no budget
+Services = Map[str, Map[str, bool]]  # name -> its keys, one per environment, each with whether it has a port
+Shared = Map[str, Indicator | None]
 
 
-class Indicator(Struct, frozen=True):
-    """What an objective counts; ``threshold_ms`` for latency alone, ``queries`` for a query alone."""
+class Draft(Struct, frozen=True, kw_only=True):
+    """An objective of a document, before it is known whether what it refers to is there.
 
-    kind: IndicatorKind
-    threshold_ms: float | None = None
-    queries: Queries | None = None
+    ``refers`` are keys of objectives that must exist, with the place where each is written; ``declarer`` is
+    the document's name, since one document may make several objectives.
+    """
 
-
-class _Counter(Struct, frozen=True):
-    counter: str | None = None
-    threshold_ms: float | None = None
-    query: str | None = None
-
-
-class _Source(Struct, frozen=True):
-    spec: _Counter
-    type: str | None = None
-    ref: str | None = None
+    objective: Objective
+    place: Node
+    declarer: str
+    refers: tuple[tuple[str, Node], ...] = ()
 
 
-class _Metric(Struct, frozen=True):
-    source: _Source
+class _Part(Struct, frozen=True, kw_only=True):
+    """One item of ``objectives``: what it measures and how much must be good."""
 
-
-class _Ratio(Struct, frozen=True):
-    good: _Metric | None = None
-    bad: _Metric | None = None
-    total: _Metric | None = None
-    raw: _Metric | None = None
-    raw_type: str | None = None
-
-
-class _IndicatorSpec(Struct, frozen=True):
-    ratio: _Ratio
-
-
-class _Inline(Struct, frozen=True):
-    spec: _IndicatorSpec
-
-
-class _Target(Struct, frozen=True):
-    target: float | None = None
-    percent: float | None = None
-
-
-class _Window(Struct, frozen=True):
-    duration: float
-
-
-class _Slo(Struct, frozen=True):
-    service: str
-    objectives: tuple[_Target, ...]
-    indicator: _Inline | None = None
-    ref: str | None = None
-    window: tuple[_Window, ...] = ()
+    indicator: Indicator
+    target_ratio: float
+    slicing: Slicing | None
+    weight: float
+    title: str
+    place: Node
 
 
 def default_objectives(service: str) -> tuple[Objective, Objective]:
@@ -112,83 +95,201 @@ def default_objectives(service: str) -> tuple[Objective, Objective]:
     )
 
 
-def objectives_of(
-    slos: Sequence[Document],
-    slis: Sequence[Document],
-    services: Map[str, Map[str, bool]],
-    report: Report,
-    sources: Sequence[DataSource] = (),
-) -> tuple[Objective, ...]:
+def objectives_of(drafts: Sequence[Draft], services: Services, report: Report) -> tuple[Objective, ...]:
     """All objectives by service: declared ones first, then the defaults that none replaces.
 
-    ``services`` maps a name to the service's keys, one per environment, and each to whether it has a port
-    there; without one it has no counters. Every environment has objectives, and budgets, of its own. A
-    declared objective replaces the default of the same name or the same indicator. ``sources`` are those that
-    queries may name.
+    Every environment has objectives, and budgets, of its own. A declared objective replaces the default of
+    the same name or the same indicator. Without a port a service has no counters.
     """
-    shared = {document.name: _shared_indicator(document, sources, report) for document in slis}
     declared: dict[str, list[Objective]] = {key: [] for keys in services.values() for key in keys}
     origins: dict[str, str] = {}
-    for document in slos:
-        for objective in _declared(document, shared, services, sources, report):
-            if origins.setdefault(objective.key, document.name) != document.name:
-                what = f"the objective {shown(objective.name)} is declared twice"
-                report.add(DECLARED_TWICE, document.place, what, mend="Rename one of the two.")
-            declared[objective.service].append(objective)
+    for draft in drafts:
+        objective = draft.objective
+        if origins.setdefault(objective.key, draft.declarer) != draft.declarer:
+            what = f"the objective {shown(objective.name)} is declared twice"
+            report.add(DECLARED_TWICE, draft.place, what, mend="Rename one of the two.")
+        declared[objective.service].append(objective)
     if sum(map(len, declared.values())) > limits.OBJECTIVES:
         what = f"more than {limits.OBJECTIVES} objectives"
-        report.add(TOO_LARGE, slos[-1].place, what, mend="Remove some.")
+        report.add(TOO_LARGE, drafts[-1].place, what, mend="Remove some.")
     result: list[Objective] = []
     counted = {key for keys in services.values() for key, has_port in keys.items() if has_port}
     for key, own in declared.items():
         taken = {objective.name for objective in own} | {objective.indicator.value for objective in own}
         defaults = default_objectives(key) if key in counted else ()
         result += own + [default for default in defaults if default.name not in taken]
+    _check_references(drafts, {objective.key for objective in result}, report)
     return tuple(result)
 
 
-def _declared(
-    document: Document,
-    shared: Map[str, Indicator | None],
-    services: Map[str, Map[str, bool]],
-    sources: Sequence[DataSource],
+def openslo_drafts(
+    slos: Sequence[Document],
+    slis: Sequence[Document],
+    services: Services,
     report: Report,
-) -> list[Objective]:
-    """The objectives of one SLO document in every environment; several targets are numbered from 1."""
-    spec = document.spec
-    if not document.clean:
-        return []
-    name = spec.text("service")
-    if name is not None and name not in services:
+    sources: Sequence[DataSource] = (),
+) -> Iterator[Draft]:
+    """The objectives of OpenSLO's documents, in every environment of their service.
+
+    Several targets are numbered from 1; where each has an indicator of its own they are the parts of a
+    composite, which has the document's name. ``sources`` are those that queries may name.
+    """
+    shared = {
+        one.name: indicator_of(one.spec, one.spec, "", sources, report) if one.clean else None for one in slis
+    }
+    for document in slos:
+        if document.clean:
+            yield from _declared(document, shared, services, sources, report)
+
+
+def check_service(spec: Found, counts_itself: bool, services: Services, report: Report) -> bool:
+    """Whether the document's ``service`` is there and can have such an objective."""
+    name = spec.text("service") or ""
+    if name not in services:
         mend = nearest(name, services)
         report.add(UNKNOWN_NAME, spec.at("service"), f"no service {shown(name)} in this file", mend=mend)
-    indicator = _indicator_of(document, shared, sources, report)
-    counts_itself = indicator is not None and indicator.kind is IndicatorKind.QUERY
-    if name in services and not (counts_itself or any(services[str(name)].values())):
-        what = f"service {shown(str(name))} has no port, so nothing counts its requests"
+        return False
+    if not (counts_itself or any(services[name].values())):
+        what = f"service {shown(name)} has no port, so nothing counts its requests"
         report.add(BAD_VALUE, spec.at("service"), what, mend="Give it a port, or remove this objective.")
-    ratios = [_target(target, report) for target in _records(spec.values.get("objectives"))]
-    slo = convert(plain(spec), _Slo)
-    if slo.service not in services or indicator is None or None in ratios:
-        return []
-    return [
-        Objective(
-            service=key,
-            name=document.name if len(ratios) == 1 else f"{document.name}-{number}",
-            indicator=indicator.kind,
-            target_ratio=ratio,
-            window_s=slo.window[0].duration if slo.window else WINDOW_S,
-            threshold_ms=indicator.threshold_ms,
-            source=report.filename,
-            queries=indicator.queries,
-        )
-        for key, has_port in services[slo.service].items()
-        for number, ratio in enumerate(ratios, 1)
-        if ratio is not None and (has_port or counts_itself)
+        return False
+    return True
+
+
+def check_slices(slicing: Slicing | None, window: Window, place: Node, report: Report) -> None:
+    """Report slices that are shorter than anything measures, or too few for a budget."""
+    if slicing is None:
+        return
+    if not SLICE_MIN_S <= slicing.slice_s <= window.window_s / SLICES_MIN:
+        what = f"slices of {slicing.slice_s:g} s do not fit the window"
+        why = f"They last at least {SLICE_MIN_S:g} s, and a window has at least {SLICES_MIN} of them."
+        report.add(BAD_VALUE, place, what, why=why, mend="Write e.g. '1m'.")
+
+
+def _declared(
+    document: Document, shared: Shared, services: Services, sources: Sequence[DataSource], report: Report
+) -> Iterator[Draft]:
+    spec, before = document.spec, len(report)
+    items = records(spec.values.get("objectives"))
+    method = Method(spec.text("method") or Method.OCCURRENCES)
+    is_composite = any(key in item.nodes for item in items for key in ("indicator", "indicatorRef"))
+    whole = None if is_composite else _indicator(spec, "indicator.spec", shared, sources, report)
+    check_service(spec, is_composite or (whole is not None and whole.counts_itself), services, report)
+    window = _window(spec, report)
+    if is_composite:
+        _check_composite(spec, items, report)
+    parts = [
+        _part(item, whole, shared, sources, method, is_composite=is_composite, report=report)
+        for item in items
     ]
+    if window is not None:
+        for part in parts:
+            if part is not None:
+                check_slices(part.slicing, window, part.place, report)
+    if len(report) > before or window is None:
+        return
+    made = [part for part in parts if part is not None]
+    for key, has_port in services[str(spec.text("service"))].items():
+        own = [
+            _objective(document, part, key, n if len(made) > 1 else None, method, window, report.filename)
+            for n, part in enumerate(made, 1)
+            if has_port or part.indicator.counts_itself
+        ]
+        for objective in own:
+            yield Draft(objective=objective, place=document.place, declarer=document.name)
+        if is_composite and own:
+            yield _composite(document, made, own, method)
 
 
-def _records(value: object) -> list[Found]:
+def _objective(
+    document: Document, part: _Part, service: str, number: int | None, method: Method, window: Window,
+    filename: str,
+) -> Objective:  # fmt: skip
+    indicator = part.indicator
+    return Objective(
+        service=service,
+        name=document.name if number is None else f"{document.name}-{number}",
+        indicator=indicator.kind,
+        target_ratio=part.target_ratio,
+        window_s=window.window_s,
+        threshold_ms=indicator.threshold_ms,
+        source=filename,
+        queries=indicator.queries,
+        gauge=indicator.gauge,
+        method=method,
+        slicing=part.slicing,
+        calendar=window.calendar,
+        title=part.title,
+    )
+
+
+def _composite(document: Document, parts: Sequence[_Part], own: Sequence[Objective], method: Method) -> Draft:
+    """The whole: it burns when a part does. The target is the lowest, which OpenSLO does not tell."""
+    slicing = own[0].slicing
+    components = tuple(
+        Component(objective=one.key, weight=part.weight) for one, part in zip(own, parts, strict=False)
+    )
+    is_binary = method is Method.TIMESLICES  # a bad minute of one is a bad minute of the whole
+    objective = Objective(
+        service=own[0].service,
+        name=document.name,
+        indicator=IndicatorKind.COMPOSITE,
+        target_ratio=min(one.target_ratio for one in own),
+        window_s=own[0].window_s,
+        source=own[0].source,
+        composite=Composite(
+            combination=Combination.ALL_OF if is_binary else Combination.BURN, components=components
+        ),
+        method=method,
+        slicing=slicing,
+        calendar=own[0].calendar,
+    )
+    return Draft(objective=objective, place=document.place, declarer=document.name)
+
+
+def _part(
+    item: Found, whole: Indicator | None, shared: Shared, sources: Sequence[DataSource], method: Method, *,
+    is_composite: bool, report: Report,
+) -> _Part | None:  # fmt: skip
+    before = len(report)
+    indicator = _indicator(item, "indicator.spec", shared, sources, report) if is_composite else whole
+    ratio = _target(item, report)
+    slicing = _slicing(item, method, report)
+    indicator = indicator and _bounded(indicator, item, report)
+    if "compositeWeight" in item.nodes and not is_composite:
+        what = "'compositeWeight' belongs to a composite, whose objectives have an indicator each"
+        mend = "Remove it, or move the indicator into the objectives."
+        report.add(CONTRADICTION, item.at("compositeWeight"), what, mend=mend)
+    if indicator is None or ratio is None or len(report) > before:
+        return None
+    weight = item.values.get("weight", 1.0)
+    return _Part(
+        indicator=indicator, target_ratio=ratio, slicing=slicing, title=item.text("title") or "",
+        weight=float(weight) if isinstance(weight, int | float) else 1.0, place=item.node,
+    )  # fmt: skip
+
+
+def _check_composite(spec: Found, items: Sequence[Found], report: Report) -> None:
+    for key in ("indicator", "indicatorRef"):
+        if key in spec.nodes:
+            what = "a composite has its indicators in 'objectives' alone"
+            report.add(CONTRADICTION, spec.at(key), what, mend=f"Remove '{key}' here.")
+    lengths = {item.text("slice") for item in items}
+    if len(items) < 2:
+        what = "a composite needs at least two objectives"
+        report.add(BAD_VALUE, spec.at("objectives"), what, mend="Add one, or move the indicator out.")
+    elif len(lengths) > 1:
+        what = "the objectives of a composite have slices of one length"
+        report.add(CONTRADICTION, spec.at("objectives"), what, mend="Write the same 'timeSliceWindow'.")
+
+
+def _window(spec: Found, report: Report) -> Window | None:
+    items = records(spec.values.get("window"))
+    return openslo(items[0], report) if items else Window(window_s=WINDOW_S)
+
+
+def records(value: object) -> list[Found]:
+    """The records of a list as read."""
     return [item for item in value if isinstance(item, Found)] if isinstance(value, list) else []
 
 
@@ -206,13 +307,59 @@ def _target(target: Found, report: Report) -> float | None:
     return float(ratio) if isinstance(ratio, int | float) else None
 
 
-def _indicator_of(
-    document: Document,
-    shared: Map[str, Indicator | None],
-    sources: Sequence[DataSource],
-    report: Report,
+def _slicing(item: Found, method: Method, report: Report) -> Slicing | None:
+    """The slices that the method wants; None for occurrences, or after a problem."""
+    wanted = {
+        "timeSliceWindow": method is not Method.OCCURRENCES,
+        "timeSliceTarget": method is Method.TIMESLICES,
+    }
+    before = len(report)
+    for key, needed in wanted.items():
+        if (key in item.nodes) == needed:
+            continue
+        if needed:
+            what, mend = f"{method.value} need '{key}'", f"Add e.g. '{key}: {_EXAMPLES[key]}'."
+            report.add(MISSING_KEY, item.node, what, mend=mend)
+        else:
+            methods = "Timeslices" if key == "timeSliceTarget" else "Timeslices and RatioTimeslices"
+            what = f"'{key}' belongs to {methods}, not to {method.value}"
+            report.add(CONTRADICTION, item.at(key), what, mend="Remove it, or change 'budgetingMethod'.")
+    text, target = item.text("slice"), item.values.get("slice_target")
+    if len(report) > before or method is Method.OCCURRENCES or text is None:
+        return None
+    slice_s = float(text) * 60 if text.isdecimal() else parse_duration(text)
+    assert slice_s is not None  # the shape has let nothing else through
+    return Slicing(slice_s=slice_s, target_ratio=float(target) if isinstance(target, int | float) else None)
+
+
+_EXAMPLES: Final = {"timeSliceWindow": "1m", "timeSliceTarget": "0.95"}
+
+
+def _bounded(indicator: Indicator, item: Found, report: Report) -> Indicator | None:
+    """The indicator with the objective's ``op`` and ``value``, which a threshold needs and no other has."""
+    op, value = item.text("op"), item.values.get("value")
+    if indicator.kind is IndicatorKind.THRESHOLD and indicator.gauge is not None:
+        if op is None or not isinstance(value, int | float):
+            what = "a threshold needs 'op' and 'value'"
+            report.add(MISSING_KEY, item.node, what, mend="Add e.g. 'op: lt' and 'value: 500'.")
+            return None
+        gauge: Gauge = replace(indicator.gauge, op=Comparison(op), bound=float(value))
+        return replace(indicator, gauge=gauge)
+    if "value" in item.nodes:
+        what = "'value' belongs to a thresholdMetric"
+        mend = "Remove it; write 'thresholdMs' in the indicator of a latency."
+        report.add(CONTRADICTION, item.at("value"), what, mend=mend)
+        return None
+    if op is not None and op not in (Comparison.GT, Comparison.GTE):
+        what = "a ratio of good events is met above its target, never below"
+        report.add(CONTRADICTION, item.at("op"), what, mend="Remove 'op'.")
+        return None
+    return indicator
+
+
+def _indicator(
+    spec: Found, path: str, shared: Shared, sources: Sequence[DataSource], report: Report
 ) -> Indicator | None:
-    spec = document.spec
     given = [key for key in ("indicator", "indicatorRef") if key in spec.nodes]
     if len(given) != 1:
         what = "an SLO needs exactly one of 'indicator' and 'indicatorRef'"
@@ -225,88 +372,20 @@ def _indicator_of(
             what = f"no SLI {shown(ref)} in this file"
             report.add(UNKNOWN_NAME, spec.at("indicatorRef"), what, mend=nearest(ref, shared))
         return shared.get(ref)
-    inline = convert(plain(spec.values.get("indicator")), _Inline)
-    return _counted(inline.spec.ratio, spec, "indicator.spec.ratioMetric", sources, report)
+    inline = spec.values.get("indicator")
+    assert isinstance(inline, dict)  # a clean document
+    return indicator_of(inline["spec"], spec, path, sources, report)
 
 
-def _shared_indicator(document: Document, sources: Sequence[DataSource], report: Report) -> Indicator | None:
-    if not document.clean:
-        return None
-    ratio = convert(plain(document.spec), _IndicatorSpec).ratio
-    return _counted(ratio, document.spec, "ratioMetric", sources, report)
-
-
-def _counted(
-    ratio: _Ratio, spec: Found, path: str, sources: Sequence[DataSource], report: Report
-) -> Indicator | None:
-    """The counters behind a ratio; None, and a problem, when they do not make one."""
-    metrics = {"good": ratio.good, "bad": ratio.bad, "total": ratio.total, "raw": ratio.raw}
-    sides = {role: metric.source for role, metric in metrics.items() if metric is not None}
-    if not _is_plain(sides, spec, path, report):
-        return None
-    if any(one.spec.query is not None for one in sides.values()):
-        asked = {role: (one.spec.query or "", one.type, one.ref) for role, one in sides.items()}
-        queries = queries_of(asked, spec, path, sources, report)
-        return Indicator(IndicatorKind.QUERY, queries=queries) if queries is not None else None
-    return _of_envoy(ratio, spec, path, report)
-
-
-def _is_plain(sides: Map[str, _Source], spec: Found, path: str, report: Report) -> bool:
-    """Whether each side names one thing, and all the same kind of thing."""
-    before = len(report)
-    for role, one in sides.items():
-        below = f"{path}.{role}.metricSource"
-        elsewhere = one.ref is not None or one.type in ("Prometheus", "prometheus")
-        if (one.spec.counter is None) == (one.spec.query is None):
-            what = "a counter needs exactly one of 'counter' and 'query'"
-            place = spec.at(f"{below}.spec.query", f"{below}.spec", below)
-            report.add(CONTRADICTION, place, what, mend="Write e.g. 'counter: availability'.")
-        elif one.ref is not None and one.type == "poise":
-            what = "'type: poise' is no data source"
-            report.add(
-                CONTRADICTION, spec.at(f"{below}.type"), what, mend="Remove the type or the reference."
+def _check_references(drafts: Sequence[Draft], known: set[str], report: Report) -> None:
+    for draft in drafts:
+        for key, place in draft.refers:
+            if key in known:
+                continue
+            short = "/".join(key.split("/")[2:])
+            environment = key.split("/")[1]
+            what = f"no objective {shown(short)} in environment {environment}"
+            names = (
+                "/".join(one.split("/")[2:]) for one in sorted(known) if one.split("/")[1] == environment
             )
-        elif one.ref is None and one.type is None:
-            what = "a metricSource needs 'type' or 'metricSourceRef'"
-            report.add(MISSING_KEY, spec.at(below), what, mend="Write 'type: poise'.")
-        elif elsewhere and one.spec.counter is not None:
-            what = "a data source is asked by 'query'"
-            mend = "Write 'query: http_requests_total', or 'type: poise'."
-            report.add(CONTRADICTION, spec.at(f"{below}.spec.counter"), what, mend=mend)
-    if len({one.spec.query is None for one in sides.values()}) > 1:
-        what = "one side is a counter of Envoy's, another a query"
-        report.add(CONTRADICTION, spec.at(path), what, mend="Write both as queries or both as counters.")
-    return len(report) == before
-
-
-def _of_envoy(ratio: _Ratio, spec: Found, path: str, report: Report) -> Indicator | None:
-    if ratio.bad is not None:
-        mend = "Write 'good' and 'total', or 'raw' with 'rawType: success'."
-        report.add(
-            UNSUPPORTED, spec.at(f"{path}.bad"), "'bad' is not supported for Envoy's counters", mend=mend
-        )
-        return None
-    pair = ratio.good is not None and ratio.total is not None and ratio.raw is None
-    single = ratio.raw is not None and ratio.raw_type is not None and not (ratio.good or ratio.total)
-    if not (pair or single):
-        what = "a ratio needs 'good' and 'total', or 'raw' with 'rawType: success'"
-        report.add(CONTRADICTION, spec.at(path), what, mend="Write one of the two.")
-        return None
-    metric, side = (ratio.good, "good") if ratio.good is not None else (ratio.raw, "raw")
-    assert metric is not None
-    counter = metric.source.spec
-    below = f"{path}.{side}.metricSource.spec"
-    if counter.counter == "requests" or counter.counter is None:
-        mend = "Use 'availability' or 'latency'."
-        report.add(BAD_VALUE, spec.at(f"{below}.counter"), "'requests' counts all, not good ones", mend=mend)
-        return None
-    if (counter.counter == "latency") != (counter.threshold_ms is not None):
-        what = "'thresholdMs' belongs to 'counter: latency', and to it alone"
-        place = spec.at(f"{below}.thresholdMs", f"{below}.counter")
-        report.add(CONTRADICTION, place, what, mend="Write e.g. {counter: latency, thresholdMs: 250}.")
-        return None
-    if ratio.total is not None and ratio.total.source.spec not in (counter, _Counter("requests")):
-        place = spec.at(f"{path}.total.metricSource.spec.counter")
-        report.add(CONTRADICTION, place, "'total' counts something else", mend="Write 'counter: requests'.")
-        return None
-    return Indicator(IndicatorKind(counter.counter), counter.threshold_ms)
+            report.add(UNKNOWN_NAME, place, what, mend=nearest(short, names))

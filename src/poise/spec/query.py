@@ -80,8 +80,8 @@ def queries_of(
     before = len(report)
     for role, (query, kind, ref) in sides.items():
         below = f"{path}.{role}.metricSource"
-        named[role] = _source(kind, ref, spec.at(f"{below}.metricSourceRef", f"{below}.type", below),
-                              sources, report)  # fmt: skip
+        named[role] = source_of(kind, ref, spec.at(f"{below}.metricSourceRef", f"{below}.type", below),
+                                sources, report)  # fmt: skip
         found[role] = _selector(query, spec.at(f"{below}.spec.query"), report)
     if len(report) == before and len(set(named.values())) > 1:
         what = "the counters of one ratio come from one source"
@@ -91,7 +91,7 @@ def queries_of(
     return Queries(source=next(iter(named.values())) or EMBEDDED, **found)
 
 
-def _source(
+def source_of(
     kind: str | None, ref: str | None, place: Node, sources: Sequence[DataSource], report: Report
 ) -> str:
     names = [one.name for one in sources]

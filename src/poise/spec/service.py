@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
+from poise.model.exclusion import Exclusion
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.policy import BudgetPolicy
@@ -16,8 +17,10 @@ from poise.spec import limits
 from poise.spec.checks import check_policy, check_services
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
+from poise.spec.exclusion import exclusions_of
 from poise.spec.kinds import KINDS, KINDS_REFUSED, KindTable
-from poise.spec.objective import objectives_of
+from poise.spec.objective import objectives_of, openslo_drafts
+from poise.spec.objective_short import short_drafts
 from poise.spec.oncall import oncall_of
 from poise.spec.probe import probes_of
 from poise.spec.problems import (
@@ -50,6 +53,7 @@ class Declared(Struct, frozen=True, kw_only=True):
     project: Project
     services: tuple[Service, ...]
     objectives: tuple[Objective, ...]
+    exclusions: tuple[Exclusion, ...] = ()
     schedules: tuple[OnCallSchedule, ...] = ()
     escalations: tuple[EscalationPolicy, ...] = ()
     rule_globs: tuple[Glob, ...] = ()
@@ -89,16 +93,17 @@ def parse_project(
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)
-    objectives = objectives_of(
-        _of_kind(documents, "SLO"),
-        _of_kind(documents, "SLI"),
-        {
-            name: {f"{project}/{one.environment}/{name}": one.has_port for one in found if one.name == name}
-            for name in dict.fromkeys(document.name for document in found)
-        },
-        report,
-        sources,
-    )
+    services = {
+        name: {f"{project}/{one.environment}/{name}": one.has_port for one in found if one.name == name}
+        for name in dict.fromkeys(document.name for document in found)
+    }
+    names = [probe.name for probe in probes]
+    drafts = [
+        *openslo_drafts(_of_kind(documents, "SLO"), _of_kind(documents, "SLI"), services, report, sources),
+        *short_drafts(_of_kind(documents, "Objective"), services, sources, names, report),
+    ]
+    objectives = objectives_of(drafts, services, report)
+    exclusions = exclusions_of(_of_kind(documents, "Exclusion"), project, objectives, order.names, report)
     schedules, escalations = oncall_of(documents, project, report)
     globs = globs_of(_of_kind(documents, "Project"), report)
     report.raise_if_any()
@@ -106,6 +111,7 @@ def parse_project(
         project=declared,
         services=tuple(_service(document, project, declared.branch) for document in found),
         objectives=objectives,
+        exclusions=exclusions,
         schedules=schedules,
         escalations=escalations,
         rule_globs=globs,

@@ -12,6 +12,7 @@ from poise.delivery.infrastructure.decide import Declaration, Seen, change, deci
 from poise.model.delivery import Change
 from poise.model.errors import Invalid
 from poise.model.event_types import SPEC_APPLIED, SPEC_REFUSED
+from poise.model.exclusion import Exclusion
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Read, Ref
@@ -125,9 +126,11 @@ async def on_record(store: Store, project: str) -> tuple[tuple[Declaration, ...]
     schedules, schedules_ref = await store.scan(OnCallSchedule, f"{project}/")
     policies, policies_ref = await store.scan(EscalationPolicy, f"{project}/")
     rules, rules_ref = await store.scan(RuleFile, f"{project}/")
+    exclusions, exclusions_ref = await store.scan(Exclusion, f"{project}/declared/")
     mine: tuple[Declaration, ...] = (known,) if known else ()
-    bodies = (*mine, *services, *objectives, *schedules, *policies, *rules)
-    return bodies, (ref, services_ref, objectives_ref, schedules_ref, policies_ref, rules_ref)
+    bodies = (*mine, *services, *objectives, *schedules, *policies, *rules, *exclusions)
+    refs = (services_ref, objectives_ref, schedules_ref, policies_ref, rules_ref, exclusions_ref)
+    return bodies, (ref, *refs)
 
 
 def declarations(declared: Declared) -> tuple[Declaration, ...]:
@@ -139,6 +142,7 @@ def declarations(declared: Declared) -> tuple[Declaration, ...]:
         *declared.schedules,
         *declared.escalations,
         *declared.rule_files,
+        *declared.exclusions,
     )
 
 

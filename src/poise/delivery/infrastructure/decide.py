@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from poise.model.event_types import DECLARED, REDECLARED, SPEC_APPLIED, SPEC_REFUSED, UNDECLARED
+from poise.model.exclusion import Exclusion
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallSchedule
 from poise.model.record import Decision, Event, Read, Write
 from poise.model.rules import RuleFile
 from poise.model.service import Project, Service
 
-Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy | RuleFile
+Declaration = Project | Service | Objective | OnCallSchedule | EscalationPolicy | RuleFile | Exclusion
 
 
 class Act(StrEnum):
@@ -108,6 +109,7 @@ def change(
 
 _ORDER = {
     "Project": 0, "Service": 1, "Objective": 2, "OnCallSchedule": 3, "EscalationPolicy": 4, "RuleFile": 5,
+    "Exclusion": 6,
 }  # fmt: skip
 _EVENTS = {Act.CREATE: DECLARED, Act.UPDATE: REDECLARED, Act.DELETE: UNDECLARED}
 _VERBS = {Act.CREATE: "is declared", Act.UPDATE: "is declared anew", Act.DELETE: "is no longer declared"}

@@ -132,6 +132,8 @@ class ReviewController:
         """(bad, all) events of an objective in (start, end]."""
         if objective.indicator is IndicatorKind.QUERY:
             return await self._queried(objective, start, end)
+        if objective.indicator not in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY):
+            return 0.0, 0.0
         service = {"service": objective.service}
         if objective.indicator is IndicatorKind.AVAILABILITY:
             total = await self._sum(REQUESTS_TOTAL, service, start, end)
