@@ -6,7 +6,6 @@ lives on with a reader opened anew. What does not stop for either is killed by t
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import resource
@@ -15,22 +14,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
+from poise.adapters.lifeline import be_humble, die_with
 from poise.adapters.worker import jobs
 from poise.adapters.worker.jobs import Reader
 from poise.adapters.worker.wire import HEAD, OUT_OF_MEMORY, Ask, Fault, Kind, fault_of, frame
 from poise.model.errors import PoiseError
 
 IDLE_S: Final = 300.0  # nobody asks for so long: give the memory back
-NICE: Final = 10
-AUTOGROUP: Final = Path("/proc/self/autogroup")
-OOM_SCORE_ADJ: Final = 700  # on a machine out of memory this goes before any workload
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Stopped(BaseException):
@@ -158,33 +153,12 @@ def _out_of_memory() -> Fault:
     )
 
 
-def _die_with(parent: int) -> None:
-    """The kernel ends this process when its parent dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(0)
-
-
-def _humble(memory_bytes: int) -> None:
-    """Whatever happens, not at the cost of the rest of the machine.
-
-    Where the kernel groups by session (sched(7), autogroup) a nice value counts only within the session, so
-    this one of its own says it for the whole of it: a workload that starts beside queries goes first.
-    """
-    os.nice(NICE)
-    with suppress(FileNotFoundError):
-        AUTOGROUP.write_text(str(NICE))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
-
-
 def main(arguments: list[str]) -> int:
     """``PATH READER MEMORY_BYTES PARENT_PID``; READER is ``module:callable`` that opens PATH."""
     path, reader, memory_bytes, parent = arguments
-    _die_with(int(parent))
+    die_with(int(parent))
     module, _, name = reader.partition(":")
-    _humble(int(memory_bytes))
+    be_humble(int(memory_bytes))
     made = cast("Callable[[Path], Any]", getattr(importlib.import_module(module), name))
     with socket.socket(fileno=os.dup(0)) as asker:
         try:

@@ -1,0 +1,292 @@
+"""What is read: each function asks one thing of a connection. Values are bound, never written into SQL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import duckdb
+
+from poise.adapters.telemetry import limits
+from poise.adapters.telemetry.rows import (
+    ERROR,
+    RECORD,
+    SPAN,
+    halves,
+    record_of,
+    span_of,
+    trace_id_of,
+)
+from poise.model.errors import Invalid
+from poise.model.telemetry import (
+    ERROR_FROM,
+    MINUTE_NS,
+    Edge,
+    ErrorMinute,
+    RecordQuery,
+    Records,
+    Span,
+    SpanQuery,
+    TemplateCount,
+    TraceQuery,
+    Traces,
+    TraceSummary,
+)
+from poise.model.template import OTHER, template_id
+
+Connection = duckdb.DuckDBPyConnection
+
+_ONE_TRACE: Final = (
+    f"SELECT {SPAN} FROM span WHERE trace_hi = ? AND trace_lo = ? ORDER BY start_ns, span_id LIMIT ?"  # noqa: S608
+)
+_SPANS_OF: Final = (
+    f"SELECT {SPAN} FROM span WHERE service = ? AND start_ns >= ? AND start_ns < ? "  # noqa: S608
+    "ORDER BY start_ns, span_id LIMIT ?"
+)
+_TRACES: Final = """
+WITH hit AS (SELECT DISTINCT trace_hi, trace_lo FROM span WHERE start_ns >= $since AND start_ns < $until
+               AND ($service = '' OR service = $service)
+               AND ($environment = '' OR environment = $environment)),
+whole AS (SELECT trace_hi, trace_lo, min(start_ns) AS start_ns,
+            max(start_ns + duration_ns) - min(start_ns) AS duration_ns, count(*) AS spans,
+            count(*) FILTER (status = $error) AS errors, list_sort(list_distinct(list(service))) AS services,
+            coalesce(arg_min(service, start_ns) FILTER (parent_id = 0), arg_min(service, start_ns))
+              AS service,
+            coalesce(arg_min(name, start_ns) FILTER (parent_id = 0), arg_min(name, start_ns)) AS name
+          FROM span SEMI JOIN hit USING (trace_hi, trace_lo)
+          WHERE start_ns >= $since - $around AND start_ns < $until + $around GROUP BY trace_hi, trace_lo)
+SELECT trace_hi, trace_lo, service, name, start_ns, duration_ns, spans, errors, services FROM whole
+WHERE start_ns >= $since AND start_ns < $until AND duration_ns >= $min_duration AND errors >= $min_errors
+  AND (start_ns < $at OR (start_ns = $at AND (trace_hi < $hi OR (trace_hi = $hi AND trace_lo < $lo))))
+ORDER BY start_ns DESC, trace_hi DESC, trace_lo DESC LIMIT $limit
+"""
+_EDGES: Final = """
+SELECT parent.service, child.service, count(*), count(*) FILTER (child.status = $error)
+FROM span AS child JOIN span AS parent
+  ON child.trace_hi = parent.trace_hi AND child.trace_lo = parent.trace_lo
+  AND child.parent_id = parent.span_id
+WHERE child.start_ns >= $since AND child.start_ns < $until AND child.parent_id <> 0
+  AND parent.start_ns >= $since - $around AND parent.start_ns < $until + $around
+  AND child.service <> parent.service
+GROUP BY ALL ORDER BY ALL LIMIT $limit
+"""
+_TEMPLATES: Final = """
+SELECT template, service, count(*) AS records, count(*) FILTER (severity >= $error), min(at_ns), max(at_ns)
+FROM record WHERE at_ns >= $since AND at_ns < $until AND ($service = '' OR service = $service)
+GROUP BY template, service ORDER BY records DESC, template, service LIMIT $limit
+"""
+_MINUTES: Final = """
+SELECT at_ns // $minute AS nth, service, count(*), count(*) FILTER (severity >= $error)
+FROM record WHERE at_ns >= $since AND at_ns < $until AND ($service = '' OR service = $service)
+GROUP BY nth, service ORDER BY nth, service LIMIT $limit
+"""
+
+
+def trace(connection: Connection, trace_id: str) -> tuple[Span, ...]:
+    """See the port; an id that is none has no spans."""
+    try:
+        hi, lo = halves(trace_id)
+    except ValueError:
+        return ()
+    rows = connection.execute(_ONE_TRACE, [hi, lo, limits.SPANS_MAX]).fetchall()
+    return tuple(map(span_of, rows))
+
+
+def spans_of(connection: Connection, asked: SpanQuery) -> tuple[Span, ...]:
+    """See the port."""
+    bound = [asked.service, asked.since_ns, asked.until_ns, min(asked.limit, limits.SPANS_MAX)]
+    return tuple(map(span_of, connection.execute(_SPANS_OF, bound).fetchall()))
+
+
+def find_traces(connection: Connection, asked: TraceQuery) -> Traces:
+    """See the port."""
+    limit = min(asked.limit, limits.PAGE_MAX)
+    at, hi, lo = _trace_cursor(asked.before)
+    bound = {
+        "since": asked.since_ns,
+        "until": asked.until_ns,
+        "service": asked.service,
+        "environment": asked.environment,
+        "min_duration": asked.min_duration_ns,
+        "min_errors": int(asked.errors),
+        "error": ERROR,
+        "around": limits.TRACE_SPAN_NS,
+        "at": at,
+        "hi": hi,
+        "lo": lo,
+        "limit": limit + 1,
+    }
+    rows = connection.execute(_TRACES, bound).fetchall()
+    items = tuple(
+        TraceSummary(
+            trace_id=trace_id_of(hi, lo),
+            service=service,
+            name=name,
+            start_ns=start,
+            duration_ns=took,
+            spans=spans,
+            errors=errors,
+            services=tuple(services),
+        )
+        for hi, lo, service, name, start, took, spans, errors, services in rows[:limit]
+    )
+    after = f"{items[-1].start_ns}.{items[-1].trace_id}" if len(rows) > limit else ""
+    return Traces(items=items, next=after)
+
+
+def edges(connection: Connection, since_ns: int, until_ns: int) -> tuple[Edge, ...]:
+    """See the port."""
+    bound = {
+        "since": since_ns,
+        "until": until_ns,
+        "error": ERROR,
+        "around": limits.TRACE_SPAN_NS,
+        "limit": limits.EDGES_MAX,
+    }
+    rows = connection.execute(_EDGES, bound).fetchall()
+    return tuple(Edge(caller=caller, callee=callee, calls=n, errors=bad) for caller, callee, n, bad in rows)
+
+
+def find_records(connection: Connection, asked: RecordQuery) -> Records:
+    """See the port."""
+    limit = min(asked.limit, limits.PAGE_MAX)
+    where, bound = _wanted(connection, asked)
+    text = (
+        f"SELECT n, template, {RECORD} FROM record WHERE {' AND '.join(where)} "  # noqa: S608  ours
+        "ORDER BY at_ns DESC, n DESC LIMIT ?"
+    )
+    rows = connection.execute(text, [*bound, limit + 1]).fetchall()
+    known = _template_ids(connection, {row[1] for row in rows[:limit]})
+    items = tuple(record_of(row[2:], known.get(row[1], _OTHER_ID)) for row in rows[:limit])
+    after = f"{rows[limit - 1][2]}.{rows[limit - 1][0]}" if len(rows) > limit else ""
+    return Records(items=items, next=after)
+
+
+def templates(
+    connection: Connection, since_ns: int, until_ns: int, service: str
+) -> tuple[TemplateCount, ...]:
+    """See the port."""
+    bound = {
+        "since": since_ns,
+        "until": until_ns,
+        "service": service,
+        "error": ERROR_FROM,
+        "limit": limits.TEMPLATES_MAX,
+    }
+    rows = connection.execute(_TEMPLATES, bound).fetchall()
+    texts = _template_texts(connection, {row[0] for row in rows})
+    return tuple(
+        TemplateCount(
+            template_id=texts.get(number, (_OTHER_ID, OTHER))[0],
+            template=texts.get(number, (_OTHER_ID, OTHER))[1],
+            service=name,
+            records=count,
+            errors=bad,
+            first_ns=first,
+            last_ns=last,
+        )
+        for number, name, count, bad, first, last in rows
+    )
+
+
+def errors_per_minute(
+    connection: Connection, since_ns: int, until_ns: int, service: str
+) -> tuple[ErrorMinute, ...]:
+    """See the port."""
+    bound = {
+        "since": since_ns,
+        "until": until_ns,
+        "service": service,
+        "error": ERROR_FROM,
+        "minute": MINUTE_NS,
+        "limit": limits.MINUTES_MAX,
+    }
+    rows = connection.execute(_MINUTES, bound).fetchall()
+    return tuple(
+        ErrorMinute(at_ns=at * MINUTE_NS, service=name, records=count, errors=bad)
+        for at, name, count, bad in rows
+    )
+
+
+# -- parts of a question --------------------------------------------------------------------------
+
+_OTHER_ID: Final = template_id(OTHER)
+
+
+def _wanted(connection: Connection, asked: RecordQuery) -> tuple[list[str], list[Any]]:
+    """The conditions in words of SQL that are ours, and the values that are theirs."""
+    where = ["at_ns >= ?", "at_ns < ?"]
+    bound: list[Any] = [asked.since_ns, asked.until_ns]
+    for column, value in (("service", asked.service), ("environment", asked.environment)):
+        if value:
+            where.append(f"{column} = ?")
+            bound.append(value)
+    if asked.min_severity:
+        where.append("severity >= ?")
+        bound.append(asked.min_severity)
+    if asked.text:
+        where.append("contains(body, ?)")
+        bound.append(asked.text)
+    if asked.trace_id:
+        try:
+            bound += halves(asked.trace_id)
+            where.append("trace_hi = ? AND trace_lo = ?")
+        except ValueError:
+            where.append("false")
+    if asked.template_id:
+        where.append("template = ?")
+        bound.append(_template_number(connection, asked.template_id))
+    if asked.before:
+        at, n = _record_cursor(asked.before)
+        where.append("(at_ns < ? OR (at_ns = ? AND n < ?))")
+        bound += [at, at, n]
+    return where, bound
+
+
+def _template_number(connection: Connection, wanted: str) -> int:
+    if wanted == _OTHER_ID:
+        return 0
+    row = connection.execute("SELECT n FROM template WHERE id = ?", [wanted]).fetchone()
+    return int(row[0]) if row else -1
+
+
+def _template_ids(connection: Connection, numbers: set[int]) -> dict[int, str]:
+    return {number: one for number, (one, _) in _template_texts(connection, numbers).items()}
+
+
+def _template_texts(connection: Connection, numbers: set[int]) -> dict[int, tuple[str, str]]:
+    if not numbers:
+        return {}
+    rows = connection.execute(
+        "SELECT n, id, template FROM template WHERE n IN (SELECT unnest(?::INTEGER[]))", [sorted(numbers)]
+    ).fetchall()
+    return {number: (one, text) for number, one, text in rows}
+
+
+def _trace_cursor(text: str) -> tuple[int, int, int]:
+    if not text:
+        return (1 << 63) - 1, 0, 0
+    at, _, trace_id = text.partition(".")
+    try:
+        return (_instant(at), *halves(trace_id))
+    except ValueError:
+        raise no_cursor(text) from None
+
+
+def _record_cursor(text: str) -> tuple[int, int]:
+    at, _, n = text.partition(".")
+    try:
+        return _instant(at), _instant(n)
+    except ValueError:
+        raise no_cursor(text) from None
+
+
+def _instant(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(text)
+    return number
+
+
+def no_cursor(text: str) -> Invalid:
+    """A cursor that no answer ever gave."""
+    return Invalid("POISE-U120", f"{text[:60]!r} is no cursor", mend="Take `next` of the page before.")
