@@ -63,7 +63,10 @@ class House:
         from poise.api.server import make_server
         from poise.web import routes, sign_in
 
-        return make_server(self.parts, [*first.ROUTES, *git.ROUTES, *routes.ROUTES, *more], sign_in.refused)
+        app = make_server(self.parts, [*first.ROUTES, *git.ROUTES, *routes.ROUTES, *more], sign_in.refused)
+        assert self.parts.telemetry is not None
+        app.on_shutdown.append(self.parts.telemetry.close)
+        return app
 
     def write(self, *bodies: Any, at: datetime = NOW) -> None:
         """Store objects under their own keys, each with an event."""
@@ -115,6 +118,7 @@ def _house(data: Path) -> House:
     from poise.adapters.masking import Masker
     from poise.adapters.sealing import Sealer, secret_key
     from poise.adapters.sqlite.store import SqliteStore
+    from poise.adapters.telemetry import TelemetryOwner
     from poise.adapters.totals.store import StoredTotals
     from poise.api import first
     from poise.api.parts import Parts
@@ -137,6 +141,7 @@ def _house(data: Path) -> House:
         clock=clock,
         loop=Loop(store, clock, (), {}, "test"),
         repositories=repositories,
+        telemetry=TelemetryOwner(data),
         runtime=NoKeeper(),  # type: ignore[arg-type]
         source=SourceController(store, repositories),
         signing_key=first.signing_key(data),

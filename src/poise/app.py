@@ -43,6 +43,8 @@ from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.secrets import NamedSecrets
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.telemetry import TelemetryOwner
+from poise.adapters.telemetry.limits import retention_from
 from poise.adapters.totals.store import StoredTotals
 from poise.adapters.usage import UsageSampler
 from poise.adapters.worker.asking import AskedUsual
@@ -124,6 +126,7 @@ class House:
         self.signals = StoredTotals(data / "signals.db")
         self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
+        self.telemetry = TelemetryOwner(data, retention_from(os.environ))
         self.recorder = Recorder(self.metrics, self.clock)
         self.host = HostMetrics(self.metrics, self.clock)
         self.blackbox = BlackboxProber(self.store, self.metrics, self.clock)
@@ -270,6 +273,7 @@ class House:
         if self.loop.lease is not None:
             await self.store.release(self.loop.lease)
         await self.queries.close()
+        await self.telemetry.close()
         await self.sources.close()
         await self.scraper.close()
         await self.signals.close()
@@ -369,6 +373,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         loop_lag=house.loop_lag.seen,
         intakes=house.intakes,
         scraper=house.scraper,
+        telemetry=house.telemetry,
     )
 
 

@@ -1,4 +1,4 @@
-"""One file with everything that must not be lost: record, signals, repositories, releases, keys.
+"""One file with everything that must not be lost: record, signals, traces, repositories, releases, keys.
 
 A backup is taken while Poise runs: each database is copied in one transaction; repositories and releases
 only grow. The key that seals secrets is left out: who finds a backup cannot open them, and who restores one
@@ -17,6 +17,9 @@ from pathlib import Path
 import anyio
 
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.telemetry import visit
+from poise.adapters.telemetry.limits import FILE as TELEMETRY
+from poise.adapters.telemetry.limits import WAL
 from poise.engine.journal import ChainReport, verify
 from poise.model.errors import Invalid, NotFound
 
@@ -35,10 +38,11 @@ def back_up(data: Path, target: Path) -> ChainReport:
         for name in DATABASES:
             if (data / name).exists():
                 _copy(data / name, copies / name)
+        visit.copy(data, copies / TELEMETRY)
         report = _chain(copies / "poise.db", None)
         beside.touch(mode=0o600)
         with tarfile.open(beside, "w:gz") as archive:
-            for name in DATABASES:
+            for name in (*DATABASES, TELEMETRY, TELEMETRY + WAL):
                 if (copies / name).exists():
                     archive.add(copies / name, name)
             for name in (*FOLDERS, *KEYS):

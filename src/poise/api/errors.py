@@ -16,6 +16,7 @@ from poise.model.errors import PoiseError
 
 log = structlog.get_logger()
 
+RETRY_AFTER_S = 5  # before what was not reached is tried again
 _EXIT_CODES = {400: 5, 404: 3, 409: 4, 412: 4, 413: 5, 415: 5, 422: 5}
 
 
@@ -59,6 +60,8 @@ class Handlers:
         answer = self._answer(request, problem_of(error), error.http_status)
         if error.http_status == 401:
             answer.headers.setdefault("WWW-Authenticate", 'Bearer realm="poise"')
+        if error.http_status == 503:
+            answer.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
         return answer
 
     def on_http_error(self, request: Request, error: HTTPException) -> Response[Any]:  # type: ignore[type-arg]

@@ -11,13 +11,15 @@ from litestar import MediaType, Request, Response, get
 
 from poise import __version__
 from poise.adapters.exposition.written import CONTENT_TYPE, Family, written
+from poise.adapters.telemetry.limits import FILE as TELEMETRY
+from poise.adapters.telemetry.limits import WAL
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.targets import health_of
 from poise.model.samples import Labels, Metadata, MetricKind
 
-FILES: Final = ("poise.db", "signals.db", "metrics.db")
 HEALTH: Final = ("up", "down", "unknown")
+FILES: Final = ("poise.db", "signals.db", "metrics.db", TELEMETRY)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -65,7 +67,7 @@ def _own(parts: Parts) -> list[Family]:
         _many(
             "poise_intake_total",
             [(_counted(name), float(count)) for name, count in sorted(parts.intakes.counts.items())],
-            "Samples taken in by source, and by kind what of them was not kept.",
+            "Samples, spans and log records taken in by source, and by kind what of them was not kept.",
             counter=True,
         ),
     ]
@@ -103,7 +105,8 @@ def _kib(status: str, field: str) -> int:
 
 
 def _size(path: Path) -> int | None:
-    found = [one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists()]
+    logs = (path.with_name(path.name + ending) for ending in ("-wal", WAL))
+    found = [one.stat().st_size for one in (path, *logs) if one.exists()]
     return sum(found) if found else None
 
 

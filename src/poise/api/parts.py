@@ -11,6 +11,7 @@ from poise.adapters.masking import Masker
 from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer
 from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.worker.pool import QueryWorker
 from poise.api.intakes import Intakes
 from poise.balance.scorecard.desk import Desk
@@ -61,3 +62,4 @@ class Parts:
     loop_lag: Callable[[], Lag] | None = None
     intakes: Intakes = field(default_factory=Intakes)
     scraper: Scraper | None = None
+    telemetry: TelemetryOwner | None = None

@@ -155,6 +155,19 @@ def _record(data: Path) -> Iterator[Finding]:
             yield Finding(check=name, result="pass" if good else "fail", finding=answer, mend=mend)
 
 
+def _telemetry(data: Path) -> Iterator[Finding]:
+    from poise.adapters.telemetry import limits, visit
+
+    try:
+        found = visit.state(data)
+    except PoiseError as error:
+        yield Finding(check=limits.FILE, result="fail", finding=f"{error.what}. {error.why}", mend=error.mend)
+        return
+    if found is not None:
+        held = f"{found.spans:,} spans and {found.records:,} log records in {found.used_bytes / 1e6:,.0f} MB"
+        yield Finding(check=limits.FILE, result="pass", finding=held)
+
+
 def _quick_check(path: Path) -> str:
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as raw:
@@ -177,4 +190,4 @@ def _server(data: Path) -> Iterator[Finding]:
         yield Finding(check="server", result="warn", finding=str(error), mend="poise up")
 
 
-CHECKS = (_python, _programs, _envoy, _sandbox, _folder, _disk, _record, _server)
+CHECKS = (_python, _programs, _envoy, _sandbox, _folder, _disk, _record, _telemetry, _server)
