@@ -23,7 +23,7 @@ app = App(name="poise", help=_HELP, version=__version__, help_format="plaintext"
 _COMMANDS = {
     "Observe": {
         "status": ("observe", "Every service: live, replicas, budget left, the gate."),
-        "slo": ("observe", "Objectives of a service: target, now, left, burn."),
+        "slo": ("slo", "Objectives of a service. (import, export: files of other tools)"),
         "budget": ("observe", "Error budgets of a service in events."),
         "why": ("observe", "In words: what the gate says and why."),
         "scale": ("scale", "How many replicas a service has and needs, and why."),

@@ -84,11 +84,6 @@ def _show_service(service: str, common: Common) -> None:
     return output.table(("replica", "state", "CPU", "memory", "restarts", "port"), rows)
 
 
-def slo(service: str, *, common: Common = COMMON) -> None:
-    """The objectives of a service: target, now, budget left, burn rates, coverage."""
-    _show_budgets(service, common)
-
-
 def budget(service: str, *, common: Common = COMMON) -> None:
     """The error budgets of a service in events: good, bad, allowed, left."""
     with Client(common) as client:
@@ -113,7 +108,8 @@ def _budgets(client: Client, key: str) -> list[Budget]:
     return client.get(service_path(key) + "/budgets", Page[Budget]).items
 
 
-def _show_budgets(service: str, common: Common) -> None:
+def show_budgets(service: str, common: Common) -> None:
+    """The objectives of a service and how their budgets stand."""
     key = service_key(common, service)
     with Client(common) as client:
         found = client.get(service_path(key), ServiceStatus)

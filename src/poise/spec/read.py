@@ -116,8 +116,8 @@ class ServiceDocument(Struct, frozen=True):
 def plain(value: object) -> object:
     """A value as read with every record as a dict of its values by target."""
     match value:
-        case Found():
-            return {key: plain(inner) for key, inner in value.values.items()}
+        case Found(values=values) | (dict() as values):
+            return {key: plain(inner) for key, inner in values.items()}
         case list():
             return [plain(inner) for inner in value]
         case _:

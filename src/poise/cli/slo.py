@@ -1,0 +1,159 @@
+"""Objectives: how they stand; files of other tools in, rules for Prometheus out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from poise.cli import output
+from poise.cli.place import COMMON, Common, text_of
+from poise.model.errors import Invalid
+from poise.spec.foreign.slo import Slo
+from poise.spec.problems import Problems
+
+slo = App(name="slo", help="Objectives of a service: target, now, left, burn; files of other tools.")
+
+
+@slo.default
+def show(service: str, *, common: Common = COMMON) -> None:
+    """The objectives of a service: target, now, budget left, burn rates, coverage."""
+    from poise.cli.observe import show_budgets
+
+    show_budgets(service, common)
+
+
+@slo.command(name="import")
+def import_(
+    file: Path,
+    *files: Path,
+    source: str = "prometheus",
+    url: str = "",
+    common: Common = COMMON,
+) -> None:
+    """Objectives of Sloth, Pyrra, slo-generator or OpenSLO v1alpha, printed as OpenSLO v1. Needs no server.
+
+    Parameters
+    ----------
+    file
+        A file of one of those tools; whose it is, is told by its header.
+    files
+        More of them.
+    source
+        What the printed objectives call their data source.
+    url
+        The address of that Prometheus-compatible API; printed as a DataSource.
+    """
+    from poise.spec.foreign.openslo import documents, is_counted
+    from poise.spec.foreign.written import as_yaml
+
+    found = _read((file, *files))
+    made = documents(found, source=source, url=url)
+    if common.json:
+        return output.data(made)
+    for one in found:
+        if not is_counted(one):
+            sys.stderr.write(f"{one.service}/{one.name}: values of a query are counted, not events\n")
+    print(as_yaml(made), end="")
+    return None
+
+
+@slo.command
+def export(
+    file: Path,
+    *files: Path,
+    to: Literal["sloth", "openslo"] = "sloth",
+    period: str = "",
+    windows: Path | None = None,
+    label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    recordings: bool = True,
+    alerts: bool = True,
+    common: Common = COMMON,
+) -> None:
+    """Objectives of a file as the Prometheus rules that Sloth writes, or as OpenSLO v1. Needs no server.
+
+    Parameters
+    ----------
+    file
+        A file of Sloth, Pyrra, slo-generator or OpenSLO v1alpha.
+    files
+        More of them.
+    to
+        sloth: recording and alerting rules for Prometheus; openslo: OpenSLO v1.
+    period
+        The budget's period in place of the files' own, such as 28d.
+    windows
+        Tiers of alerts, a file of Sloth's kind AlertWindows; its period is the budget's.
+    label
+        NAME=VALUE, a label of every rule; may be given again.
+    recordings
+        Whether there are recording rules.
+    alerts
+        Whether there are alerting rules.
+    """
+    from msgspec.structs import replace
+
+    from poise import __version__
+    from poise.spec.foreign.openslo import documents
+    from poise.spec.foreign.sloth_rules import Tiers, Wanted, rule_file
+    from poise.spec.foreign.sloth_windows import read_windows
+    from poise.spec.foreign.written import as_yaml
+
+    found, tiers = _read((file, *files)), Tiers()
+    window_s = _period(period) if period else None
+    if windows is not None:
+        own = read_windows(text_of(windows), str(windows))
+        tiers, window_s = own.tiers, window_s or own.period_s
+    if window_s is not None:
+        found = [replace(one, window_s=window_s) for one in found]
+    wanted = Wanted(
+        version=f"poise-{__version__}",
+        tiers=tiers,
+        labels=_labels(label),
+        recordings=recordings,
+        alerts=alerts,
+    )
+    made = documents(found) if to == "openslo" else [rule_file(found, wanted)]
+    if common.json:
+        return output.data(made if to == "openslo" else made[0])
+    print(as_yaml(made), end="")
+    return None
+
+
+def _read(files: Sequence[Path]) -> list[Slo]:
+    """The objectives of all files; every problem of every file is told at once."""
+    from poise.adapters.promql.checking import expression_fault
+    from poise.spec.foreign.reading import read_slos
+
+    found: list[Slo] = []
+    problems: list[Invalid] = []
+    for one in files:
+        try:
+            found += read_slos(text_of(one), str(one), expression_fault)
+        except Problems as error:
+            problems += error.problems
+    if problems:
+        raise Problems(problems)
+    return found
+
+
+def _period(text: str) -> float:
+    from poise.spec.durations import parse_span
+
+    seconds = parse_span(text)
+    if not seconds:
+        raise Invalid("POISE-E220", f"'{text}' is not a duration", where="--period", mend="Write e.g. 28d.")
+    return seconds
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name.isidentifier() and equals):
+            raise Invalid("POISE-E221", f"'{one}' is no NAME=VALUE", where="--label", mend="Write team=shop.")
+        found[name] = value
+    return found
