@@ -10,8 +10,10 @@ from runpy import run_path
 
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
+from poise.model.output import OutputLine, OutputPage
 from poise.web import links
 from poise.web import views as v
+from poise.web.output_views import OutputView
 
 NOW = datetime(2026, 11, 28, 9, 40, tzinfo=UTC)
 SINCE = NOW - timedelta(days=28)
@@ -383,3 +385,33 @@ scorecard, oncall, delivery = _PROJECT["scorecard"], _PROJECT["oncall"], _PROJEC
 _INCIDENT = run_path(str(Path(__file__).with_name("incident_samples.py")))
 incident_row, incidents, incident = _INCIDENT["incident_row"], _INCIDENT["incidents"], _INCIDENT["incident"]
 review, no_review, event = _INCIDENT["review"], _INCIDENT["no_review"], _INCIDENT["event"]
+
+
+def output(live: bool = False, problem: bool = False) -> OutputView:
+    texts = [
+        ("44-0", "2026-11-28T09:34:58.120Z INFO  cart: 3 items, total 54.00"),
+        ("44-1", "2026-11-28T09:34:58.411Z WARN  payments: answered after 1,204 ms"),
+        ("44-0", "2026-11-28T09:34:59.003Z ERROR payments: card declined <script>alert(1)</script>"),
+        ("44-0", "Traceback (most recent call last):"),
+        ("44-0", '  File "/app/cart.py", line 61, in price ' + "and a very long reason " * 12),
+        ("43-1", "terminated: out of memory"),
+    ]
+    items = tuple(
+        OutputLine(
+            source=source, offset=100 * k, text=text, at=_at(28, 9, 34) + timedelta(seconds=k),
+            earlier_s=0.5, is_context=k == 3, cut_chars=1_200 if k == 4 else 0,
+        )
+        for k, (source, text) in enumerate(texts)
+    )  # fmt: skip
+    page = OutputPage(
+        items=() if problem else items, cursor="e30", sources=("43-1", "44-0", "44-1"),
+        searched_bytes=31_000_000, total_bytes=90_000_000, took_ms=210.0,
+    )  # fmt: skip
+    return OutputView(
+        chrome=chrome(), name="storefront", title="acme/production/storefront",
+        back=("acme/production/storefront", "/services/acme/production/storefront"),
+        here="/logs/acme/production/storefront", asked={"grep": "(WARN|ERROR", "since": "10m"}, page=page,
+        choices=("44-1", "44-0", "43-1"), stream=links.log_stream(KEY) if live else "",
+        problem="POISE-Y101 '(WARN|ERROR' is no regular expression: missing )" if problem else "",
+        mend="See github.com/google/re2/wiki/Syntax." if problem else "",
+    )  # fmt: skip

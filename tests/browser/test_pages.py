@@ -39,6 +39,9 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "review-preview": lambda s: pages.review(replace(s.review(), draft="Half a **thought**.")),
     "no-review": lambda s: pages.no_review(s.no_review()),
     "event": lambda s: pages.event(s.event()),
+    "logs": lambda s: pages.output(s.output()),
+    "logs-live": lambda s: pages.output(s.output(live=True)),
+    "logs-problem": lambda s: pages.output(s.output(problem=True)),
 }
 
 
@@ -188,6 +191,48 @@ def test_a_live_log_takes_a_burst_and_forgets_the_oldest(
         "(e => e.scrollTop + e.clientHeight >= e.scrollHeight - 2)(document.getElementById('log'))"
     )
     assert trouble == []
+
+
+def test_output_is_followed_and_every_line_is_only_text(
+    site: Any, context: BrowserContext, samples: ModuleType
+) -> None:
+    """Replicas print whatever they like: it comes in order, is escaped, and the oldest goes."""
+    lines = [
+        {
+            "source": "44-0",
+            "offset": n,
+            "text": f"<b>line {n}</b>",
+            "at": "2026-11-28T09:35:00Z",
+            "cut_chars": 0,
+        }
+        for n in range(2_000)
+    ]
+    news = {"items": lines, "cursor": "e30", "skipped_bytes": 3_145_728}
+    site.streams[links.log_stream("acme/production/storefront")] = [("message", json.dumps(news))]
+    html = pages.output(samples.output(live=True)).replace('data-max="5000"', 'data-max="1500"')
+    page, trouble = open_page(context, site, html)
+    expect(page.locator("#log > div")).to_have_count(1500)
+    expect(page.locator("#log > div:last-child code")).to_have_text("<b>line 1999</b>")
+    expect(page.locator("#log > div:last-child a")).to_have_attribute(
+        "href", "/logs/acme/production/storefront?line=44-0%401999#hit"
+    )
+    assert page.evaluate(
+        "(e => e.scrollTop + e.clientHeight >= e.scrollHeight - 2)(document.getElementById('log'))"
+    )
+    assert any("cursor=e30" in one for one in site.followed)
+    assert trouble == []
+
+
+def test_logs_are_searched_by_keyboard_alone(site: Any, context: BrowserContext, samples: ModuleType) -> None:
+    """Alt+f, an expression, Enter: an address that can be sent to someone."""
+    site.pages["/logs/acme/production/storefront"] = html = pages.output(samples.output())
+    page, _ = open_page(context, site, html)
+    press_access_key(page, "f")
+    expect(page.locator("#ask-grep")).to_be_focused()
+    page.keyboard.type("declined|5..$")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/logs/acme/production/storefront?*")
+    assert "grep=declined%7C5..%24&since=10m" in page.url
 
 
 def test_a_line_has_an_address(site: Any, context: BrowserContext, samples: ModuleType) -> None:

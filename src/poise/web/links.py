@@ -54,6 +54,27 @@ def run_log(project: str, n: int) -> str:
     return f"/api/v1/projects/{quote(project, safe='')}/runs/{n}/stream"
 
 
+def logs(key: str) -> str:
+    """What the replicas of a service print."""
+    return f"/logs/{quote(key)}"
+
+
+def log_stream(key: str) -> str:
+    """The same as it comes (Server-Sent Events)."""
+    project, environment, service = (quote(part, safe="") for part in key.split("/"))
+    return f"/api/v1/projects/{project}/environments/{environment}/services/{service}/log/stream"
+
+
+def run_logs(project: str, n: int) -> str:
+    """The searchable log of a run."""
+    return f"{run(project, n)}/logs"
+
+
+def run_log_stream(project: str, n: int) -> str:
+    """What a run's steps print as it comes (Server-Sent Events)."""
+    return f"/api/v1/projects/{quote(project, safe='')}/runs/{n}/log/stream"
+
+
 def audit_of(subject: str) -> str:
     """The journal of one subject."""
     return f"{AUDIT}?{urlencode({'subject': subject})}"

@@ -6,6 +6,7 @@ from poise.web.delivery import delivery
 from poise.web.history import audit
 from poise.web.incident import incident, incidents
 from poise.web.oncall import oncall
+from poise.web.output import output
 from poise.web.overview import overview
 from poise.web.plain import empty, error, login
 from poise.web.review import event, no_review, review
@@ -25,6 +26,7 @@ __all__ = [
     "login",
     "no_review",
     "oncall",
+    "output",
     "overview",
     "review",
     "rollout",

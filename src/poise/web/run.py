@@ -110,6 +110,7 @@ def _log(view: RunView, lines: Sequence[LogLine]) -> h.Element:
             hidden > 0 and h.span(".mute")[f"{plural(hidden, 'earlier line')} not shown."],
             trouble is not None and h.a(href=f"#L{trouble}", accesskey="e")["First error ", h.kbd["e"]],
             h.a(href="#log-end", accesskey="l")["End ", h.kbd["l"]],
+            h.a(href=links.run_logs(view.project, view.n))["Search it"],
         ],
         h.div(
             "#log.log",

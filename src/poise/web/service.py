@@ -57,6 +57,7 @@ def _context(view: ServiceView) -> h.Node:
         first = view.running[0]
         ready = plural(first.replicas_ready, "replica")
         parts += [" · ", h.span(".mono")[first.release], f" on {ready}"]
+    parts += [" · ", link("logs", links.logs(view.key))]
     if view.depends_on:
         home = view.key.rsplit("/", 1)[0]
         parts.append(" · depends on ")
