@@ -36,6 +36,7 @@ from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
 from poise.adapters.notify.smtp import SmtpNotifier, settings_from
 from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
+from poise.adapters.output.retention import OutputTending
 from poise.adapters.prometheus.sources import DataSources
 from poise.adapters.promql.checking import expression_fault
 from poise.adapters.scrape.scraper import Scraper
@@ -139,6 +140,7 @@ class House:
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
+        self.output = OutputTending(data, self.store, self.clock)
         self.runtime = KeeperClient(data)
         self.keeper_watch = KeeperClient(data, patience_s=KEEPER_PATIENCE_S)
         self.traffic = EnvoyTraffic(data)
@@ -315,6 +317,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.scraper.run,
             house.metrics.run,
             house.loop_lag.run,
+            house.output.run,
             house.loop.run,
             house.follow_fleet,
             house.keep_keeper,

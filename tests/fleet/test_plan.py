@@ -72,6 +72,7 @@ def test_a_replica_runs_in_a_sandbox_that_hides_the_data_folder() -> None:
     assert workload.env["PAY_MENTS_URL"] == "http://127.0.0.1:18001"
     assert (workload.port, workload.cluster, workload.argv[-1]) == ("fresh", f"{KEY}.1", "exec run")
     assert workload.log == f"/data/logs/{KEY}/1-0.log"
+    assert workload.log_limit_bytes == 32 * 2**20
 
 
 @pytest.mark.parametrize(

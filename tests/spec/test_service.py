@@ -75,6 +75,7 @@ spec:
   artifact: {job: build, path: dist}
   branch: release/1
   timeouts: {request: 3s, perTry: 250ms}
+  logs: {maxSize: 64MiB}
   environments:
     - name: live
       overrides: {replicas: 4, env: {LEVEL: x}, timeouts: {perTry: 2s}}
@@ -154,6 +155,7 @@ def test_every_key_reaches_the_service() -> None:
         branch="release/1",
         per_try_timeout_s=2.0,
         request_timeout_s=3.0,
+        log_max_bytes=64 * 2**20,
     )
     assert (stock.health, stock.replicas, stock.branch) == (
         Health(path="/up"),
@@ -417,6 +419,17 @@ def test_the_project_says_the_order_and_where_silent_services_run() -> None:
     assert declared.project.sinks == ("https://hooks.example/a",)
     assert [one.key for one in declared.services] == ["acme/staging/hello", "acme/production/hello"]
     assert parse(SIX_LINES).project.environments == ("production",)
+
+
+def test_how_much_output_is_kept_is_declared() -> None:
+    """A size has a unit and bounds, and explain tells it as it is written."""
+    rows = [explain(one.services[0], one.objectives, one.project.policy) for one in
+            (parse(SIX_LINES), parse(service("logs: {maxSize: 1GiB}")))]  # fmt: skip
+    assert ("logs.maxSize", "32MiB", "default") in rows[0]
+    assert ("logs.maxSize", "1GiB", "declared") in rows[1]
+    assert refused(service("logs: {maxSize: 64}"))[0][0] == "POISE-S112"
+    assert refused(service("logs: {maxSize: 1KiB}"))[0][0] == "POISE-S113"
+    assert refused(service("logs: {maxAge: 1d}"))[0][0] == "POISE-S110"
 
 
 def test_how_a_service_scales_is_declared() -> None:

@@ -82,6 +82,7 @@ def workload_of(
         cluster=rollout.cluster if spec.port is not None else None,
         sandbox=Sandbox(network=True, binds=((str(artifact), APP, "ro"),), masks=(str(data),), chdir=APP),
         log=str(log_file(data, replica)),
+        log_limit_bytes=spec.log_max_bytes,
         stop_timeout_s=spec.strategy.drain_s,
     )
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from poise.model.output import LOG_BYTES
 from poise.model.policy import BudgetPolicy
 from poise.model.scrape import ScrapeConfig
 
@@ -88,6 +89,7 @@ class Service(Struct, frozen=True, kw_only=True):
     branch: str = "main"
     per_try_timeout_s: float = 1.0
     request_timeout_s: float = 15.0
+    log_max_bytes: int = LOG_BYTES
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ UNITS_BYTES: Final = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 UNITS_BYTES_BINARY: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 DURATION_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
+SIZE_PATTERN: Final = r"^[0-9]{1,12}(B|kB|MB|GB|KiB|MiB|GiB)$"
 _DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
 _SPAN: Final = re.compile(
     r"(?:([0-9]{1,5})y)?(?:([0-9]{1,6})w)?(?:([0-9]{1,7})d)?(?:([0-9]{1,8})h)?"

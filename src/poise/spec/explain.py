@@ -10,11 +10,11 @@ from msgspec import Struct
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
-from poise.spec.durations import format_duration
+from poise.spec.durations import format_duration, format_size
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.keys_policy import POLICY
 from poise.spec.keys_service import SERVICE
-from poise.spec.shape import Duration, Ratio, Record, Shape, Short
+from poise.spec.shape import Duration, Ratio, Record, Shape, Short, Size
 
 Source = Literal["declared", "default"]
 
@@ -69,6 +69,8 @@ def _text(shape: Shape, value: object) -> str:
             return "none"
         case float() | int() if isinstance(shape, Duration):
             return format_duration(value * shape.unit_s)
+        case int() if isinstance(shape, Size):
+            return format_size(value)
         case float() | int() if isinstance(shape, Ratio):
             return f"{value * 100:.6g}%"
         case float():

@@ -18,6 +18,7 @@ from poise.spec.shape import (
     Ratio,
     Record,
     Short,
+    Size,
     Text,
 )
 
@@ -170,6 +171,16 @@ TIMEOUTS: Final = Record(
         ),
     )
 )
+LOGS: Final = Record(
+    fields=(
+        Field(
+            "maxSize",
+            Size(low_bytes=64 * 1024, high_bytes=1024**4),
+            "log_max_bytes",
+            "The newest output of a replica that is kept.",
+        ),
+    )
+)
 
 SERVICE_REFUSED: Final = {
     "image": "Use 'command': containers are not run yet.",
@@ -214,6 +225,7 @@ _SERVICE: Final = (
     Field("rollout", ROLLOUT, "strategy", "How a release reaches users."),
     Field("artifact", ARTIFACT, "", "Which job's workspace is released."),
     Field("branch", BRANCH, "branch", "The branch that is released."),
+    Field("logs", LOGS, "", "What is kept of the output."),
     Field("timeouts", TIMEOUTS, "", "Time-outs of requests to this service."),
 )
 _ONE_RELEASE: Final = "Write it beside 'command': one release moves through every environment."

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.spec.document import Items, Mapping, Node, Scalar
-from poise.spec.durations import format_duration, parse_duration
+from poise.spec.durations import format_duration, format_size, parse_duration, parse_size
 from poise.spec.problems import (
     BAD_VALUE,
     DECLARED_TWICE,
@@ -38,6 +38,7 @@ from poise.spec.shape import (
     Record,
     Shape,
     Short,
+    Size,
     Text,
 )
 
@@ -269,6 +270,8 @@ def _read_scalar(shape: Shape, node: Node, what: str, report: Report) -> object:
             value = _ratio(node)
         case Duration(low_s=low, high_s=high):
             value = parse_duration(node.text) if node.kind == "text" else None
+        case Size(low_bytes=low, high_bytes=high):
+            value = parse_size(node.text) if node.kind == "text" else None
         case _:
             raise AssertionError(f"no scalar shape: {shape}")
     if value is None:
@@ -365,6 +368,8 @@ def _wanted(shape: Shape) -> str:
             return f"a ratio from {low:g} to {high:g} or a percent"
         case Duration(low_s=low, high_s=high):
             return f"a duration from {format_duration(low)} to {format_duration(high)}"
+        case Size(low_bytes=low, high_bytes=high):
+            return f"a size from {format_size(low)} to {format_size(high)}"
         case Flag():
             return "true or false"
         case Choice(words=words):
@@ -377,6 +382,8 @@ def _example(shape: Shape) -> str:
     match shape:
         case Duration():
             return "Use a number with a unit, e.g. '30s', '5m', '28d'."
+        case Size():
+            return "Use a number with a unit, e.g. '64MiB'."
         case Ratio():
             return "Use e.g. 0.4 or '40%'."
         case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from poise.spec.durations import DURATION_PATTERN
+from poise.spec.durations import DURATION_PATTERN, SIZE_PATTERN
 from poise.spec.kinds import KINDS, KindTable
 from poise.spec.shape import (
     Anything,
@@ -23,6 +23,7 @@ from poise.spec.shape import (
     Record,
     Shape,
     Short,
+    Size,
     Text,
 )
 
@@ -71,6 +72,8 @@ def schema_of(shape: Shape) -> Schema:
             return _number(shape)
         case Duration():
             return {"type": "string", "pattern": DURATION_PATTERN}
+        case Size():
+            return {"type": "string", "pattern": SIZE_PATTERN}
         case Flag(only=only):
             return {"type": "boolean"} if only is None else {"const": only}
         case Choice(words=words):

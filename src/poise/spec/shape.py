@@ -52,6 +52,13 @@ class Duration(Struct, frozen=True, kw_only=True):
     unit_s: float = 1.0
 
 
+class Size(Struct, frozen=True, kw_only=True):
+    """A size with its unit, ``64MiB``; read as bytes. Both bounds are allowed."""
+
+    low_bytes: int
+    high_bytes: int
+
+
 class Flag(Struct, frozen=True, kw_only=True):
     """``true`` or ``false``; with ``only`` set, just that one is supported."""
 
@@ -104,7 +111,19 @@ class Anything(Struct, frozen=True, kw_only=True):
 
 
 Shape = (
-    Text | Integer | Number | Ratio | Duration | Flag | Choice | ListOf | MapOf | Record | Short | Anything
+    Text
+    | Integer
+    | Number
+    | Ratio
+    | Duration
+    | Size
+    | Flag
+    | Choice
+    | ListOf
+    | MapOf
+    | Record
+    | Short
+    | Anything
 )
 
 
