@@ -48,13 +48,14 @@ from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.telemetry.limits import retention_from
 from poise.adapters.totals.store import StoredTotals
 from poise.adapters.usage import UsageSampler
-from poise.adapters.worker.asking import AskedUsual
+from poise.adapters.worker.asking import AskedRules, AskedUsual
 from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
 from poise.api.intakes import Intakes
 from poise.api.parts import Parts
+from poise.api.rules import Board
 from poise.api.seals import credential_of
 from poise.api.server import make_server
 from poise.api.views import Address
@@ -78,6 +79,7 @@ from poise.engine.loop import Loop, contain
 from poise.engine.query_reader import QueryReader
 from poise.engine.reader import Reader
 from poise.engine.recorder import Recorder
+from poise.engine.ruler import Ruler
 from poise.fleet.controller import FleetController
 from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
 from poise.fleet.prober import Prober
@@ -93,6 +95,7 @@ from poise.reliability.incident.controller import GroupingController, IncidentCo
 from poise.reliability.paging.controller import PagingController
 from poise.reliability.paging.deeds import PagePerformer
 from poise.reliability.review.controller import ReviewController
+from poise.reliability.rules.controller import RulesController
 from poise.reliability.scaling.controller import ScalingController
 from poise.web import routes as pages
 from poise.web import sign_in
@@ -157,6 +160,10 @@ class House:
         self.loop = Loop(
             self.store, self.clock, self._controllers(), self._performers(), holder(), on_mistake=contain
         )
+        self.rule_worker = QueryWorker(data / "metrics.db", workers=1)  # a dashboard delays no alert
+        self.ruler = Ruler(
+            self.store, self.metrics, AskedRules(self.rule_worker), self.clock, self._fence, self.url
+        )
         self.reader = Reader(
             self.traffic,
             self.signals,
@@ -179,6 +186,7 @@ class House:
             HealingController(store),
             ScalingController(store, self.signals),
             DetectionController(store),
+            RulesController(store),
             GroupingController(store),
             IncidentController(store),
             CauseController(store, self.signals, AskedUsual(self.queries)),
@@ -226,6 +234,9 @@ class House:
                 lambda cluster: endpoint_file(self.config.data / "envoy", cluster),
             ),
         }
+
+    def _fence(self) -> int | None:
+        return self.loop.lease.token if self.loop.lease is not None else None
 
     def _measured(self, batch: Batch) -> None:
         """A reading is durable: a canary under judgement is looked at at once."""
@@ -276,6 +287,7 @@ class House:
             await self.store.release(self.loop.lease)
         await self.queries.close()
         await self.telemetry.close()
+        await self.rule_worker.close()
         await self.sources.close()
         await self.scraper.close()
         await self.signals.close()
@@ -315,6 +327,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.host.run,
             house.blackbox.run,
             house.scraper.run,
+            house.ruler.run,
             house.metrics.run,
             house.loop_lag.run,
             house.output.run,
@@ -374,6 +387,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         queries=house.queries,
         sources=house.sources.of,
         loop_lag=house.loop_lag.seen,
+        rules=Board(house.ruler.standings),
         intakes=house.intakes,
         scraper=house.scraper,
         telemetry=house.telemetry,

@@ -29,6 +29,7 @@ from poise.api.headers import secured
 from poise.api.masked import Pieces, is_masked_already
 from poise.api.parts import Parts
 from poise.api.prometheus_form import BadData, Form
+from poise.api.rules import only
 from poise.engine.lag import Lag
 from poise.model.access import Role
 from poise.model.errors import Invalid, NotFound, PoiseError, TimedOut, TooLarge, Unreachable
@@ -141,16 +142,18 @@ async def _found(request: Asked, form: Form, job: str, label: str = "") -> Respo
 
 
 async def rules(request: Asked) -> Response[Any]:
-    """Rule groups; ``type=alert|record`` shows one kind."""
+    """Rule groups; ``type``, ``rule_name[]``, ``rule_group[]`` and ``file[]`` show some of them."""
     form = await form_of(request)
-    kind = {"alert": "alerting", "record": "recording"}.get(form.text("type"))
+    kind = form.text("type")
+    if kind not in ("", "alert", "record"):
+        raise BadData("POISE-A480", f'invalid parameter "type": not supported value "{kind}"')
+    if form.texts("match[]"):
+        raise BadData("POISE-A480", 'invalid parameter "match[]": not supported', mend="Use rule_name[].")
     board = _parts(request).rules
-    groups = [dict(group) for group in board.groups()] if board else []
-    for group in groups:
-        listed = group.get("rules", ())
-        assert isinstance(listed, Sequence)
-        group["rules"] = [one for one in listed if kind is None or one.get("type") == kind]
-    return told({"groups": groups})
+    shown = only(
+        board.groups() if board else [], form, {"alert": "alerting", "record": "recording"}.get(kind)
+    )
+    return told({"groups": shown})
 
 
 async def alerts(request: Asked) -> Response[Any]:

@@ -28,7 +28,7 @@ _COMMANDS = {
         "why": ("observe", "In words: what the gate says and why."),
         "scale": ("scale", "How many replicas a service has and needs, and why."),
         "logs": ("logs", "Output of replicas or of a run, searched and followed."),
-        "rules": ("rules", "Recording and alerting rules. (check)"),
+        "rules": ("rules", "Recording and alerting rules. (list, check, test)"),
         "targets": ("targets", "What is scraped: health, last scrape, faults."),
         "query": ("query", "Ask the metrics in PromQL; a chart over time."),
         "explain": ("observe", "Settings in force for service/NAME or scrape/JOB."),

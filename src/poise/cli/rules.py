@@ -6,9 +6,12 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import App, Parameter
+from msgspec import Struct
 
 from poise.cli import output
+from poise.cli.client import Client
 from poise.cli.place import COMMON, Common, text_of
 from poise.model.errors import Invalid, NotFound
 from poise.model.rules import RuleFile
@@ -77,6 +80,49 @@ def test(
     for outcome in outcomes:
         output.data(outcome) if common.json else _show(outcome)
     return 1 if any(outcome.failures for outcome in outcomes) else 0
+
+
+@rules.command(name="list")
+def list_(*, common: Common = COMMON) -> int:
+    """Every rule: its state, when it was last evaluated, and why it failed. Exits 1 when one fails."""
+    with Client(common) as client:
+        if common.json:
+            output.data(client.get("/api/v1/rules", msgspec.Raw))
+            return 0
+        found = client.get("/api/v1/rules", _Answer).data.groups
+    if not found:
+        output.say("No rules. Name their files in kind Project: ruleFiles: [rules/*.yml]")
+        return 0
+    rows = []
+    for group in found:
+        for rule in group.rules:
+            at = "–" if rule.lastEvaluation.startswith("0001") else f"{rule.lastEvaluation[:19]}Z"
+            stands = rule.state or "records"
+            rows.append((group.file, group.name, rule.name, stands, rule.health, at, rule.lastError))
+    output.table(("file", "group", "rule", "state", "health", "last evaluation", "error"), rows)
+    return 1 if any(rule.health == "err" for group in found for rule in group.rules) else 0
+
+
+class _Rule(Struct, frozen=True):
+    name: str
+    health: str
+    lastEvaluation: str
+    lastError: str = ""
+    state: str = ""
+
+
+class _Group(Struct, frozen=True):
+    name: str
+    file: str
+    rules: tuple[_Rule, ...]
+
+
+class _Groups(Struct, frozen=True):
+    groups: tuple[_Group, ...]
+
+
+class _Answer(Struct, frozen=True):
+    data: _Groups
 
 
 def _rule_files(tests: RuleTestFile) -> list[RuleFile]:

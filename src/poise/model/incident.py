@@ -40,13 +40,15 @@ class AlertSource(StrEnum):
     HEALING = "healing"  # a mass failure, or a crash loop
     ALERTMANAGER = "alertmanager"
     CDEVENTS = "cdevents"
+    RULE = "rule"  # an alerting rule of the project
 
 
 class Alert(Struct, frozen=True, kw_only=True):
     """One condition of one service; key ``project/environment/service/name``.
 
     Poise's own are written by detection; those of other systems (``name`` starts with the source and a
-    colon: ``alertmanager:<fingerprint>``) by the webhook face. ``started_at`` is the onset: when the
+    colon: ``alertmanager:<fingerprint>``) by the webhook face, those of the project's alerting rules
+    (``rule:<fingerprint>``) by reliability's rules. ``started_at`` is the onset: when the
     condition began, not when it was seen; ``seen_at`` is when this firing was first seen. ``numbers``
     re-derive it. A later firing of the same condition is the same object with ``count`` raised.
     ``clear_since`` is since when the condition of a firing alert is known not to hold.

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from poise.adapters.promql import Engine
 from poise.adapters.promql.engine import DEFAULT_STEP_MS
 from poise.adapters.promql.text import number, shown
-from poise.adapters.rules.alerting import Told, advanced, samples
 from poise.adapters.rules.overlay import Overlay
 from poise.adapters.rules.rendering import Given, Sample, filled
 from poise.model.errors import PoiseError
+from poise.model.rule_alerts import Told, advanced, samples
 from poise.model.rules import (
     EvaluateRules,
     Rule,

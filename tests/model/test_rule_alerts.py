@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poise.adapters.rules.alerting import (
+from poise.model.rule_alerts import (
     OUTAGE_TOLERANCE_S,
     RETENTION_S,
     Told,
