@@ -15,6 +15,7 @@ from poise.model.scrape import (
 )
 from poise.spec.problems import Problems
 from poise.spec.schema import json_schema
+from poise.spec.scrape import scrape_words
 from poise.spec.service import Declared, parse_project
 
 SERVICE = """
@@ -204,3 +205,16 @@ def test_editors_know_the_words() -> None:
     assert isinstance(kinds, list)
     (own,) = [one for one in kinds if one["title"] == "ScrapeConfig"]
     assert {"services", "static_configs", "relabel_configs"} <= own["properties"]["spec"]["properties"].keys()
+
+
+def test_the_settings_in_force_are_told_in_the_words_of_the_file() -> None:
+    node = declared(PROMETHEUS).project.scrapes[0]
+    rows = {word: (value, source) for word, value, source in scrape_words(node)}
+    assert rows["scrape_interval"] == ("1m", "declared")
+    assert rows["metrics_path"] == ("/metrics", "default")
+    assert rows["static_configs"] == ("targets=node1:9100; node2:9100, labels=rack=7", "declared")
+
+
+def test_an_unknown_way_to_find_targets_is_told_of_once() -> None:
+    (one,) = told("scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]")
+    assert "POISE-S114" in one

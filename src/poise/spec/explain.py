@@ -65,7 +65,9 @@ def _source(value: object, default: object) -> Source:
 def _text(shape: Shape, value: object) -> str:
     """The value as one would write it in the file; ``none`` where there is nothing."""
     match value:
-        case None | () | {}:
+        case None | ():
+            return "none"
+        case dict() if not value:  # a pattern {} would take every mapping
             return "none"
         case float() | int() if isinstance(shape, Duration):
             return format_duration(value * shape.unit_s)

@@ -13,7 +13,7 @@ from poise.model.scrape import Access, RelabelAction, ScrapeConfig
 from poise.spec import limits
 from poise.spec.document import Items, Node, Place, Scalar, compose
 from poise.spec.document import Mapping as MappingNode
-from poise.spec.durations import parse_span
+from poise.spec.durations import format_duration, parse_span
 from poise.spec.keys_scrape import ELSEWHERE, PROMETHEUS, PROMETHEUS_JOB, TARGET_GROUPS
 from poise.spec.problems import (
     BAD_VALUE,
@@ -41,6 +41,7 @@ _TARGET_LABEL: Final = re.compile(
 )
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _SIZE: Final = re.compile(r"([0-9]+)([KMGT]?)i?B")
+_NAMING: Final = ("static_configs", "_sd_configs")  # also those that are refused: one problem is enough
 _WRITES: Final = ("replace", "hashmod", "keepequal", "dropequal", "lowercase", "uppercase")
 
 
@@ -247,9 +248,7 @@ def _groups(path: str, place: Node, file: ReadFile, report: Report) -> list[dict
 
 def _check(job: _Job, services: Sequence[ServiceDocument]) -> None:
     found, report = job.found, job.report
-    if not any(
-        key in found.nodes for key in ("static_configs", "http_sd_configs", "file_sd_configs", "services")
-    ):
+    if not any(key.text == "services" or key.text.endswith(_NAMING) for key, _ in found.node.entries):
         mend = "Add 'static_configs', 'file_sd_configs' or 'http_sd_configs'."
         report.add(MISSING_KEY, job.place, f"the job {shown(job.name)} has no targets", mend=mend)
     ways = [key for key in ("basic_auth", "authorization", "bearer_token") if key in found.nodes]
@@ -315,15 +314,16 @@ def scrape_words(config: ScrapeConfig) -> list[tuple[str, str, str]]:
     """What is in force for a job, as rows of field, value, and ``declared`` or ``default``."""
     bare = ScrapeConfig(name=config.name, job=config.name)
     rows = []
-    for name in config.__struct_fields__:
+    for name in config.__struct_fields__[1:]:
         value = getattr(config, name)
         source = "default" if value == getattr(bare, name) else "declared"
-        rows.append((_WORDS.get(name, name), _shown(value), source))
+        text = format_duration(value) if name.endswith("_s") else _shown(value)
+        rows.append((_WORDS.get(name, name), text, source))
     return rows
 
 
 _WORDS: Final = {
-    "name": "job", "job": "job_name", "static": "static_configs", "http": "http_sd_configs",
+    "job": "job_name", "static": "static_configs", "http": "http_sd_configs",
     "files": "file_sd_configs", "path": "metrics_path", "every_s": "scrape_interval",
     "timeout_s": "scrape_timeout", "relabel": "relabel_configs", "metric_relabel": "metric_relabel_configs",
     "body_bytes": "body_size_limit",
@@ -332,7 +332,9 @@ _WORDS: Final = {
 
 def _shown(value: object) -> str:
     match value:
-        case () | {} | "":
+        case () | "":
+            return "none"
+        case dict() if not value:  # a pattern {} would take every mapping
             return "none"
         case bool():
             return str(value).lower()

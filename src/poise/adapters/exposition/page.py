@@ -215,10 +215,9 @@ class Exposition:
         read = read_line(text, page.openmetrics, self._limits)
         labels = self._transform(read.labels) if self._transform else read.labels
         head = text[: read.ends_at].encode()
-        if line[len(head) : len(head) + 1] == b" ":  # it is met again the fast way
-            self._known[head] = labels
+        page.added += head not in self._known
+        self._known[head] = labels  # it is met again the fast way, unless it is written oddly again
         page.odd = page.odd or b" " in line[len(head) :].lstrip(b" ")
-        page.added += 1
         if len(page.series) >= self._limits.series:
             raise Faulty("series-limit", f"more than {self._limits.series} series on one page")
         _take(page, place, labels, read.value, read.at_ms if self._honor else None)
