@@ -116,11 +116,14 @@ def _house(data: Path) -> House:
     from poise.adapters.blocks import BlockStore
     from poise.adapters.git.repositories import GitRepositories
     from poise.adapters.masking import Masker
+    from poise.adapters.scrape.scraper import Scraper
     from poise.adapters.sealing import Sealer, secret_key
+    from poise.adapters.secrets import NamedSecrets
     from poise.adapters.sqlite.store import SqliteStore
     from poise.adapters.telemetry import TelemetryOwner
     from poise.adapters.totals.store import StoredTotals
     from poise.api import first
+    from poise.api.intakes import Intakes
     from poise.api.parts import Parts
     from poise.delivery.source.controller import SourceController
     from poise.engine.loop import Loop
@@ -133,11 +136,15 @@ def _house(data: Path) -> House:
     masker = Masker(sealer)
     store.mask_with(masker.transaction)
     repositories = GitRepositories(data / "repos")
+    metrics, intakes = BlockStore(data / "metrics.db"), Intakes()
+    secrets = NamedSecrets(store, sealer.unseal)
     parts = Parts(
         data=data,
         store=store,
         signals=StoredTotals(data / "signals.db"),
-        metrics=BlockStore(data / "metrics.db"),
+        metrics=metrics,
+        intakes=intakes,
+        scraper=Scraper(store, metrics, clock, secrets, intakes.count),
         clock=clock,
         loop=Loop(store, clock, (), {}, "test"),
         repositories=repositories,

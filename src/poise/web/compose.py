@@ -30,6 +30,7 @@ from poise.model.signal import (
 )
 from poise.web import links, service_compose, views
 from poise.web.series import chart_of
+from poise.web.targets import target_rows
 
 CHANGES: Final = 8
 RATE_WINDOW_S: Final = 60.0
@@ -72,6 +73,7 @@ async def overview(
         services=tuple(_service_row(one) for one in found.services),
         places=await service_compose.places(parts, asker),
         runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
+        targets=target_rows(parts, asker),
     )
 
 

@@ -124,6 +124,18 @@ class IncidentRow(Struct, frozen=True, kw_only=True):
     merged_into: int | None = None
 
 
+class TargetRow(Struct, frozen=True, kw_only=True):
+    """An endpoint whose metrics are scraped; ``up`` is None before the first time."""
+
+    project: str
+    job: str
+    instance: str
+    up: bool | None
+    at: datetime | None = None
+    samples: int = 0
+    said: str = ""  # why it is down, else what was left out
+
+
 class OverviewView(Struct, frozen=True, kw_only=True):
     """All services that the reader may see, in any order, open incidents (the worst first), newest runs."""
 
@@ -132,6 +144,7 @@ class OverviewView(Struct, frozen=True, kw_only=True):
     services: tuple[ServiceRow, ...] = ()
     places: tuple[str, ...] = ()  # project/environment, in the order in which releases pass
     runs: tuple[RunRow, ...] = ()
+    targets: tuple[TargetRow, ...] = ()  # those in need first
 
 
 class ObjectiveRow(Struct, frozen=True, kw_only=True):
