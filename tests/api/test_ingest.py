@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,12 @@ def pushed(house: Any, *names: str) -> bytes:
     return write_request(Round(readings=(reading,)))
 
 
+def otlp_gauge(name: str, at_ms: int) -> bytes:
+    point = {"timeUnixNano": str(at_ms * 1_000_000), "asDouble": 1.0}
+    metric = {"name": name, "gauge": {"dataPoints": [point]}}
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}).encode()
+
+
 def test_a_remote_write_is_kept(house: Any, client: Client, headers: Headers) -> None:
     sent = pushed(house, "pushed_a", "pushed_b")
     answer = client.post(WRITE, content=sent, headers=headers("owner") | WRITE_HEADERS)
@@ -53,6 +60,29 @@ def test_bad_data_is_400_and_the_rest_is_kept(house: Any, client: Client, header
     answer = client.post(WRITE, content=sent, headers=headers("owner") | WRITE_HEADERS)
     assert (answer.status_code, "labels: 1" in answer.json()["what"]) == (400, True), answer.text
     assert list(kept(house, client, "pushed_c").values()) == [[1.0]]
+
+
+@pytest.mark.parametrize("path", [WRITE, IMPORT, "/v1/metrics"])
+def test_trouble_of_ours_is_5xx_and_the_same_push_is_kept_later(
+    house: Any, client: Client, headers: Headers, path: str
+) -> None:
+    """A sender tries a 5xx again and never a 4xx: a disk that fails must not cost a sample."""
+    metrics = house.parts.metrics
+    at_ms = int(house.clock.now().timestamp() * 1000) - 1000
+    sent, kind = {
+        WRITE: (pushed(house, "pushed_d"), WRITE_HEADERS),
+        IMPORT: (b"pushed_d 1\n", {"content-type": "text/plain"}),
+        "/v1/metrics": (otlp_gauge("pushed_d", at_ms), {"content-type": "application/json"}),
+    }[path]
+    metrics._connection.execute("PRAGMA query_only=1")  # every write fails, in SQLite itself
+    refused = client.post(path, content=sent, headers=headers("owner") | kind)
+    assert refused.status_code == 503, refused.text
+    assert refused.json()["code"].startswith("POISE-") and refused.json()["mend"]
+    assert kept(house, client, "pushed_d") == {}
+    metrics._connection.execute("PRAGMA query_only=0")
+    again = client.post(path, content=sent, headers=headers("owner") | kind)
+    assert again.status_code in (200, 204), again.text
+    assert list(kept(house, client, "pushed_d").values()) == [[1.0]]
 
 
 @pytest.mark.parametrize(
