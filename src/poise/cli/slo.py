@@ -123,6 +123,37 @@ def export(
     return None
 
 
+@slo.command
+def validate(file: Path, *files: Path, references: bool = True, common: Common = COMMON) -> None:
+    """Whether files are right OpenSLO v1, every kind of it, and what they name is there. Needs no server.
+
+    Parameters
+    ----------
+    file
+        A file of OpenSLO v1 objects.
+    files
+        More of them.
+    references
+        Whether names of other objects must be in these files, and each object have a name of its own.
+    """
+    from poise.spec.openslo.documents import OpenSlo, check_references, read_openslo
+
+    found: list[OpenSlo] = []
+    problems: list[Invalid] = []
+    for one in (file, *files):
+        try:
+            found += read_openslo(text_of(one), str(one))
+        except Problems as error:
+            problems += error.problems
+    if problems:
+        raise Problems(problems)
+    if references:
+        check_references(found, str(file) if not files else "these files")
+    if common.json:
+        return output.data([{"kind": one.kind, "name": one.name} for one in found])
+    return output.say(f"{len(found)} objects of OpenSLO v1, all right")
+
+
 def _read(files: Sequence[Path]) -> list[Slo]:
     """The objectives of all files; every problem of every file is told at once."""
     from poise.adapters.promql.checking import expression_fault

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.spec.document import Mapping, Node, Scalar, compose
+from poise.spec.document import Items, Mapping, Node, Scalar, compose
 from poise.spec.foreign import openslo_alpha, pyrra, slo_generator, sloth
 from poise.spec.foreign.slo import Slo
 from poise.spec.problems import DECLARED_TWICE, UNKNOWN_KIND, WRONG_TYPE, Report, shown
@@ -40,13 +40,14 @@ def read_slos(text: str, filename: str, check: Check = unchecked) -> tuple[Slo, 
     report = Report(filename)
     made: list[Slo] = []
     for document in compose(text, filename):
-        made += _of_document(document, report, check)
+        for one in document.items if isinstance(document, Items) else (document,):
+            made += _of_document(one, report, check)
     seen: set[tuple[str, str]] = set()
-    for one in made:
-        if (one.service, one.name) in seen:
-            what = f"{shown(one.service)} has two objectives {shown(one.name)}"
-            report.add(DECLARED_TWICE, one, what, mend="Rename one of the two.")
-        seen.add((one.service, one.name))
+    for slo in made:
+        if (slo.service, slo.name) in seen:
+            what = f"{shown(slo.service)} has two objectives {shown(slo.name)}"
+            report.add(DECLARED_TWICE, slo, what, mend="Rename one of the two.")
+        seen.add((slo.service, slo.name))
     report.raise_if_any()
     return tuple(made)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from poise.spec.document import Node
+from poise.spec.document import Node, Scalar
 from poise.spec.foreign.checking import Check, check_query, placed_at
 from poise.spec.foreign.slo import WINDOW, Counters, Indicator, RawRatio, Slo
 from poise.spec.problems import CONTRADICTION, MISSING_KEY, UNSUPPORTED, Report, shown
@@ -63,15 +63,16 @@ _OBJECT: Final = Record(
 def v2(node: Node, report: Report, check: Check) -> list[Slo]:
     """The objective of a document."""
     before = len(report)
+    backend = placed_at(node, "spec", "backend")
+    if isinstance(backend, Scalar) and backend.text.split("/")[0] != "prometheus":
+        what = f"the backend {shown(backend.text)} is not read"
+        report.add(UNSUPPORTED, backend, what, mend="Count the same in Prometheus.")
+        return []
     found = read_record(_OBJECT, node, "the document", report)
     if found is None or len(report) > before:
         return []
     values: Any = plain(found)
     spec, metadata, at = values["spec"], values["metadata"], placed_at(node, "spec")
-    if spec["backend"].split("/")[0] != "prometheus":
-        what = f"the backend {shown(spec['backend'])} is not read"
-        report.add(UNSUPPORTED, placed_at(at, "backend"), what, mend="Count the same in Prometheus.")
-        return []
     if not 0 < spec["goal"] <= 1:
         report.add(CONTRADICTION, placed_at(at, "goal"), "a goal of 0 promises nothing",
                    mend="Write e.g. 'goal: 0.999'.")  # fmt: skip
