@@ -62,6 +62,7 @@ from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
 from poise.balance.gate.controller import GateController
 from poise.balance.indicator import decide as indicator
+from poise.balance.policy.controller import PolicyController
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
 from poise.delivery.infrastructure.controller import InfrastructureController
@@ -182,6 +183,7 @@ class House:
             PipelineController(store, self.repositories, self.workspaces),
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
+            PolicyController(store),
             BudgetController(store, self.signals, indicator, problem_of=self.query_reader.problem),
             HealingController(store),
             ScalingController(store, self.signals),

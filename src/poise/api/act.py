@@ -16,9 +16,7 @@ from poise.api import queries
 from poise.api.access import mint
 from poise.api.asks import (
     ApplySpec,
-    AskGate,
     GiveOrder,
-    MakeOverride,
     MakePrincipal,
     MakeProject,
     MakeToken,
@@ -28,14 +26,12 @@ from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.views import Created, Difference, Minted, Plan
-from poise.balance.gate.controller import check, make_override
 from poise.delivery.infrastructure.controller import apply as apply_declared
 from poise.delivery.infrastructure.controller import declarations, on_record
 from poise.delivery.infrastructure.decide import plan as differences_between
 from poise.delivery.rollout.controller import RELEASES_SEEN, environment_before
 from poise.delivery.rollout.facts import was_live
 from poise.model.access import Principal, Token
-from poise.model.balance import Verdict
 from poise.model.delivery import Order, Release, Verb
 from poise.model.errors import Conflict, Invalid, NotFound
 from poise.model.record import Decision, Event, Write
@@ -126,45 +122,6 @@ async def _may_deploy(parts: Parts, key: str, n: int | None) -> None:
         why="A release moves through the environments by its digest, one after the other.",
         mend=f"poise deploy {name} --environment {before} --release {release.n} --reason '...'",
     )  # fmt: skip
-
-
-@post(_SERVICE + "/gate", opt={"permission": "viewer"}, status_code=200)
-async def ask_gate(
-    request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[AskGate]
-) -> Verdict:
-    """The gate's answer now, the same that a rollout's step would get; nothing is written."""
-    parts = parts_of(request)
-    key = f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
-    return await check(
-        parts.store, key, data.change_class, data.digest, parts.clock.now(), signing_key=parts.signing_key
-    )
-
-
-@post(_SERVICE + "/overrides", opt={"permission": "operator", "once": True})
-async def override_gate(
-    request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[MakeOverride]
-) -> Created:
-    """A signed, expiring decision against the gate."""
-    parts = parts_of(request)
-    key = f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
-
-    async def make() -> tuple[Decision, Created]:
-        now = parts.clock.now()
-        decision = await make_override(
-            parts.store,
-            signing_key=parts.signing_key,
-            service_key=key,
-            by=request.scope["user"].name,
-            reason=parts.masker.text(data.reason),  # before it is signed
-            for_s=data.expires_s,
-            now=now,
-            digest=data.digest,
-        )
-        return decision, Created(key=decision.writes[0].key, sentence=decision.events[0].summary)
-
-    return await create_once(request, parts, data, Created, make)
 
 
 @post("/api/v1/projects/{project:str}/plan", opt={"permission": "viewer"}, status_code=200)
@@ -311,6 +268,6 @@ def _event(request: Asked, kind: str, subject: str, said: str, **data: Any) -> E
 
 
 ROUTES = [
-    make_project, give_order, ask_gate, override_gate, plan, apply, set_principal, make_token,
+    make_project, give_order, plan, apply, set_principal, make_token,
     revoke_token, stop,
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from poise.model.access import Role
 from poise.model.delivery import ChangeClass, Verb
+from poise.model.grant import Cause, GrantKind
 from poise.spec.limits import RULE_FILES, SCRAPE_FILES
 
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -46,6 +47,27 @@ class MakeOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reason: Reason
     expires_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
     digest: Digest | None = None
+
+
+class AskGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A wish: an approval, an exemption with its cause, or a ruling over a disagreement."""
+
+    kind: GrantKind
+    reason: Reason
+    expires_s: Annotated[float, Meta(gt=0, le=2_419_200)] = 3600.0
+    digest: Digest | None = None
+    cause: Cause | None = None
+
+
+class DecideGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a second person makes of it."""
+
+    allowed: bool
+    reason: Reason
+
+
+class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing to say: the override has its reason."""
 
 
 class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,11 +14,12 @@ from poise.api.params import After, Cursor, Flag, Limit, Lines, Number, OfProjec
 from poise.api.parts import Parts
 from poise.api.views import LogLine, Page, ServiceStatus, Status
 from poise.engine.journal import ChainReport, verify
-from poise.model.balance import Budget, Override
+from poise.model.balance import Budget, Override, Verdict
 from poise.model.delivery import Change, Release, Rollout, Run
 from poise.model.drift import Drift
 from poise.model.errors import NotFound, Unreachable
 from poise.model.fleet import Replica
+from poise.model.grant import Grant
 from poise.model.objective import Objective
 from poise.model.record import Recorded
 from poise.model.service import Project, Service
@@ -202,6 +203,8 @@ LISTS = [
     _list_in_service("objectives", Objective, "SLOs in force."),
     _list_in_service("budgets", Budget, "Error budgets now."),
     _list_in_service("overrides", Override, "Decisions of people against the gate."),
+    _list_in_service("grants", Grant, "Approvals, exemptions and rulings."),
+    _list_in_service("verdicts", Verdict, "What the gate answered, with the inputs that re-derive it."),
 ]
 
 

@@ -16,6 +16,7 @@ from poise import __version__
 from poise.api import (
     act,
     forges,
+    gate,
     hooks,
     inbound,
     incidents,
@@ -67,6 +68,7 @@ def make_server(
         route_handlers=[
             *read.ROUTES,
             *act.ROUTES,
+            *gate.ROUTES,
             *stream.ROUTES,
             *output.ROUTES,
             *settings.ROUTES,

@@ -49,7 +49,11 @@ _COMMANDS = {
         "resume": ("ship", "Let a paused rollout go on."),
         "abort": ("ship", "End the rollout under way, back to the live release."),
         "restart": ("ship", "Restart replicas, one after another."),
-        "gate": ("ship", "May the next change go? (check, override)"),
+        "gate": (
+            "gate",
+            "May the next change go? (check, override, approve, exempt, dispute, replay ...)",
+        ),
+        "policy": ("gate", "The budget policy: explain it, test it on a history."),
         "webhook": ("webhook", "Forges that tell of pushes; sinks that are told. (add, list, remove)"),
         "config": ("settings", "Settings of a service, in versions. (set, list, get, diff, rollback)"),
         "secret": ("settings", "Secrets of a service, in versions. (set, list, diff, rollback)"),

@@ -1,4 +1,4 @@
-"""Ship: plan, apply, deploy, rollback, restart, gate."""
+"""Ship: plan, apply, deploy, rollback, restart."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from poise.api.asks import AskGate, GiveOrder, MakeOverride
+from poise.api.asks import GiveOrder
 from poise.api.views import Created, Plan
 from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.observe import service_path
 from poise.cli.place import COMMON, Common, declared_in, project_of, service_key, text_of
-from poise.model.balance import Verdict, VerdictKind
-from poise.model.delivery import ChangeClass, Verb
-from poise.model.errors import Held, Invalid
+from poise.model.delivery import Verb
+from poise.model.errors import Invalid
 
 SPEC = Path("poise.yaml")
-HOLD_EXIT = 6
 
 
 def plan(file: Path = SPEC, *, common: Common = COMMON) -> None:
@@ -127,56 +125,4 @@ def _order(service: str, verb: Verb, reason: str, common: Common, release: int |
     with Client(common) as client:
         path = service_path(key) + "/orders"
         done = client.post(path, GiveOrder(verb=verb, reason=reason, release=release), Created)
-    output.data(done) if common.json else output.say(done.sentence)
-
-
-gate = App(name="gate", help="May the next change go? Go, slowly, or hold.")
-
-
-@gate.command
-def check(
-    service: Annotated[str, Parameter(name=("--service", "-s"), help="Which service.")],
-    *,
-    change: Annotated[
-        ChangeClass, Parameter(name="--class", help="What the change is for.")
-    ] = ChangeClass.FEATURE,
-    digest: str | None = None,
-    common: Common = COMMON,
-) -> int:
-    """Ask the gate: go and slow exit 0, hold exits 6. The same answer that a rollout's step gets."""
-    key = service_key(common, service)
-    with Client(common) as client:
-        verdict = client.post(
-            service_path(key) + "/gate", AskGate(change_class=change, digest=digest), Verdict
-        )
-    held = verdict.kind is VerdictKind.HOLD
-    if common.json:
-        output.data(verdict)
-        return HOLD_EXIT if held else 0
-    if held:
-        raise Held(
-            "POISE-G600",
-            f"hold: {verdict.reasons[0].text}" if verdict.reasons else "hold",
-            where=key,
-            why="; ".join(reason.text for reason in verdict.reasons[1:]),
-            mend=f"Ship a fix (--class fix), or: poise gate override {key.split('/')[2]} --reason '...'",
-        )
-    output.say(verdict.sentence)
-    return 0
-
-
-@gate.command
-def override(
-    service: str,
-    *,
-    reason: Annotated[str, Parameter(help="Why; kept, signed and counted.")],
-    hours: Annotated[float, Parameter(help="For how long, at most 24.")] = 1.0,
-    digest: str | None = None,
-    common: Common = COMMON,
-) -> None:
-    """Let changes go against the gate for a while: signed, expiring, counted."""
-    key = service_key(common, service)
-    body = MakeOverride(reason=reason, expires_s=hours * 3600, digest=digest)
-    with Client(common) as client:
-        done = client.post(service_path(key) + "/overrides", body, Created)
     output.data(done) if common.json else output.say(done.sentence)

@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from poise.model.delivery import ChangeClass
+from poise.model.pacing import PARALLEL_MAX
+from poise.model.policy import Level
 
 
 class Burn(Struct, frozen=True, kw_only=True):
@@ -82,7 +84,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The gate's answer to one ask; key ``<rollout key>/ask/<n>``; immutable. Written by gate.
 
     ``max_weight_percent`` caps this step so that even if every canary request failed it would cost at
-    most the policy's share of the budget left. ``inputs`` re-derive the verdict byte for byte.
+    most the policy's share of the budget left. ``parallel_rollouts`` is how many rollouts of the environment
+    may be under way at once, this one included. ``inputs`` re-derive the verdict byte for byte.
     """
 
     kind: VerdictKind
@@ -98,6 +101,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     until: datetime | None
     at: datetime
     override: int | None = None
+    level: Level = Level.NORMAL
+    parallel_rollouts: int = PARALLEL_MAX
+    policy: str = ""
     inputs: dict[str, Any] = {}
 
     @property
@@ -116,6 +122,8 @@ def verdict_key(rollout_key: str, n: int) -> str:
 class Override(Struct, frozen=True, kw_only=True):
     """A person's decision against the gate; key ``project/environment/service/n``. Written by gate.
 
+    It counts once another operator has approved it; where the project has no other, at once (``alone``).
+
     ``signature`` is an HMAC by the installation's key over the other fields, so the store cannot be
     edited to grant one.
     """
@@ -128,6 +136,14 @@ class Override(Struct, frozen=True, kw_only=True):
     expires_at: datetime
     signature: str
     digest: str | None = None
+    approved_by: str = ""
+    approved_at: datetime | None = None
+    alone: bool = False  # nobody else could have approved it
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether a second person agreed, or there is none."""
+        return self.alone or bool(self.approved_by)
 
     @property
     def key(self) -> str:

@@ -53,6 +53,10 @@ HEAL_FAILED: Final = "dev.poise.heal.failed"  # healed three times in a row and 
 BUDGET_CHANGED: Final = "dev.poise.budget.changed"  # its state, not each number
 GATE_ANSWERED: Final = "dev.poise.gate.answered"
 OVERRIDE_CREATED: Final = "dev.poise.override.created"
+OVERRIDE_APPROVED: Final = "dev.poise.override.approved"
+GRANT_ASKED: Final = "dev.poise.grant.asked"
+GRANT_DECIDED: Final = "dev.poise.grant.decided"
+POLICY_LEVEL_CHANGED: Final = "dev.poise.policy.changed"  # the level of a service, not each number
 
 CONFIG_CHANGED: Final = "dev.poise.config.changed"
 SECRET_CHANGED: Final = "dev.poise.secret.changed"  # noqa: S105 - a type, not a secret

@@ -14,9 +14,11 @@ from poise.model.drift import Drift
 from poise.model.exchange import Announcement, Delivery, Hook
 from poise.model.exclusion import Exclusion
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
+from poise.model.grant import Grant
 from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
+from poise.model.policy import PolicyState
 from poise.model.review import Review, ReviewEdit
 from poise.model.rules import RuleFile, RuleState
 from poise.model.service import Project, Service
@@ -29,6 +31,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
         RuleFile, RuleState, Exclusion,
+        PolicyState, Grant,
     )
 }  # fmt: skip
 

@@ -46,6 +46,14 @@ class ActionKind(StrEnum):
     PROCESS = "process"
 
 
+class Priority(StrEnum):
+    """How soon; p0 goes before any feature. Source: SRE workbook, appendix B (error budget policy)."""
+
+    P0 = "p0"
+    P1 = "p1"
+    P2 = "p2"
+
+
 class Action(Struct, frozen=True, kw_only=True):
     """Something that will be done: by whom, until when, and how one will know that it worked."""
 
@@ -55,6 +63,7 @@ class Action(Struct, frozen=True, kw_only=True):
     owner: str
     due_at: datetime
     verification: str
+    priority: Priority = Priority.P2
     done_at: datetime | None = None
     done_by: str | None = None
 
@@ -68,7 +77,8 @@ class Review(Struct, frozen=True, kw_only=True):
 
     ``text`` is Markdown: the draft made from ``sentences``, or what people made of it. Times are seconds from
     the onset (``ttd_s`` to detect, ``tta_s`` to acknowledge, ``ttm_s`` to mitigate, ``ttr_s`` to resolve),
-    None where it never happened. ``failed_requests`` and ``budget_spent_ratio`` (of the period's budget, of
+    None where it never happened. ``outage_class`` is what kind of trouble it was, in the team's words; empty
+    until somebody says. ``failed_requests`` and ``budget_spent_ratio`` (of the period's budget, of
     the worst objective) are the impact; None where nothing was measured.
     """
 
@@ -90,6 +100,7 @@ class Review(Struct, frozen=True, kw_only=True):
     drafted_at: datetime
     published_at: datetime | None = None
     published_by: str | None = None
+    outage_class: str = ""
 
     @property
     def key(self) -> str:
@@ -101,7 +112,7 @@ class ReviewEdit(Struct, frozen=True, kw_only=True):
     """What a person changed in a review; key ``project/incident/k``. Written by the API, read by review.
 
     Exactly one of the optional fields is set: a new text, an action added or replaced (by its ``n``; 0 adds),
-    the number of an action that is done, or publication.
+    the number of an action that is done, the class of outage, or publication.
     """
 
     incident: str
@@ -111,6 +122,7 @@ class ReviewEdit(Struct, frozen=True, kw_only=True):
     text: str | None = None
     action: Action | None = None
     done: int | None = None
+    outage_class: str | None = None
     publish: bool = False
 
     @property

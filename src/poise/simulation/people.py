@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.balance.gate.controller import make_override
+from poise.balance.gate.permits import make_override
 from poise.model import event_types
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
@@ -24,6 +24,8 @@ from poise.simulation.responders import declared
 PROJECT: Final = "acme"
 POLICY: Final = BudgetPolicy(
     stale_after_s=300.0,
+    dwell_s=900.0,
+    overspend_window_s=7200.0,
     bootstrap_s=1800.0,
     bootstrap_events=2000,
     fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),

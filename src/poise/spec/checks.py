@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import fields
 
-from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
 from poise.spec.document import Items, Mapping, Node, Scalar
 from poise.spec.durations import format_duration
@@ -20,7 +19,7 @@ from poise.spec.problems import (
     nearest,
     shown,
 )
-from poise.spec.read import Found, ServiceDocument
+from poise.spec.read import ServiceDocument
 
 NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling")
 
@@ -35,23 +34,6 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
     _check_hostnames(found, report)
     for environment in dict.fromkeys(document.environment for document in found):
         _check_dependencies([one for one in found if one.environment == environment], found, report)
-
-
-def check_policy(spec: Found, report: Report) -> None:
-    """The bounds of a budget policy against one another, defaults included."""
-    default = BudgetPolicy()
-    slow = spec.values.get("slow_below_ratio", default.slow_below_ratio)
-    hold = spec.values.get("hold_below_ratio", default.hold_below_ratio)
-    if isinstance(slow, int | float) and isinstance(hold, int | float) and hold > slow:
-        what = f"'holdBelow' ({hold:g}) is above 'slowBelow' ({slow:g})"
-        report.add(CONTRADICTION, spec.at("holdBelow", "slowBelow"), what, mend="Swap them.")
-    tiers = spec.values.get("fast_burn")
-    for tier in tiers if isinstance(tiers, list) else ():
-        long_s, short_s = tier.values.get("long_s"), tier.values.get("short_s")
-        if isinstance(long_s, float) and isinstance(short_s, float) and short_s >= long_s:
-            what = "'short' must be shorter than 'long'"
-            mend = f"Write e.g. 'short: {format_duration(long_s / 12)}'."
-            report.add(CONTRADICTION, tier.at("short"), what, mend=mend)
 
 
 def circle(graph: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

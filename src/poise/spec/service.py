@@ -14,7 +14,8 @@ from poise.model.policy import BudgetPolicy
 from poise.model.rules import RuleFile
 from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
-from poise.spec.checks import check_policy, check_services
+from poise.spec.checks import check_services
+from poise.spec.checks_policy import check_policy, defaulted
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.exclusion import exclusions_of
@@ -196,7 +197,8 @@ def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
     for document in _of_kind(documents, "BudgetPolicy"):
         check_policy(document.spec, report)
         if not report:
-            return convert({**_plain(document.spec), "name": document.name}, BudgetPolicy)
+            values = {**_plain(document.spec), **defaulted(document.spec), "name": document.name}
+            return convert(values, BudgetPolicy)
     return BudgetPolicy()
 
 

@@ -13,7 +13,7 @@ from poise.api.logs import run_lines
 from poise.api.parts import Parts
 from poise.api.queries import may_see, needs_somebody, recent_rollouts, service_status, status
 from poise.api.views import ServiceStatus
-from poise.balance.gate.override import is_valid
+from poise.balance.gate.seal import is_valid
 from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.balance.objective.decide import sentence as budget_sentence
 from poise.delivery.rollout.sequential import risk_interval

@@ -15,7 +15,7 @@ from poise.api.act import order_decision
 from poise.api.asks import GiveOrder
 from poise.api.params import Number, Part, Subject
 from poise.api.read import parts_of
-from poise.balance.gate.controller import make_override
+from poise.balance.gate.permits import make_override
 from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction

@@ -10,8 +10,9 @@ import pytest
 from msgspec import Struct, structs
 
 from poise.adapters.memory import MemoryStore
-from poise.balance.gate.controller import GateController, check, make_override
+from poise.balance.gate.controller import GateController, check
 from poise.balance.gate.decide import replay
+from poise.balance.gate.permits import make_override
 from poise.model.balance import Budget, Override, Verdict, VerdictKind, verdict_key
 from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from poise.balance.gate.decide import OpenIncident, OverdueAction, Question, judge, replay, why, why_budgets
-from poise.balance.gate.override import is_genuine, is_valid, sign
+from poise.balance.gate.decide import judge, replay, why, why_budgets
+from poise.balance.gate.facts import OpenIncident, OverdueAction, Question
+from poise.balance.gate.seal import is_genuine, is_valid, sign
 from poise.model.balance import Budget, Burn, Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
@@ -219,7 +220,7 @@ def test_an_action_that_is_due_later_slows_nothing() -> None:
 def test_an_override_passes_overdue_actions_and_incidents() -> None:
     override = Override(
         service=SHOP.key, n=1, by="ada", reason="the fair", at=NOW, expires_at=NOW + timedelta(hours=1),
-        signature="",
+        signature="", alone=True,
     )  # fmt: skip
     incident = (OpenIncident(key="i/1", summary="checkout answers 503"),)
     assert ask(budget(), overrides=(override,), overdue=(late(),), incidents=incident).kind is GO
@@ -258,6 +259,7 @@ def override(**changes: Any) -> Override:
         "at": NOW - timedelta(hours=1),
         "expires_at": NOW + timedelta(hours=1),
         "signature": "",
+        "approved_by": "bob",
     }
     return Override(**(fields | changes))
 

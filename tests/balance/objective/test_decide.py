@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from poise.balance.objective.decide import Status, lasts_until, sentence, status
-from poise.balance.policy.decide import decide
+from poise.balance.policy.decide import standings
 from poise.model.balance import Budget, Burn
 from poise.model.policy import DAY_S, BudgetPolicy
 
@@ -80,8 +80,8 @@ def test_a_budget_that_outlasts_its_window_has_no_end() -> None:
 
 def test_a_service_stands_as_its_worst_objective_and_a_missing_one_is_worst() -> None:
     good, spent = budget(0.9), budget(-1.0, objective="latency")
-    standings = decide([good, spent], [good.key, "acme/production/shop/z"], POLICY, NOW)
-    assert [(one.objective.rsplit("/", 1)[-1], one.state.value) for one in standings] == [
+    found = standings([good, spent], [good.key, "acme/production/shop/z"], POLICY, NOW)
+    assert [(one.objective.rsplit("/", 1)[-1], one.state.value) for one in found] == [
         ("z", "unknown"),
         ("latency", "spent"),
         ("availability", "healthy"),

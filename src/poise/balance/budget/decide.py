@@ -101,8 +101,7 @@ def left_ratio(bad: float, allowed: float) -> float:
 
 def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:
     """The windows (seconds, ascending) that burn is measured over: the workbook's and the policy's."""
-    own = {window for tier in policy.fast_burn for window in (tier.long_s, tier.short_s)}
-    return tuple(sorted(own | set(BURN_WINDOWS_S)))
+    return tuple(sorted({*policy.burn_windows_s, *BURN_WINDOWS_S}))
 
 
 def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct
 
-from poise.balance.gate.decide import OpenIncident, OverdueAction, Question, judge
-from poise.balance.gate.override import is_genuine, sign
+from poise.balance.gate.decide import facts_of, judge, standings
+from poise.balance.gate.facts import OpenIncident, OverdueAction, Question
+from poise.balance.gate.seal import is_genuine
+from poise.balance.gate.standing import PolicyStanding
+from poise.balance.gate.variables import values_of
 from poise.model.balance import Budget, Override, Verdict, verdict_key
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
-from poise.model.errors import Invalid, NotFound
-from poise.model.event_types import GATE_ANSWERED, OVERRIDE_CREATED
+from poise.model.duty import duties
+from poise.model.errors import NotFound
+from poise.model.event_types import GATE_ANSWERED
+from poise.model.grant import Grant
 from poise.model.incident import Incident, IncidentState
 from poise.model.objective import Objective
+from poise.model.policy import Checked, PolicyState
 from poise.model.record import Decision, Event, Read, Ref, Write
 from poise.model.review import Review
 from poise.model.service import Project, Service
 from poise.ports.store import Store
+from poise.spec.condition import evaluate
 
 OVERRIDES_LIMIT = 50  # the newest; older ones have expired
 ROLLOUTS_LIMIT = 200
-REASON_LIMIT = 1000
+GRANTS_LIMIT = 50  # the newest; older ones have expired or been renewed
 INCIDENTS_LIMIT = 200  # the newest of the project; an older one that still pages has been forgotten
 REVIEWS_LIMIT = 200
 OPEN_INCIDENTS_LIMIT = 10  # that a verdict keeps
@@ -41,6 +48,8 @@ class _Scene(Struct, frozen=True, kw_only=True):
     live: bool
     incidents: tuple[OpenIncident, ...]
     reviews: tuple[Review, ...]
+    state: PolicyState | None
+    grants: tuple[Grant, ...]
     reads: tuple[Read, ...]
 
     def verdict(self, question: Question, now: datetime) -> Verdict:
@@ -55,7 +64,20 @@ class _Scene(Struct, frozen=True, kw_only=True):
             objectives=self.objectives,
             now=now,
             overdue=_overdue(self.reviews, now),
+            state=self.state,
+            duties=duties(self.reviews, self.project.policy, now),
+            checked=self._checked(question, now),
+            grants=self.grants,
         )
+
+    def _checked(self, question: Question, now: datetime) -> tuple[Checked, ...]:
+        """The policy's conditions, evaluated of what is known; the verdict keeps the results."""
+        conditions = self.project.policy.conditions
+        if not conditions:
+            return ()
+        late = len(_overdue(self.reviews, now))
+        values = values_of(question, self.service, self.budgets, len(self.incidents), late, now)
+        return tuple(evaluate(one, values) for one in conditions)
 
 
 class GateController:
@@ -140,75 +162,24 @@ async def check(
     return scene.verdict(question, now)
 
 
-async def make_override(
-    store: Store,
-    *,
-    signing_key: bytes,
-    service_key: str,
-    by: str,
-    reason: str,
-    for_s: float,
-    now: datetime,
-    digest: str | None = None,
-) -> Decision:
-    """A signed override of the gate for one service, as a decision to commit.
-
-    ``Invalid`` without a reason or for longer than the policy allows; ``NotFound`` for an unknown service.
-    """
-    service, service_ref = await store.get(Service, service_key)
-    if service is None:
-        raise NotFound(
-            "POISE-B401", f"there is no service '{service_key}'", where=service_key, mend="Run: poise status"
-        )
-    project, project_ref = await store.get(Project, service.project)
-    limit_s = (project or Project(name=service.project)).policy.override_max_s
-    _check_override(service_key, reason, for_s, limit_s)
-    existing, prefix_ref = await store.scan(Override, f"{service_key}/", limit=1, last=True)
-    override = sign(
-        Override(
-            service=service_key,
-            n=existing[-1].n + 1 if existing else 1,
-            by=by,
-            reason=reason.strip(),
-            at=now,
-            expires_at=now + timedelta(seconds=for_s),
-            signature="",
-            digest=digest,
-        ),
-        signing_key,
+async def standing_of(store: Store, service_key: str, now: datetime, *, signing_key: bytes) -> PolicyStanding:
+    """The policy of a service and where it stands now; ``NotFound`` for one that is not declared."""
+    verdict = await check(store, service_key, ChangeClass.FEATURE, None, now, signing_key=signing_key)
+    facts = facts_of(verdict.inputs)
+    return PolicyStanding(
+        service=service_key,
+        policy=facts.policy,
+        level=verdict.level,
+        kind=verdict.kind,
+        sentence=verdict.sentence,
+        state=facts.state,
+        standings=standings(facts),
+        duties=facts.duties,
+        checked=facts.checked,
+        overrides=tuple(one for one in facts.overrides if one.at <= now < one.expires_at),
+        grants=tuple(one for one in facts.grants if now < one.expires_at and one.allowed is not False),
+        at=now,
     )
-    event = Event(
-        type=OVERRIDE_CREATED,
-        subject=override.key,
-        actor=by,
-        summary=f"{by} overrides the gate of {service.name} until {override.expires_at:%H:%M} UTC: "
-        f"{override.reason}",
-        data={"n": override.n, "expires_at": override.expires_at.isoformat(), "digest": digest},
-    )
-    return Decision(
-        reads=(service_ref, project_ref, prefix_ref),
-        writes=(Write(kind="Override", key=override.key, body=override),),
-        events=(event,),
-    )
-
-
-def _check_override(where: str, reason: str, for_s: float, limit_s: float) -> None:
-    if not reason.strip() or len(reason) > REASON_LIMIT:
-        raise Invalid(
-            "POISE-B402",
-            "an override needs a reason",
-            where=where,
-            why=f"It is read in the review; 1 to {REASON_LIMIT} characters.",
-            mend=f"Run: poise gate override {where} --reason '...'",
-        )
-    if not 0 < for_s <= limit_s:
-        raise Invalid(
-            "POISE-B403",
-            f"an override of {for_s:g} s is not allowed",
-            where=where,
-            why=f"The policy's overrideMax is {limit_s:g} s.",
-            mend=f"Run: poise gate override {where} --for {limit_s:g}s --reason '...'",
-        )
 
 
 async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: str = "") -> _Scene:
@@ -221,6 +192,8 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     rollouts, rollouts_ref = await store.scan(Rollout, prefix, limit=ROLLOUTS_LIMIT, last=True)
     of_project = f"{service.project}/"
     incidents, incidents_ref = await store.scan(Incident, of_project, limit=INCIDENTS_LIMIT, last=True)
+    state, state_ref = await store.get(PolicyState, service.key)
+    grants, grants_ref = await store.scan(Grant, prefix, limit=GRANTS_LIMIT, last=True)
     reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(
@@ -235,8 +208,11 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         live=live,
         incidents=_open(service, incidents),
         reviews=tuple(one for one in reviews if service.key in one.services),
+        state=state,
+        grants=tuple(one for one in grants if is_genuine(one, signing_key)),
         reads=(
             project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref, incidents_ref, reviews_ref,
+            state_ref, grants_ref,
         ),
     )  # fmt: skip
 

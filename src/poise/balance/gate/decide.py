@@ -6,76 +6,36 @@ Read ``judge`` first; each rule is one function that answers or passes on.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
+from poise.balance.gate.facts import RULES, Facts, OpenIncident, OverdueAction, Question
+from poise.balance.gate.levels import Pull, granted, level, pulls, reason
+from poise.balance.gate.sizes import cap_percent
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
-from poise.model.policy import BudgetPolicy
+from poise.model.errors import Conflict
+from poise.model.grant import Grant, GrantKind
+from poise.model.pacing import PARALLEL_MAX, Pace, pace_of
+from poise.model.policy import BudgetPolicy, Checked, Duty, Level, PolicyState
 from poise.model.service import Service
 from poise.model.standing import BudgetState, Standing, classify, missing, severity
 
-OVERDUE_TOLD = 3
-
-
-class Question(Struct, frozen=True, kw_only=True):
-    """May ``digest`` take ``weight_percent`` of the service's traffic, from ``from_percent`` now?
-
-    ``first_release``: nothing of the service is live.
-    """
-
-    change_class: ChangeClass
-    digest: str = ""
-    step: int = 0
-    weight_percent: int = 0
-    from_percent: int = 0
-    first_release: bool = False
-
-
-class OpenIncident(Struct, frozen=True, kw_only=True):
-    """An incident of the service that is not over; ``key`` and one sentence."""
-
-    key: str
-    summary: str
-
-
-class OverdueAction(Struct, frozen=True, kw_only=True):
-    """What a review of the service asked for and nobody has done; ``incident`` is its number."""
-
-    incident: int
-    n: int
-    text: str
-    owner: str
-    due_at: datetime
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    """Everything that a verdict is judged from; stored with it as plain data."""
-
-    question: Question
-    service: Service
-    objectives: tuple[str, ...]
-    budgets: tuple[Budget, ...]
-    policy: BudgetPolicy
-    overrides: tuple[Override, ...]
-    incidents: tuple[OpenIncident, ...]
-    now: datetime
-    overdue: tuple[OverdueAction, ...] = ()  # absent from what was judged before reviews were read
-
 
 class _Answer(Struct, frozen=True, kw_only=True):
-    """A rule's answer before sizes; ``paced``: the policy's small steps and long bakes."""
+    """A rule's answer before sizes; ``paced``: never larger steps nor shorter bakes than at level slow."""
 
     kind: VerdictKind
     paced: bool = False
     reasons: tuple[Reason, ...]
     until: datetime | None = None
     override: int | None = None
+    level: Level = Level.NORMAL
+    unbounded: bool = False
 
 
 def judge(
@@ -89,10 +49,17 @@ def judge(
     objectives: Sequence[str],
     now: datetime,
     overdue: Sequence[OverdueAction] = (),
+    state: PolicyState | None = None,
+    duties: Sequence[Duty] = (),
+    checked: Sequence[Checked] = (),
+    grants: Sequence[Grant] = (),
+    problems: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict. ``objectives`` are the keys declared; one without a budget is unknown.
 
-    ``overrides`` are those whose signature was verified; expiry and digest are judged here.
+    ``overrides`` and ``grants`` are those whose signature was verified; expiry, digest and whether a second
+    person agreed are judged here. ``checked`` are the policy's conditions as evaluated; ``problems`` say, by
+    objective, why it could not be read.
     """
     facts = Facts(
         question=question,
@@ -104,47 +71,78 @@ def judge(
         incidents=tuple(incidents),
         now=now,
         overdue=tuple(overdue),
+        state=state,
+        duties=tuple(duties),
+        checked=tuple(checked),
+        grants=tuple(grants),
+        problems=dict(problems or {}),
+        rules=RULES,
     )
     return structs.replace(_verdict(facts), inputs=msgspec.json.decode(msgspec.json.encode(facts)))
 
 
 def replay(inputs: dict[str, Any]) -> Verdict:
-    """The verdict again, from its stored inputs alone: equal byte for byte."""
-    facts = msgspec.convert(inputs, Facts)
+    """The verdict again, from its stored inputs alone: equal byte for byte.
+
+    ``Conflict`` for one that another version of these rules judged.
+    """
+    facts = facts_of(inputs)
+    if facts.rules != RULES:
+        raise Conflict(
+            "POISE-B410",
+            f"this verdict was judged by rules {facts.rules}; these are rules {RULES}",
+            why="Rules change between versions of Poise; each replays its own.",
+            mend="Replay it with the version that judged it.",
+        )
     return structs.replace(_verdict(facts), inputs=inputs)
 
 
 def _verdict(facts: Facts) -> Verdict:
-    standings = _standings(facts)
+    stood = standings(facts)
     answer = (
         _rollback(facts)
         or _overridden(facts)
+        or _ruled(facts)
         or _first(facts)
-        or _undeclared(facts, standings)
-        or _by_budget(facts, standings)
+        or _undeclared(facts, stood)
+        or _by_budget(facts, stood)
     )
-    steps = facts.policy.slow_steps_percent if answer.paced else facts.service.strategy.steps_percent
-    question = facts.question
+    question, pace = facts.question, _pace(facts, answer)
     return Verdict(
         kind=answer.kind,
         service=facts.service.key,
         digest=question.digest,
         step=question.step,
         weight_percent=question.weight_percent,
-        max_weight_percent=_cap_percent(facts, answer, steps),
+        max_weight_percent=cap_percent(facts, answer.kind, pace, stepped=answer.paced),
         change_class=question.change_class,
-        bake_factor=facts.policy.slow_bake_factor if answer.paced else 1.0,
-        steps_percent=steps,
-        reasons=answer.reasons,
+        bake_factor=pace.bake_factor,
+        steps_percent=pace.steps_percent,
+        reasons=(*answer.reasons, *(_pending(facts) if answer.kind is VerdictKind.HOLD else ())),
         until=answer.until,
         at=facts.now,
         override=answer.override,
+        level=answer.level,
+        parallel_rollouts=PARALLEL_MAX if answer.unbounded else pace.parallel_rollouts,
+        policy=facts.policy.name,
     )
 
 
-def _standings(facts: Facts) -> tuple[Standing, ...]:
+def _pace(facts: Facts, answer: _Answer) -> Pace:
+    slowest = max(answer.level, Level.SLOW, key=lambda one: one.rank) if answer.paced else answer.level
+    return pace_of(slowest, facts.service.strategy.steps_percent, facts.policy)
+
+
+def facts_of(inputs: dict[str, Any]) -> Facts:
+    """What a verdict was judged from, as it stands in its inputs."""
+    return msgspec.convert(inputs, Facts)
+
+
+def standings(facts: Facts) -> tuple[Standing, ...]:
     """Every declared objective, worst first."""
     known = {budget.key: classify(budget, facts.policy, facts.now) for budget in facts.budgets}
+    for key, problem in facts.problems.items():
+        known[key] = Standing(objective=key, state=BudgetState.UNKNOWN, rule="unreadable", text=problem)
     keys = {*facts.objectives, *known}
     return tuple(sorted((known.get(key) or missing(key) for key in keys), key=severity, reverse=True))
 
@@ -152,7 +150,8 @@ def _standings(facts: Facts) -> tuple[Standing, ...]:
 def _rollback(facts: Facts) -> _Answer | None:
     if facts.question.change_class is not ChangeClass.ROLLBACK:
         return None
-    return _Answer(kind=VerdictKind.GO, reasons=(_reason("rollback", "a rollback is always allowed"),))
+    text = "a rollback is always allowed"
+    return _Answer(kind=VerdictKind.GO, reasons=(reason("rollback", text),), unbounded=True)
 
 
 def _overridden(facts: Facts) -> _Answer | None:
@@ -161,6 +160,7 @@ def _overridden(facts: Facts) -> _Answer | None:
         override
         for override in facts.overrides
         if override.service == facts.service.key
+        and override.is_approved
         and override.at <= now < override.expires_at
         and override.digest in (None, digest)
     ]
@@ -168,12 +168,38 @@ def _overridden(facts: Facts) -> _Answer | None:
         return None
     newest = max(valid, key=lambda override: override.n)
     text = f"{newest.by} overrides the gate until {newest.expires_at:%H:%M} UTC: {newest.reason}"
-    numbers = {"override": newest.n, "overrides_so_far": newest.n}
+    text += f" ({_second(newest.approved_by)})"
+    numbers = {
+        "override": newest.n,
+        "overrides_so_far": newest.n,
+        "approved_by": newest.approved_by,
+        "alone": newest.alone,
+    }
     return _Answer(
         kind=VerdictKind.GO,
-        reasons=(_reason("override", text, numbers),),
+        reasons=(reason("override", text, numbers),),
         until=newest.expires_at,
         override=newest.n,
+    )
+
+
+def _second(name: str) -> str:
+    return f"approved by {name}" if name else "nobody else could approve it"
+
+
+def _ruled(facts: Facts) -> _Answer | None:
+    """Where people disagreed with the policy, those it names decided."""
+    ruling = granted(facts, GrantKind.RULING)
+    if ruling is None:
+        return None
+    text = f"{ruling.decided_by} ruled until {ruling.expires_at:%Y-%m-%d %H:%M} UTC: {ruling.reason}"
+    numbers = {"grant": ruling.n, "asked_by": ruling.by, "alone": ruling.alone}
+    return _Answer(
+        kind=VerdictKind.SLOW,
+        paced=True,
+        reasons=(reason("ruling", text, numbers),),
+        until=ruling.expires_at,
+        level=Level.SLOW,
     )
 
 
@@ -181,97 +207,147 @@ def _first(facts: Facts) -> _Answer | None:
     if not facts.question.first_release:
         return None
     text = "nothing of it is live yet, so there is nothing to measure"
-    return _Answer(kind=VerdictKind.GO, reasons=(_reason("bootstrap", text),))
+    return _Answer(kind=VerdictKind.GO, reasons=(reason("bootstrap", text),), unbounded=True)
 
 
-def _undeclared(facts: Facts, standings: Sequence[Standing]) -> _Answer | None:
+def _undeclared(facts: Facts, stood: Sequence[Standing]) -> _Answer | None:
     """No objective at all: a worker has no traffic to judge by; anything else is unknown."""
-    if standings:
+    if stood:
         return None
     if facts.service.port is None:
-        text = "it has no port, hence no traffic to hold to an objective"
-        held = facts.incidents and not _repairs(facts)
+        own = reason("no-objective", "it has no port, hence no traffic to hold to an objective")
+        found = pulls(facts, stood)
+        stop = _demanded(facts, found, Level.SLOW, (*_incidents(facts), own))
+        if stop is not None:
+            return stop
+        held = facts.incidents and not facts.repairs
         return _Answer(
             kind=VerdictKind.HOLD if held else VerdictKind.SLOW,
             paced=True,
-            reasons=(*_incidents(facts), *_overdue(facts), _reason("no-objective", text)),
+            reasons=(*_incidents(facts), *(pull.reason for pull in found), own),
+            level=Level.SLOW,
         )
-    return _Answer(
-        kind=VerdictKind.HOLD,
-        reasons=(_reason("no-objective", "no objective is declared, so nobody knows what it may cost"),),
-    )
+    text = "no objective is declared, so nobody knows what it may cost"
+    return _Answer(kind=VerdictKind.HOLD, reasons=(reason("no-objective", text),), level=Level.FREEZE)
 
 
-def _by_budget(facts: Facts, standings: Sequence[Standing]) -> _Answer:
-    """The worst objective decides; the class of change decides what that means."""
-    worst = standings[0]
-    repairs, incidents, overdue = _repairs(facts), _incidents(facts), _overdue(facts)
+def _by_budget(facts: Facts, stood: Sequence[Standing]) -> _Answer:
+    """The worst objective decides; the class of change, and what else the policy says, what that means."""
+    worst, repairs, incidents = stood[0], facts.repairs, _incidents(facts)
+    found = pulls(facts, stood)
+    at = level(facts, stood, found)
     reasons = tuple(
-        _reason(one.rule, one.text, one.numbers | {"objective": one.objective})
-        for one in standings
+        reason(one.rule, one.text, one.numbers | {"objective": one.objective})
+        for one in stood
         if one.state is worst.state
     )
     burning = worst.fast_burn or bool(incidents)
-    if worst.state is BudgetState.UNKNOWN or (not repairs and (burning or worst.state is BudgetState.SPENT)):
+    if worst.state is BudgetState.UNKNOWN or (burning and not repairs):
         return _Answer(
-            kind=VerdictKind.HOLD, paced=True, reasons=(*incidents, *reasons), until=_until(facts, standings)
-        )
+            kind=VerdictKind.HOLD, paced=True, reasons=(*incidents, *reasons),
+            until=_until(facts, stood), level=at,
+        )  # fmt: skip
+    wanted = max((pull.level for pull in found), key=lambda one: one.rank, default=Level.FAST)
+    stop = _demanded(facts, found, wanted if repairs else at, reasons, _until(facts, stood))
+    if stop is not None:
+        return stop
+    slowing = tuple(pull.reason for pull in found if pull.level.rank >= Level.SLOW.rank)
     if repairs and worst.state is not BudgetState.HEALTHY and worst.rule != "bootstrap":
         name = facts.question.change_class.value
-        mend = _reason("repair", f"a {name} goes whatever the budget, in small steps")
+        mend = reason("repair", f"a {name} goes whatever the budget, in small steps")
         kind = VerdictKind.SLOW if burning else VerdictKind.GO
-        return _Answer(kind=kind, paced=True, reasons=(mend, *incidents, *reasons))
-    if worst.state is BudgetState.SLOW or incidents or overdue:
-        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*incidents, *overdue, *reasons))
-    return _Answer(kind=VerdictKind.GO, reasons=reasons[:1])
+        return _Answer(kind=kind, paced=True, reasons=(mend, *incidents, *slowing, *reasons), level=at)
+    if at.rank >= Level.SLOW.rank or incidents:
+        first = (*incidents, *_exempted(facts, stood), *slowing)
+        return _Answer(kind=VerdictKind.SLOW, paced=True, reasons=(*first, *reasons), level=at)
+    return _Answer(kind=VerdictKind.GO, reasons=reasons[:1], level=at)
 
 
-def _repairs(facts: Facts) -> bool:
-    return facts.question.change_class in (ChangeClass.FIX, ChangeClass.SECURITY)
+def _demanded(
+    facts: Facts,
+    found: Sequence[Pull],
+    at: Level,
+    reasons: Sequence[Reason],
+    until: datetime | None = None,
+) -> _Answer | None:
+    """What stops a change at this level: a rule that cannot be evaluated, a freeze, a lacking approval."""
+    broken = tuple(pull.reason for pull in found if pull.cannot_tell)
+    if broken:
+        return _Answer(kind=VerdictKind.HOLD, paced=True, reasons=(*broken, *reasons), level=Level.FREEZE)
+    why = tuple(pull.reason for pull in found if pull.level is at)
+    if at is Level.FREEZE:
+        return _Answer(kind=VerdictKind.HOLD, paced=True, reasons=(*why, *reasons), until=until, level=at)
+    if at is not Level.APPROVAL:
+        return None
+    given = granted(facts, GrantKind.APPROVAL)
+    name = facts.question.change_class.value
+    if given is None:
+        service = facts.service.name
+        text = f"a {name} needs an operator's approval now: poise gate approve {service} --reason '...'"
+        lacks = reason("approval", text, {"level": at.value})
+        return _Answer(
+            kind=VerdictKind.HOLD, paced=True, reasons=(lacks, *why, *reasons), until=until, level=at
+        )
+    text = f"{given.decided_by} approved it at {given.decided_at:%Y-%m-%d %H:%M} UTC: {given.reason}"
+    if given.alone:
+        text += f" ({_second('')})"
+    numbers = {"grant": given.n, "asked_by": given.by, "alone": given.alone}
+    return _Answer(
+        kind=VerdictKind.SLOW,
+        paced=True,
+        reasons=(reason("approval", text, numbers), *why, *reasons),
+        until=given.expires_at,
+        level=at,
+    )
+
+
+def _exempted(facts: Facts, stood: Sequence[Standing]) -> tuple[Reason, ...]:
+    """Why a spent budget does not freeze."""
+    given = granted(facts, GrantKind.EXEMPTION)
+    if given is None or facts.repairs or stood[0].state is BudgetState.UNKNOWN:
+        return ()
+    cause = given.cause.value if given.cause else "elsewhere"
+    text = (
+        f"{given.decided_by} exempted it until {given.expires_at:%Y-%m-%d %H:%M} UTC "
+        f"(cause: {cause}): {given.reason}"
+    )
+    numbers = {"grant": given.n, "asked_by": given.by, "cause": cause, "alone": given.alone}
+    return (reason("exemption", text, numbers),)
+
+
+def _pending(facts: Facts) -> tuple[Reason, ...]:
+    """What was asked for and waits for somebody to decide; it grants nothing yet."""
+    service, found = facts.service.name, []
+    for override in facts.overrides:
+        if not override.is_approved and override.at <= facts.now < override.expires_at:
+            text = (
+                f"override {override.n} of {override.by} waits for another operator: "
+                f"poise gate approve {service} --override {override.n}"
+            )
+            found.append(reason("override-pending", text, {"override": override.n}))
+    for grant in facts.grants:
+        if grant.is_open(facts.now):
+            who = "another operator"
+            if grant.kind is GrantKind.RULING:
+                who = " or ".join(facts.policy.escalate_to) or "an admin"
+            text = f"{grant.kind.value} {grant.n}, asked for by {grant.by}, waits for {who}: {grant.reason}"
+            found.append(reason("grant-pending", text, {"grant": grant.n}))
+    return tuple(found)
 
 
 def _incidents(facts: Facts) -> tuple[Reason, ...]:
     return tuple(
-        _reason("incident", f"an incident is open: {one.summary}", {"incident": one.key})
+        reason("incident", f"an incident is open: {one.summary}", {"incident": one.key})
         for one in facts.incidents
     )
 
 
-def _overdue(facts: Facts) -> tuple[Reason, ...]:
-    """What was promised after an incident and not done makes room for itself: features wait, repairs do not.
-
-    The longest overdue are told, the rest counted.
-    """
-    late = sorted(
-        (one for one in facts.overdue if one.due_at < facts.now),
-        key=lambda one: (one.due_at, one.incident, one.n),
-    )
-    if _repairs(facts) or not late:
-        return ()
-    told = [_late(one, facts.now) for one in late[:OVERDUE_TOLD]]
-    if len(late) > OVERDUE_TOLD:
-        text = f"{len(late) - OVERDUE_TOLD} more actions are overdue: poise postmortem list"
-        told.append(_reason("overdue-action", text, {"more": len(late) - OVERDUE_TOLD}))
-    return tuple(told)
-
-
-def _late(one: OverdueAction, now: datetime) -> Reason:
-    days = (now - one.due_at).days
-    since = f"{days} day{'' if days == 1 else 's'}" if days else "less than a day"
-    text = (
-        f"action {one.n} of incident {one.incident} ({one.owner}: {one.text}) is overdue by {since}; "
-        f"once it is done: poise postmortem action done {one.incident} {one.n}"
-    )
-    numbers = {"incident": one.incident, "action": one.n, "owner": one.owner, "days_overdue": days}
-    return _reason("overdue-action", text, numbers)
-
-
-def _until(facts: Facts, standings: Sequence[Standing]) -> datetime | None:
+def _until(facts: Facts, stood: Sequence[Standing]) -> datetime | None:
     """When asking again makes sense, where the numbers tell: a spent budget's recovery, a burn's end."""
-    if any(one.state is BudgetState.UNKNOWN for one in standings):
+    if any(one.state is BudgetState.UNKNOWN for one in stood):
         return None
     times: list[datetime] = []
-    for one in standings:
+    for one in stood:
         if one.state is BudgetState.SPENT:
             times += [
                 budget.recovers_at
@@ -283,49 +359,10 @@ def _until(facts: Facts, standings: Sequence[Standing]) -> datetime | None:
     return max(times, default=None)
 
 
-def _cap_percent(facts: Facts, answer: _Answer, steps: tuple[int, ...]) -> int:
-    """The most that this step may take, 0..100.
-
-    The first step costs at most the strategy's share of the budget left even if every canary request
-    fails; later ones have the rollout's own evidence. A repair on a spent budget takes the smallest step.
-    """
-    question = facts.question
-    if answer.kind is VerdictKind.HOLD:
-        return 0
-    if question.change_class is ChangeClass.ROLLBACK or question.first_release:
-        return 100
-    following = 100
-    if answer.paced:
-        following = min((step for step in steps if step > question.from_percent), default=100)
-    if question.from_percent > 0:
-        return following
-    bake = facts.policy.slow_bake_factor if answer.paced else 1.0
-    smallest = min(steps, default=1)
-    caps = [_affordable_percent(budget, facts.service, bake, smallest) for budget in facts.budgets]
-    return max(1, min([following, *caps]))
-
-
-def _affordable_percent(budget: Budget, service: Service, bake_factor: float, smallest: int) -> int:
-    """Weight at which a step of failures alone costs the share of the budget left; 100 without traffic.
-
-    Source: canary requests = weight x rate x step <= share x (left ratio x allowed events).
-    """
-    strategy = service.strategy
-    exposed = budget.rate_per_s * strategy.step_s * bake_factor
-    left_events = budget.left_ratio * budget.allowed
-    if not all(map(math.isfinite, (exposed, left_events))):
-        return smallest
-    if exposed <= 0:
-        return 100
-    if left_events <= 0:
-        return smallest
-    return min(100, int(100.0 * strategy.budget_risk_share * left_events / exposed))
-
-
 def why(verdict: Verdict) -> str:
     """The verdict in one paragraph: what, for which change, why, how large and until when."""
     parts = [f"{verdict.kind.value.capitalize()} for a {verdict.change_class.value} on {verdict.service}:"]
-    parts.append("; ".join(reason.text for reason in verdict.reasons) + ".")
+    parts.append("; ".join(one.text for one in verdict.reasons) + ".")
     if verdict.kind is not VerdictKind.HOLD:
         weights = ", ".join(f"{step} %" for step in verdict.steps_percent) or "all at once"
         parts.append(
@@ -333,8 +370,11 @@ def why(verdict: Verdict) -> str:
         )
     if verdict.bake_factor > 1 and verdict.kind is VerdictKind.SLOW:
         parts.append(f"Each step bakes {verdict.bake_factor:g} times as long.")
+    if verdict.bake_factor < 1 and verdict.kind is VerdictKind.GO:
+        parts.append(f"Each step bakes {verdict.bake_factor:g} times as long: the budget allows it.")
     if verdict.until is not None:
-        label = "The override ends" if verdict.override is not None else "It may change"
+        label = "It may change" if verdict.kind is VerdictKind.HOLD else "It ends"
+        label = "The override ends" if verdict.override is not None else label
         parts.append(f"{label} at {verdict.until:%Y-%m-%d %H:%M} UTC.")
     return " ".join(parts)
 
@@ -344,7 +384,3 @@ def why_budgets(budgets: Iterable[Budget], policy: BudgetPolicy, now: datetime) 
     ordered = sorted((classify(budget, policy, now) for budget in budgets), key=severity, reverse=True)
     sentences = [f"{one.text[:1].upper()}{one.text[1:]} ({one.state.value})." for one in ordered]
     return " ".join(sentences) or "No budget has been computed yet."
-
-
-def _reason(rule: str, text: str, numbers: dict[str, Any] | None = None) -> Reason:
-    return Reason(rule=rule, text=text, numbers=numbers or {})

@@ -74,6 +74,9 @@ spec:
   bootstrapEvents: {BOOTSTRAP_EVENTS}
   slowSteps: [5, 20, 50]
   slowBakeFactor: 1
+  approvalBelow: 0
+  dwell: 0s
+  leaveMargin: 0
   fastBurn: [{{long: 30s, short: 5s, factor: 6}}]
 """
 _PROJECT: Final = f"""\

@@ -1,0 +1,76 @@
+"""Everything that a verdict is judged from, as values; stored with it as plain data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from poise.model.balance import Budget, Override
+from poise.model.delivery import ChangeClass
+from poise.model.grant import Grant
+from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
+from poise.model.service import Service
+
+RULES: Final = 2  # of this module's judgement; a verdict of other rules is not replayed by these
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """May ``digest`` take ``weight_percent`` of the service's traffic, from ``from_percent`` now?
+
+    ``first_release``: nothing of the service is live.
+    """
+
+    change_class: ChangeClass
+    digest: str = ""
+    step: int = 0
+    weight_percent: int = 0
+    from_percent: int = 0
+    first_release: bool = False
+
+
+class OpenIncident(Struct, frozen=True, kw_only=True):
+    """An incident of the service that is not over; ``key`` and one sentence."""
+
+    key: str
+    summary: str
+
+
+class OverdueAction(Struct, frozen=True, kw_only=True):
+    """What a review of the service asked for and nobody has done; ``incident`` is its number."""
+
+    incident: int
+    n: int
+    text: str
+    owner: str
+    due_at: datetime
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What one verdict is judged from.
+
+    ``problems`` are by objective why it cannot be read at all; ``alone`` says that nobody could approve
+    what another wishes.
+    """
+
+    question: Question
+    service: Service
+    objectives: tuple[str, ...]
+    budgets: tuple[Budget, ...]
+    policy: BudgetPolicy
+    overrides: tuple[Override, ...]
+    incidents: tuple[OpenIncident, ...]
+    now: datetime
+    overdue: tuple[OverdueAction, ...] = ()
+    state: PolicyState | None = None
+    duties: tuple[Duty, ...] = ()
+    checked: tuple[Checked, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    problems: dict[str, str] = {}
+    rules: int = 1
+
+    @property
+    def repairs(self) -> bool:
+        """Whether the change mends something: it goes where features wait."""
+        return self.question.change_class in (ChangeClass.FIX, ChangeClass.SECURITY)

@@ -1,0 +1,49 @@
+"""How large a step may be, so that even if every canary request failed it costs a set share of the budget."""
+
+from __future__ import annotations
+
+import math
+
+from poise.balance.gate.facts import Facts
+from poise.model.balance import Budget, VerdictKind
+from poise.model.delivery import ChangeClass
+from poise.model.pacing import Pace
+from poise.model.service import Service
+
+
+def cap_percent(facts: Facts, kind: VerdictKind, pace: Pace, *, stepped: bool) -> int:
+    """The most that this step may take, 0..100; ``stepped``: no further than the next of the pace's steps.
+
+    The first step costs at most the strategy's share of the budget left even if every canary request
+    fails; later ones have the rollout's own evidence. A repair on a spent budget takes the smallest step.
+    """
+    question, steps = facts.question, pace.steps_percent
+    if kind is VerdictKind.HOLD:
+        return 0
+    if question.change_class is ChangeClass.ROLLBACK or question.first_release:
+        return 100
+    following = 100
+    if stepped:
+        following = min((step for step in steps if step > question.from_percent), default=100)
+    if question.from_percent > 0:
+        return following
+    smallest = min(steps, default=1)
+    caps = [_affordable_percent(one, facts.service, pace.bake_factor, smallest) for one in facts.budgets]
+    return max(1, min([following, *caps]))
+
+
+def _affordable_percent(budget: Budget, service: Service, bake_factor: float, smallest: int) -> int:
+    """Weight at which a step of failures alone costs the share of the budget left; 100 without traffic.
+
+    Source: canary requests = weight x rate x step <= share x (left ratio x allowed events).
+    """
+    strategy = service.strategy
+    exposed = budget.rate_per_s * strategy.step_s * bake_factor
+    left_events = budget.left_ratio * budget.allowed
+    if not all(map(math.isfinite, (exposed, left_events))):
+        return smallest
+    if exposed <= 0:
+        return 100
+    if left_events <= 0:
+        return smallest
+    return min(100, int(100.0 * strategy.budget_risk_share * left_events / exposed))
