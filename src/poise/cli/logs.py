@@ -91,9 +91,11 @@ def _path(what: str | None, n: int | None, place: str | None, asked: dict[str, A
 
 def _nothing(page: OutputPage, asked: dict[str, Any]) -> str:
     if not page.sources:
-        return "Nothing was ever printed here."
+        return "Nothing was printed here."
     searched = f"{page.searched_bytes / 2**20:,.1f} MiB of {len(page.sources)} files"
-    return f"No line matches; searched {searched}." if asked["grep"] else "No line in this time."
+    if asked["grep"]:
+        return f"No line matches; searched {searched}."
+    return "No line in this time." if asked["since"] or asked["until"] else "Nothing was printed here."
 
 
 class _Shown:

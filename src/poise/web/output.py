@@ -35,7 +35,7 @@ def _sentence(view: OutputView) -> str:
     if view.asked.get("line"):
         return page.shortened or "One line and those around it."
     if not page.sources:
-        return "Nothing was ever printed here."
+        return "Nothing was printed here."
     searched = f"{page.searched_bytes / 2**20:,.1f} MiB of {plural(len(page.sources), 'file')}"
     said = f"{plural(found, 'line')}; {searched} read in {page.took_ms:,.0f} ms."
     return f"{said} {page.shortened}".strip()

@@ -56,6 +56,15 @@ class Index:
         low = int(self._from_ms[after - 1]) if after else None
         return (None if low is None else min(low, by)), by
 
+    def likely_ms(self, offset: int) -> int:
+        """The instant of a byte, were all written evenly between two records: for an order, not a truth."""
+        low, by = self.bounds_ms(offset)
+        after = int(np.searchsorted(self._sizes, offset, side="right"))
+        if low is None or after >= len(self._sizes):
+            return by if low is None else low
+        first, last = int(self._sizes[after - 1]), int(self._sizes[after])
+        return low + (by - low) * (offset - first) // (last - first)
+
     def begin(self, since_ms: int) -> int:
         """An offset below which every byte was written before ``since_ms``."""
         known = int(np.searchsorted(self._by_ms, since_ms, side="left"))

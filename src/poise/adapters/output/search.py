@@ -92,17 +92,18 @@ class Lines:
 
     def line(
         self, block: Block, place: tuple[int, int, int], is_context: bool = False
-    ) -> tuple[tuple[int | None, int], OutputLine]:
-        """((not before, by) in ms, None where nothing is known; the line)."""
+    ) -> tuple[tuple[int | None, int, int], OutputLine]:
+        """((not before, by, likely) in ms, None where nothing is known; the line)."""
         begin, end, found = place
         offset, last = block.span(begin, end)
         raw = block.shown[begin:end]
         whole = raw.decode(errors="replace")
         text, cut_chars = excerpt(whole, len(raw[: found - begin].decode(errors="replace")))
         low_ms, by_ms = self._index.bounds_ms(max(offset, last - 1))
+        likely_ms = self._index.likely_ms(offset)
         stamped_ms = stamp_ms(whole, low_ms, by_ms)
         if stamped_ms is not None:
-            low_ms = by_ms = stamped_ms
+            low_ms = by_ms = likely_ms = stamped_ms
         line = OutputLine(
             source=self._file.source,
             offset=offset,
@@ -112,7 +113,7 @@ class Lines:
             cut_chars=cut_chars,
             is_context=is_context,
         )
-        return (low_ms, by_ms), line
+        return (low_ms, by_ms, likely_ms), line
 
 
 class _Hunt:
@@ -174,11 +175,10 @@ class _Hunt:
         query, count = self._query, 0
         found = query.matcher.lines(block.shown) if query.matcher else every_line(block.shown)
         for place in reversed(list(found)):
-            (low_ms, by_ms), line = lines.line(block, place)
+            (low_ms, by_ms, likely_ms), line = lines.line(block, place)
             if by_ms < query.since_ms or (low_ms is not None and low_ms >= query.until_ms):
                 continue
-            order = number if not query.by_time else by_ms if low_ms is None else low_ms
-            self.found.append((order, number, line.offset, line))
+            self.found.append((likely_ms if query.by_time else number, number, line.offset, line))
             count += 1
             if count >= wanted:
                 break

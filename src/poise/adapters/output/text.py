@@ -7,9 +7,11 @@ cheap; the others are cleaned, line by line, and remember where their lines bega
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
+import re2  # type: ignore[import-untyped]
 
 from poise.adapters.masking import Masker
 
@@ -21,7 +23,8 @@ _ESCAPES: Final = re.compile(
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 _ODD: Final = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_NEWLINE, _SPACE, _DELETE = 10, 32, b"\x7f"
+_TAB, _NEWLINE, _SPACE, _DELETE = 9, 10, 32, b"\x7f"
+SECRETS_MEMORY_BYTES: Final = 64 << 20
 
 
 class Block:
@@ -59,10 +62,11 @@ def _line_starts(raw: bytes) -> np.ndarray:
 
 def is_plain(raw: bytes, masker: Masker) -> bool:
     """Whether a block can be shown as it is: no control character, valid UTF-8, no secret."""
-    low = int(np.count_nonzero(np.frombuffer(raw, np.uint8) < _SPACE))
-    if low != raw.count(b"\n") + raw.count(b"\t") or _DELETE in raw:
+    letters = np.frombuffer(raw, np.uint8)
+    allowed = np.count_nonzero(letters == _NEWLINE) + np.count_nonzero(letters == _TAB)
+    if np.count_nonzero(letters < _SPACE) != allowed or _DELETE in raw:
         return False
-    if any(value.encode() in raw for value in masker.free):
+    if masker.free and _any_of(masker.free).search(raw):
         return False
     if raw.isascii():
         return True
@@ -70,6 +74,16 @@ def is_plain(raw: bytes, masker: Masker) -> bool:
         return _ODD.search(raw.decode()) is None
     except UnicodeDecodeError:
         return False
+
+
+@lru_cache(maxsize=2)
+def _any_of(values: tuple[str, ...]) -> Any:
+    """All secrets at once: one pass of RE2, however many they are."""
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = SECRETS_MEMORY_BYTES
+    return re2.compile("|".join(map(re2.escape, values)).encode(), options)
 
 
 def clean(text: str) -> str:
