@@ -22,6 +22,7 @@ from poise.model.policy import PolicyState
 from poise.model.review import Review, ReviewEdit
 from poise.model.rules import RuleFile, RuleState
 from poise.model.service import Project, Service
+from poise.model.spend import Outlook, SpendLedger
 
 BODIES: Final[dict[str, type[Struct]]] = {
     cls.__name__: cls
@@ -32,6 +33,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
         RuleFile, RuleState, Exclusion,
         PolicyState, Grant,
+        Outlook, SpendLedger,
     )
 }  # fmt: skip
 

@@ -127,9 +127,9 @@ def test_every_number_is_finite_at_any_target(target: float, evidence: float, al
 
 
 def test_the_chance_that_a_burn_is_real_keeps_its_word_on_healthy_traffic() -> None:
-    """At a chance p a healthy period may get so far (1 - p) / p times; here 30 periods at a burn of 1."""
+    """At a chance p a healthy period may get so far (1 - p) / p times; here 10 periods at a burn of 1."""
     random = np.random.default_rng(7)
-    count, minutes, allowed = 30, 43_200, np.full(30, 432.0)
+    count, minutes, allowed = 30, 14_400, np.full(30, 432.0)
     worth, state = weights(np.full(count, TARGET)), fresh(count, 0.0)
     total = random.poisson(10.0, (minutes, count))
     bad = random.binomial(total, 1 - TARGET)
@@ -142,7 +142,7 @@ def test_the_chance_that_a_burn_is_real_keeps_its_word_on_healthy_traffic() -> N
         chance = chance_real(state, worth, allowed)
         reached += int(((chance >= 0.5) & ~above).sum())
         above = (above | (chance >= 0.5)) & (state.evidence.max(axis=0) > 0)  # once in an excursion
-    assert reached / count <= 1.0
+    assert reached / 10 <= 1.0
 
 
 def test_a_hazard_stays_a_ratio() -> None:

@@ -1,0 +1,290 @@
+"""The watch over every objective: after each round of counting, the tests, episodes and forecasts. Pure.
+
+It looks at whole minutes, and at the present one once ``PEEK_S`` of it have passed. What comes late counts in
+the next minute: none is lost. Its state is rebuilt from the counts after a restart: nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from poise.balance.burn.outlook import episodes_of, foresight_of
+from poise.balance.burn.sequential import (
+    MINUTE_S,
+    TESTS,
+    Flags,
+    Floats,
+    State,
+    advance,
+    chance_real,
+    fresh,
+    weights,
+)
+from poise.model.increments import Sums
+from poise.model.objective import IndicatorKind, Objective
+from poise.model.period import period
+from poise.model.policy import DAY_S, BudgetPolicy
+from poise.model.record import Decision, Write
+from poise.model.spend import BurnNow, Outlook
+
+Places = NDArray[np.intp]
+PEEK_S: Final = 20.0  # of a minute that are enough to look at it
+BACK_MINUTES: Final = 1440  # that are looked through again after a restart
+FRESH_S: Final = 300.0  # how old an outlook may grow during a burn
+STALE_S: Final = 3600.0  # and without one
+LOOKED_AT: Final = 2  # episodes and forecasts of so many objectives a round, the oldest first
+CHANCE_STEP: Final = 0.1
+CATCH_UP: Final = 20  # minutes in one round, after a restart
+CATCH_UP_CELLS: Final = 30_000  # or as many as that divided by the objectives
+
+
+class Summed(Protocol):
+    """Sums over any window of every objective at once."""
+
+    @property
+    def width(self) -> int: ...
+
+    def between(self, start_s: float | Floats, end_s: float | None = None) -> Sums: ...
+
+    def curve(self, key: str, at_s: Floats) -> Sums: ...
+
+
+class Counted(Protocol):
+    """One round of counting: each objective with its policy and its place in the sums."""
+
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...
+    @property
+    def policies(self) -> tuple[BudgetPolicy, ...]: ...
+    @property
+    def places(self) -> Places: ...
+    @property
+    def sums(self) -> Summed: ...
+
+
+class _Sheet:
+    """What does not change from round to round: the objectives as columns."""
+
+    def __init__(self, objectives: tuple[Objective, ...], places: Places) -> None:
+        self.keys = [one.key for one in objectives]
+        self.worth = weights(np.array([one.target_ratio for one in objectives]))
+        self.period_s = np.array([one.window_s for one in objectives])
+        self.calendars = [column for column, one in enumerate(objectives) if one.calendar is not None]
+        self.objectives, self.places = objectives, np.array(places)
+        self.probes = np.array([one.indicator is IndicatorKind.PROBE for one in objectives], dtype=bool)
+        services = np.array([one.service for one in objectives])
+        watched = set(services[self.probes].tolist())
+        self.watched = {one: np.flatnonzero(services == one) for one in watched}
+
+    def starts(self, now: datetime, width: int) -> Floats:
+        """When each place's window began."""
+        made = np.full(width, now.timestamp())
+        made[self.places] -= self.period_s
+        for column in self.calendars:
+            made[self.places[column]] = period(self.objectives[column].window, now).start.timestamp()
+        return made
+
+    def looks(self, total: Floats, bad: Floats) -> tuple[Floats, Floats]:
+        """What the probes of each objective's service saw; a probe's own objective has it as its events."""
+        looks, failed = np.zeros(len(total)), np.zeros(len(total))
+        for columns in self.watched.values():
+            probing, others = columns[self.probes[columns]], columns[~self.probes[columns]]
+            looks[others], failed[others] = total[probing].sum(), bad[probing].sum()
+        return looks, failed
+
+
+class Watch:
+    """Looks at each round beside the budgets; what it says is written with them.
+
+    The whole of it is derived: a new one that sees the same sums says the same. After a restart it catches up
+    over several rounds, and says nothing before.
+    """
+
+    def __init__(self) -> None:
+        self._sheet: _Sheet | None = None
+        self._sums: Summed | None = None
+        self._at_s = 0.0
+        self._state = fresh(0, 0.0)
+        self._good, self._bad = np.empty(0), np.empty(0)
+        self._allowed, self._spent = np.empty(0), np.empty(0)
+        self._said: dict[str, Outlook] = {}
+        self._whole: dict[str, float] = {}  # when each was told whole
+
+    def observe(self, round: Counted) -> Decision:
+        """The outlooks that are news, or too old."""
+        sheet = self._of(round)
+        gone = sorted(self._said.keys() - set(sheet.keys)) if len(self._said) > len(sheet.keys) else []
+        for key in gone:
+            del self._said[key]
+        writes = [Write(kind="Outlook", key=key, body=None) for key in gone]
+        if self._follow(round, sheet):
+            state = self._peek(round, sheet)
+            chance = chance_real(state, sheet.worth, self._allowed)
+            due = self._due(round, sheet, state, chance)[:LOOKED_AT]
+            for column in sorted({*due, *self._news(sheet, state, chance)}):
+                made = self._outlook(round, sheet, state, column, chance, whole=column in due)
+                self._said[made.key] = made
+                writes.append(Write(kind="Outlook", key=made.key, body=made))
+        return Decision(writes=tuple(writes))
+
+    # -- the tests --------------------------------------------------------------------------------
+
+    def _of(self, round: Counted) -> _Sheet:
+        sheet = self._sheet
+        same = sheet is not None and sheet.objectives == round.objectives and round.sums is self._sums
+        if sheet is None or not same or not np.array_equal(sheet.places, round.places):
+            sheet = self._sheet = _Sheet(round.objectives, round.places)
+            self._sums, self._at_s = round.sums, 0.0
+        return sheet
+
+    def _follow(self, round: Counted, sheet: _Sheet) -> bool:
+        """Take in the minutes that have passed; whether all are."""
+        last_s = round.now.timestamp() // MINUTE_S * MINUTE_S
+        if last_s - self._at_s > BACK_MINUTES * MINUTE_S:
+            self._at_s = last_s - BACK_MINUTES * MINUTE_S
+            self._state = fresh(len(sheet.keys), self._at_s)
+            self._good, self._bad = _upto(round, self._at_s)
+        self._allowed, self._spent = _budgets(round, sheet)
+        most = max(CATCH_UP, CATCH_UP_CELLS // max(1, len(sheet.keys)))
+        while self._at_s + MINUTE_S <= last_s and most > 0:
+            self._at_s, most = self._at_s + MINUTE_S, most - 1
+            total, bad = self._new(round, self._at_s)
+            self._good, self._bad = self._good + total - bad, self._bad + bad
+            self._state = self._advanced(sheet, total, bad, self._at_s)
+        return self._at_s + MINUTE_S > last_s
+
+    def _new(self, round: Counted, end_s: float | None) -> tuple[Floats, Floats]:
+        """(total, bad) that were counted up to an instant and not yet taken in."""
+        good, bad = _upto(round, end_s)
+        new_good, new_bad = np.maximum(good - self._good, 0.0), np.maximum(bad - self._bad, 0.0)
+        return new_good + new_bad, new_bad
+
+    def _advanced(self, sheet: _Sheet, total: Floats, bad: Floats, at_s: float) -> State:
+        if not total.any():
+            return self._state
+        looks, looks_failed = sheet.looks(total, bad)
+        return advance(
+            self._state, sheet.worth, total, bad, at=at_s, period_allowed=self._allowed,
+            period_s=sheet.period_s, looks=looks, looks_failed=looks_failed,
+        )  # fmt: skip
+
+    def _peek(self, round: Counted, sheet: _Sheet) -> State:
+        """With what is known of the present minute: what fires now need not wait for its end."""
+        now_s = round.now.timestamp()
+        if now_s - self._at_s < PEEK_S:
+            return self._state
+        total, bad = self._new(round, None)
+        seen = self._advanced(sheet, total, bad, now_s)
+        ended = (self._state.firing >= 0) & (seen.firing < 0)  # only a whole minute ends a burn
+        return self._state if ended.any() else seen
+
+    # -- what is told -----------------------------------------------------------------------------
+
+    def _news(self, sheet: _Sheet, state: State, chance: Floats) -> set[int]:
+        """Where a burn began, worsened or ended, or became much likelier."""
+        found = set()
+        burning = state.firing >= 0
+        for column in np.flatnonzero(burning | self._burned(sheet)).tolist():
+            said = self._said.get(sheet.keys[column])
+            test = TESTS[int(state.firing[column])].name if burning[column] else ""
+            told = said.burn.test if said is not None and said.burn is not None else ""
+            moved = said is not None and abs(said.real_chance - chance[column]) >= CHANCE_STEP
+            if test != told or moved:
+                found.add(column)
+        return found
+
+    def _burned(self, sheet: _Sheet) -> Flags:
+        """Of which a burn was told."""
+        burned = {key for key, one in self._said.items() if one.burn is not None}
+        return np.array([key in burned for key in sheet.keys], dtype=bool)
+
+    def _due(self, round: Counted, sheet: _Sheet, state: State, chance: Floats) -> list[int]:
+        """The columns that are to be told whole, burns and what has just ended first."""
+        found, now_s = [], round.now.timestamp()
+        hot = (state.firing >= 0) | (chance >= CHANCE_STEP)
+        for column, key in enumerate(sheet.keys):
+            said = self._said.get(key)
+            if said is None:
+                found.append((1, 0.0, column))
+                continue
+            open_now = bool(said.episodes) and said.episodes[-1].until is None
+            ended = (said.burn is not None or open_now) and not hot[column]
+            limit_s = MINUTE_S if ended else FRESH_S if hot[column] else STALE_S
+            told_s = self._whole.get(key, 0.0)
+            if now_s - told_s >= limit_s:
+                found.append((0 if ended or hot[column] else 1, told_s, column))
+        return [column for _, _, column in sorted(found)]
+
+    def _outlook(
+        self, round: Counted, sheet: _Sheet, state: State, column: int, chance: Floats, *, whole: bool
+    ) -> Outlook:
+        objective = sheet.objectives[column]
+        said = self._said.get(objective.key)
+        made = Outlook(
+            service=objective.service,
+            objective=objective.name,
+            at=round.now,
+            bad=float(self._spent[column]),
+            allowed=float(self._allowed[column]),
+            window_s=objective.window_s,
+            real_chance=round_ratio(float(chance[column])),
+            burn=_burn(round, sheet, state, column, float(self._allowed[column]), float(chance[column])),
+            foresight=said.foresight if said is not None else None,
+            episodes=said.episodes if said is not None else (),
+        )
+        if not whole:
+            return made
+        self._whole[objective.key] = round.now.timestamp()
+        return structs.replace(
+            made,
+            foresight=foresight_of(round.sums, objective, round.policies[column], round.now, made.burn),
+            episodes=episodes_of(round.sums, objective, round.now),
+        )
+
+
+def round_ratio(ratio: float) -> float:
+    """To three digits: what changes less is no news."""
+    return float(f"{ratio:.3g}")
+
+
+def _upto(round: Counted, end_s: float | None) -> tuple[Floats, Floats]:
+    sums = round.sums.between(0.0, end_s)
+    return sums.good[round.places], sums.bad[round.places]
+
+
+def _budgets(round: Counted, sheet: _Sheet) -> tuple[Floats, Floats]:
+    """(allowed, bad) of each objective's window; a young one's as large as a day's traffic makes it."""
+    sums, now_s = round.sums, round.now.timestamp()
+    window, day = sums.between(sheet.starts(round.now, sums.width)), sums.between(now_s - DAY_S)
+    events, daily = ((one.good + one.bad)[sheet.places] for one in (window, day))
+    allowed = sheet.worth.allowed_ratio * np.maximum(events, daily * sheet.period_s / DAY_S)
+    return allowed, window.bad[sheet.places]
+
+
+def _burn(
+    round: Counted, sheet: _Sheet, state: State, column: int, allowed: float, chance: float
+) -> BurnNow | None:
+    if state.firing[column] < 0:
+        return None
+    test = TESTS[int(state.firing[column])]
+    since_s = float(state.onset[column])
+    sums, place = round.sums.between(since_s), int(sheet.places[column])
+    good, bad = float(sums.good[place]), float(sums.bad[place])
+    ratio = bad / (good + bad) if good + bad > 0 else 0.0
+    return BurnNow(
+        test=test.name,
+        pages=test.pages,
+        since=datetime.fromtimestamp(since_s, UTC),
+        events=good + bad,
+        bad=bad,
+        spent_ratio=bad / max(allowed, 1e-9),
+        burn_rate=ratio / float(sheet.worth.allowed_ratio[column]),
+        real_chance=round_ratio(chance),
+    )

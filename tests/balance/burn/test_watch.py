@@ -1,0 +1,158 @@
+"""The watch beside the budgets: what it tells, when, and that a restart changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from msgspec import Struct, structs
+
+from poise.balance.budget.book import Book
+from poise.balance.burn.watch import Places, Watch
+from poise.model.increments import Increments
+from poise.model.objective import IndicatorKind, Objective
+from poise.model.policy import BudgetPolicy
+from poise.model.spend import Outlook
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+SHOP = "acme/production/shop"
+
+
+class Round(Struct, frozen=True, eq=False, kw_only=True):
+    """As the counting room hands it over."""
+
+    now: datetime
+    objectives: tuple[Objective, ...]
+    policies: tuple[BudgetPolicy, ...]
+    places: Places
+    sums: Book
+
+
+def objective(name: str = "availability", kind: IndicatorKind = IndicatorKind.AVAILABILITY) -> Objective:
+    return Objective(service=SHOP, name=name, indicator=kind, target_ratio=0.999)
+
+
+class House:
+    """A book that is counted into by the minute, and a watch beside it."""
+
+    def __init__(self, *objectives: Objective) -> None:
+        self.objectives = objectives
+        self.book = Book(28 * 86_400.0)
+        self.places = np.array([self.book.place(one.key) for one in objectives], dtype=np.intp)
+        self.now = START
+        self.watch = Watch()
+        self.told: dict[str, Outlook] = {}
+
+    def pass_minutes(self, minutes: int, *counts: tuple[float, float], look: bool = True) -> None:
+        """So many minutes of (good, bad) each: a reading and a look every 10 s, or a reading an hour."""
+        step_s = 10 if look else 3600
+        for _ in range(minutes * 60 // step_s):
+            self.now += timedelta(seconds=step_s)
+            at = self.now.timestamp() - 1.0
+            good, bad = np.array(counts).T * (step_s / 60)
+            self.book.add(
+                Increments(
+                    place=self.places,
+                    at_s=np.full(len(counts), at),
+                    good=good,
+                    bad=bad,
+                    known_from_s=np.full(len(counts), at - step_s),
+                )
+            )
+            if look:
+                self.look()
+
+    def look(self) -> None:
+        policies = tuple(BudgetPolicy() for _ in self.objectives)
+        round = Round(
+            now=self.now, objectives=self.objectives, policies=policies, places=self.places, sums=self.book
+        )
+        for write in self.watch.observe(round).writes:
+            if isinstance(write.body, Outlook):
+                self.told[write.key] = write.body
+            else:
+                del self.told[write.key]
+
+    def outlook(self) -> Outlook:
+        return self.told[self.objectives[0].key]
+
+
+def test_an_outage_is_told_within_two_minutes_with_its_start() -> None:
+    """Somebody is woken, and the start is what everything else hangs on."""
+    house = House(objective())
+    house.pass_minutes(60, (600, 0))
+    assert house.outlook().burn is None
+    began = house.now
+    while house.outlook().burn is None:
+        house.pass_minutes(1, (0, 600))
+    burn = house.outlook().burn
+    assert burn is not None
+    assert house.now - began <= timedelta(minutes=2)
+    assert (burn.test, burn.pages, burn.since) == ("outage", True, began)
+    assert burn.real_chance > 0.9
+    assert burn.bad <= 1200
+
+
+def test_what_a_probe_sees_pages_where_nobody_visits() -> None:
+    """At ten requests an hour users cannot tell."""
+    house = House(objective(), objective("looked-at", IndicatorKind.PROBE))
+    house.pass_minutes(10, (0.0, 0.0), (2.0, 0.0))
+    house.pass_minutes(2, (0.0, 0.0), (0.0, 2.0))
+    assert {one.objective for one in house.told.values() if one.burn} == {"availability", "looked-at"}
+
+
+def test_a_restarted_watch_says_the_same() -> None:
+    """Nothing is kept but the counts; the verdict is the same live and replayed."""
+    house = House(objective())
+    house.pass_minutes(120, (600, 0))
+    house.pass_minutes(30, (580, 20))
+    house.look()
+    before = house.outlook()
+    house.watch, house.told = Watch(), {}
+    house.look()
+    after = house.outlook()
+    assert before.burn is not None
+    assert after.burn is not None
+    assert (after.burn.test, after.burn.since) == (before.burn.test, before.burn.since)
+    assert structs.replace(after, burn=None, foresight=None) == structs.replace(
+        before, at=after.at, burn=None, foresight=None, real_chance=after.real_chance, bad=after.bad,
+        allowed=after.allowed, episodes=after.episodes,
+    )  # fmt: skip
+
+
+def test_an_end_is_told_with_the_episode_that_it_closed() -> None:
+    """The ledger needs a start, an end, and whole counts."""
+    house = House(objective())
+    house.pass_minutes(60, (600, 0))
+    house.pass_minutes(10, (300, 300))
+    assert house.outlook().burn is not None
+    house.pass_minutes(15, (600, 0))
+    told = house.outlook()
+    assert told.burn is None
+    assert [(one.since, one.until) for one in told.episodes] == [
+        (START + timedelta(minutes=60), START + timedelta(minutes=70))
+    ]
+    assert told.episodes[0].bad == 3000
+
+
+def test_a_forecast_comes_with_days_to_draw_from() -> None:
+    """No forecast is better than one out of nothing."""
+    house = House(objective())
+    house.pass_minutes(60, (600, 0))
+    assert house.outlook().foresight is None
+    house.pass_minutes(5 * 1440, (600, 0), look=False)
+    house.look()
+    foresight = house.outlook().foresight
+    assert foresight is not None
+    assert foresight.days >= 3
+    assert foresight.left_low == 1.0
+
+
+def test_what_is_no_longer_declared_is_forgotten() -> None:
+    """No outlook stands for an objective that is not."""
+    house = House(objective(), objective("latency", IndicatorKind.LATENCY))
+    house.pass_minutes(2, (600, 0), (600, 0))
+    assert len(house.told) == 2
+    house.objectives, house.places = house.objectives[:1], house.places[:1]
+    house.look()
+    assert set(house.told) == {f"{SHOP}/availability"}
