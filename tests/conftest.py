@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from litestar.testing import TestClient
     from litestar.types import ControllerRouterHandler
 
     from poise.adapters.sqlite.store import SqliteStore
@@ -67,6 +68,33 @@ class House:
         assert self.parts.telemetry is not None
         app.on_shutdown.append(self.parts.telemetry.close)
         return app
+
+    trace_id = f"{0xABC:032x}"
+    evil = '<script>alert("x")</script>'  # in names, bodies and attributes of what is sent
+
+    def send_telemetry(self, client: TestClient[Litestar]) -> None:
+        """A trace of two services with an error and a record, and two short ones, as of now."""
+        from poise.model.telemetry import SECOND_NS, LogRecord, Span, SpanStatus
+
+        now, evil, owner = int(self.clock.now().timestamp()) * SECOND_NS, self.evil, self.parts.telemetry
+        begin, mine = now - SECOND_NS, {"trace_id": self.trace_id}
+        cart = Span(**mine, span_id="1" * 16, name="GET /cart", service="shop", start_ns=begin,
+                    duration_ns=SECOND_NS)  # fmt: skip
+        stock = Span(**mine, span_id="2" * 16, parent_id="1" * 16, name=evil, service="stock", message=evil,
+                     start_ns=begin + 10, duration_ns=SECOND_NS // 2, status=SpanStatus.ERROR,
+                     attributes={evil: evil})  # fmt: skip
+        short = [Span(trace_id=f"{n:032x}", span_id="3" * 16, name="GET /", service="shop", start_ns=now - n)
+                 for n in (1, 2)]  # fmt: skip
+        failed = LogRecord(at_ns=now - 5, service="stock", severity=17, body=f"no 7 {evil}", **mine)
+        went = LogRecord(at_ns=now - 6, service="shop", severity=9, body="cart of 9")
+
+        async def send() -> None:
+            assert owner is not None
+            await owner.append_spans([cart, stock, *short])
+            await owner.append_records([failed, went])
+
+        with client.portal() as portal:
+            portal.call(send)
 
     def write(self, *bodies: Any, at: datetime = NOW) -> None:
         """Store objects under their own keys, each with an event."""

@@ -386,6 +386,11 @@ _INCIDENT = run_path(str(Path(__file__).with_name("incident_samples.py")))
 incident_row, incidents, incident = _INCIDENT["incident_row"], _INCIDENT["incidents"], _INCIDENT["incident"]
 review, no_review, event = _INCIDENT["review"], _INCIDENT["no_review"], _INCIDENT["event"]
 
+_TRACE = run_path(str(Path(__file__).with_name("trace_samples.py")))
+trace, traces, no_traces, found_records = (
+    _TRACE[name] for name in ("trace", "traces", "no_traces", "found_records")
+)
+
 
 def output(live: bool = False, problem: bool = False) -> OutputView:
     texts = [

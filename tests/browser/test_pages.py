@@ -42,6 +42,10 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "logs": lambda s: pages.output(s.output()),
     "logs-live": lambda s: pages.output(s.output(live=True)),
     "logs-problem": lambda s: pages.output(s.output(problem=True)),
+    "traces": lambda s: pages.traces(s.traces()),
+    "traces-none": lambda s: pages.traces(s.no_traces()),
+    "trace": lambda s: pages.trace(s.trace()),
+    "records": lambda s: pages.records(s.found_records()),
 }
 
 

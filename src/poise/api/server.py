@@ -33,6 +33,7 @@ from poise.api import (
     settings,
     stream,
     targets,
+    telemetry,
 )
 from poise.api.access import authorise
 from poise.api.credentials import Credentials
@@ -86,6 +87,7 @@ def make_server(
             *targets.ROUTES,
             *ingest.ROUTES,
             *otlp.ROUTES,
+            *telemetry.ROUTES,
             *own_metrics.ROUTES,
         ],
         guards=[authorise],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
 from poise.model.delivery import Verb
 
 OVERVIEW = "/"
@@ -11,6 +14,8 @@ AUDIT = "/audit"
 INCIDENTS = "/incidents"
 LOGIN = "/login"
 LOGOUT = "/logout"
+RECORDS = "/records"
+TRACES = "/traces"
 EVENTS = "/api/v1/stream"
 
 _OF_INCIDENTS = (
@@ -128,6 +133,30 @@ def review(project: str, n: int) -> str:
 def review_act(project: str, n: int, act: str) -> str:
     """Where a form of the post-mortem goes: save, preview, action, done or publish."""
     return f"{review(project, n)}/{act}"
+
+
+def traces(service: str = "") -> str:
+    """The traces in which a service takes part, or all."""
+    return f"{TRACES}?{urlencode({'service': service})}" if service else TRACES
+
+
+def trace(trace_id: str, span_id: str = "") -> str:
+    """One trace, with a span's details."""
+    here = f"{TRACES}/{quote(trace_id, safe='')}"
+    return f"{here}?{urlencode({'span': span_id})}#span" if span_id else here
+
+
+def records(service: str = "", template: str = "") -> str:
+    """The log records of a service, or all; perhaps of one template."""
+    asked = {name: value for name, value in (("service", service), ("template", template)) if value}
+    return f"{RECORDS}?{urlencode(asked)}" if asked else RECORDS
+
+
+def older(page: str, wanted: Struct, cursor: str) -> str:
+    """The same list from a cursor on."""
+    asked = {name: value for name, value in asdict(wanted).items() if value}
+    asked = {name: "true" if value is True else value for name, value in asked.items()}
+    return f"{page}?{urlencode({**asked, 'cursor': cursor})}"
 
 
 def event(project: str, sequence: int) -> str:

@@ -14,6 +14,7 @@ from poise.web.rollout import rollout
 from poise.web.run import run
 from poise.web.scorecard import scorecard
 from poise.web.service import service
+from poise.web.traces import records, trace, traces
 
 __all__ = [
     "audit",
@@ -28,9 +29,12 @@ __all__ = [
     "oncall",
     "output",
     "overview",
+    "records",
     "review",
     "rollout",
     "run",
     "scorecard",
     "service",
+    "trace",
+    "traces",
 ]

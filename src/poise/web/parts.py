@@ -69,6 +69,7 @@ def _header(chrome: Chrome, current: str) -> h.Element:
     pages = (
         ("Overview", links.OVERVIEW, "o"),
         ("Incidents", links.INCIDENTS, "i"),
+        ("Traces", links.TRACES, "t"),
         *(of_project if project else ()),
         ("Journal", links.AUDIT, "j"),
     )

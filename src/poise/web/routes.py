@@ -31,6 +31,7 @@ from poise.web import (
     project_routes,
     review_routes,
     sign_in,
+    traces_routes,
     views,
 )
 from poise.web.series import CHART_WINDOWS
@@ -171,5 +172,6 @@ ROUTES = [
     *output_routes.ROUTES,
     *project_routes.ROUTES,
     *incident_routes.ROUTES,
+    *traces_routes.ROUTES,
     *review_routes.ROUTES,
 ]

@@ -58,6 +58,8 @@ def _context(view: ServiceView) -> h.Node:
         ready = plural(first.replicas_ready, "replica")
         parts += [" · ", h.span(".mono")[first.release], f" on {ready}"]
     parts += [" · ", link("logs", links.logs(view.key))]
+    name = short_name(view.key)
+    parts += [" · ", link("traces", links.traces(name)), ", ", link("log records", links.records(name))]
     if view.depends_on:
         home = view.key.rsplit("/", 1)[0]
         parts.append(" · depends on ")
