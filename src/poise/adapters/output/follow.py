@@ -83,7 +83,7 @@ def news(
                 block = Block(raw[lost:ends], begin + lost, masker, raw[:ends].endswith(b"\n"))
                 lines = Lines(file, Index.of(file.path, there.written_at_ms))
                 found = list((matcher.lines if matcher else every_line)(block.shown))
-                skipped_bytes += sum(end - start for start, end, _ in found[:-LINES_MAX])
+                skipped_bytes += sum(end + 1 - start for start, end, _ in found[:-LINES_MAX])
                 items += [lines.line(block, one)[1] for one in found[-LINES_MAX:]]
             else:
                 places[file.source] = begin + lost

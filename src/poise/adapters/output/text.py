@@ -22,6 +22,7 @@ _ESCAPES: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+_COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
 _ODD: Final = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _TAB, _NEWLINE, _SPACE, _DELETE = 9, 10, 32, b"\x7f"
 SECRETS_MEMORY_BYTES: Final = 64 << 20
@@ -39,11 +40,14 @@ class Block:
         if is_plain(raw, masker) and whole:
             self.shown = raw
             return
-        lines = clean(raw.decode(errors="replace")).split("\n")
-        masked = [masker.text(line) for line in lines] if masker.free else lines
-        if not whole:
-            masked[-1] = masker.unfinished(lines[-1])
-        self.shown = "\n".join(masked).encode()
+        cleaned = clean(raw.decode(errors="replace"))
+        self.shown = cleaned.encode()
+        if masker.free and (not whole or _any_of(masker.free).search(self.shown)):
+            lines = cleaned.split("\n")
+            masked = [masker.text(line) for line in lines]
+            if not whole:
+                masked[-1] = masker.unfinished(lines[-1])
+            self.shown = "\n".join(masked).encode()
         self._raw_starts, self._starts = _line_starts(raw), _line_starts(self.shown)
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
@@ -92,13 +96,15 @@ def clean(text: str) -> str:
     >>> clean("\\x1b[31mred\\x1b[0m\\r\\n 1 %\\r 2 %\\n")
     'red\\n 2 %\\n'
     """
-    text = _ESCAPES.sub("", text)
-    if "\r" not in text:
-        return text
-    return "\n".join(_last_state(line) for line in text.split("\n"))
+    if "\x1b" in text:
+        text = _COLOUR.sub("", text)  # most of what escapes are, at the speed of a search for a letter
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    return "\n".join(line if line.isprintable() else _cleaned(line) for line in text.split("\n"))
 
 
-def _last_state(line: str) -> str:
+def _cleaned(line: str) -> str:
+    line = _ESCAPES.sub("", line)
     return next((part for part in reversed(line.split("\r")) if part), "")
 
 
