@@ -141,13 +141,13 @@ def test_otlp_is_kept_and_what_is_not_is_a_partial_success(
     point = {"timeUnixNano": nano, "asInt": "7"}
     metrics = [
         {"name": "otlp.gauge", "gauge": {"dataPoints": [point]}},
-        {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [point]}},
+        {"name": "vague", "sum": {"dataPoints": [point]}},
     ]
     sent = {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}
     answer = client.post("/v1/metrics", json=sent, headers=headers("owner"))
     assert answer.status_code == 200, answer.text
     told = answer.json()["partialSuccess"]
-    assert told["rejectedDataPoints"] == "1" and "delta-temporality" in told["errorMessage"]
+    assert told["rejectedDataPoints"] == "1" and "temporality" in told["errorMessage"]
     assert list(kept(house, client, "otlp_gauge").values()) == [[7.0]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -12,6 +12,9 @@ from poise.adapters.exposition.page import Exposition, Transform
 from poise.adapters.remote_write.read import RemoteWrite
 from poise.adapters.unpacking import unpacked
 from poise.model.intake import Intake, IntakeLimits
+
+if TYPE_CHECKING:
+    from poise.adapters.otlp import MetricsRequest
 
 T = TypeVar("T")
 BODY_BYTES: Final = 16_777_216  # as it is sent
@@ -25,6 +28,7 @@ class Intakes:
         self.counts: dict[str, int] = {}
         self._limits = limits
         self._remote_write = RemoteWrite(limits)
+        self._otlp: MetricsRequest | None = None
         self._turn = anyio.Lock()
 
     async def remote_write(self, body: bytes) -> Intake:
@@ -35,10 +39,12 @@ class Intakes:
         """An ExportMetricsServiceRequest. Raises ``Invalid`` and ``TooLarge``."""
 
         def decode() -> Intake:
-            from poise.adapters.otlp import MetricsRequest  # heavy, and many never send any
+            if self._otlp is None:
+                from poise.adapters.otlp import MetricsRequest  # heavy, and many never send any
 
+                self._otlp = MetricsRequest(self._limits)
             raw = unpacked(body, encoding, self._limits.body_bytes)
-            return MetricsRequest(self._limits).read(raw, json=json, now_ms=now_ms)
+            return self._otlp.read(raw, json=json, now_ms=now_ms)
 
         return await self._decoded(decode)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from poise.adapters.otlp import MetricsRequest
+from poise.adapters.otlp.memory import Memory
 from poise.adapters.otlp.names import metric_name
 from poise.model.errors import Invalid
 from poise.model.intake import Intake
@@ -111,17 +112,117 @@ def test_an_exponential_histogram_is_exact_at_powers_of_two() -> None:
     assert len(bounds) == 27
 
 
-def test_delta_temporality_is_refused_and_the_rest_kept() -> None:
-    def both(metrics: Any) -> None:
-        counter(metrics)
-        metric = metrics.add(name="delta")
-        metric.sum.aggregation_temporality = 1
-        metric.sum.data_points.add(time_unix_nano=NANO, as_int=1)
+def delta(value: int, second: int, *, temporality: int = 1, start: int | None = None) -> bytes:
+    """A delta of the second that ends then."""
 
-    intake = read(request(both))
-    assert intake.counts == {"delta-temporality": 1}
-    assert "set the exporter to cumulative" in str(intake.faults[0])
-    assert named("http_requests_total", http_method="GET", ok="true") in samples(intake)
+    def fill(metrics: Any) -> None:
+        metric = metrics.add(name="hits")
+        metric.sum.aggregation_temporality, metric.sum.is_monotonic = temporality, True
+        metric.sum.data_points.add(
+            time_unix_nano=NANO + second * 10**9,
+            start_time_unix_nano=NANO + (second - 1 if start is None else start) * 10**9,
+            as_int=value,
+        )
+
+    return request(fill).SerializeToString()
+
+
+def hits(intake: Intake) -> list[tuple[int, float]]:
+    """(ms since ``NOW_MS``, value) of the counter."""
+    return [
+        (int(one.at_ms[0]) - NOW_MS, float(value))
+        for one in intake.readings
+        for labels, value in zip(one.series, one.values[:, 0], strict=True)
+        if dict(labels)[NAME] == "hits_total"
+    ]
+
+
+def test_deltas_are_added_up_from_a_zero_at_their_start() -> None:
+    """A counter that began at its first delta would have lost that one to every rate."""
+    reader = MetricsRequest()
+    first = reader.read(delta(5, 1), json=False, now_ms=NOW_MS)
+    second = reader.read(delta(7, 2), json=False, now_ms=NOW_MS)
+    assert hits(first) == [(1, 0.0), (1000, 5.0)]
+    assert hits(second) == [(2000, 12.0)]
+    # a new reader is a restart: the counter begins again, and says so by a zero
+    assert hits(MetricsRequest().read(delta(1, 3), json=False, now_ms=NOW_MS)) == [(2001, 0.0), (3000, 1.0)]
+
+
+def test_a_delta_that_is_sent_twice_is_added_once() -> None:
+    """A sender whose answer was lost sends again; what it counted must not count twice."""
+    reader = MetricsRequest()
+    for body in (delta(5, 1), delta(7, 2)):
+        reader.read(body, json=False, now_ms=NOW_MS)
+    again = reader.read(delta(7, 2), json=False, now_ms=NOW_MS)
+    assert (hits(again), again.counts) == ([(2000, 12.0)], {})
+    late = reader.read(delta(5, 1), json=False, now_ms=NOW_MS)
+    assert (hits(late), late.counts) == ([], {"delta-order": 1})
+    assert hits(reader.read(delta(1, 3), json=False, now_ms=NOW_MS)) == [(3000, 13.0)]
+
+
+def test_deltas_of_histograms_are_added_bucket_by_bucket() -> None:
+    def fill(metrics: Any) -> None:
+        histogram(metrics)
+        metrics[0].histogram.aggregation_temporality = 1
+        exponential(metrics)
+        metrics[1].exponential_histogram.aggregation_temporality = 1
+
+    reader, made = MetricsRequest(), request(fill)
+    reader.read(made.SerializeToString(), json=False, now_ms=NOW_MS)
+    for one in made.resource_metrics[0].scope_metrics[0].metrics:
+        getattr(one, one.WhichOneof("data")).data_points[0].time_unix_nano += 1_000_000
+    (reading,) = reader.read(made.SerializeToString(), json=False, now_ms=NOW_MS).readings
+    found = {
+        (dict(labels)[NAME], dict(labels).get("le", "")): value
+        for labels, value in zip(reading.series, reading.values[:, 0].tolist(), strict=True)
+    }
+    assert found["duration_seconds_bucket", "1"] == 6.0
+    assert found["duration_seconds_count", ""] == 12.0
+    assert found["wait_seconds_bucket", "0.5"] == 2.0
+    assert found["wait_seconds_sum", ""] == 18.0
+
+
+def test_what_says_no_temporality_is_refused_and_named() -> None:
+    intake = MetricsRequest().read(delta(1, 1, temporality=0), json=False, now_ms=NOW_MS)
+    assert intake.counts == {"temporality": 1}
+    assert "hits does not say" in str(intake.faults[0])
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=30))
+def test_the_newest_sum_is_all_deltas_together(values: list[int]) -> None:
+    reader = MetricsRequest()
+    for second, value in enumerate(values):
+        intake = reader.read(delta(value, second + 1), json=False, now_ms=NOW_MS)
+    assert hits(intake)[-1][1] == sum(values)
+
+
+def test_memory_is_bounded() -> None:
+    """A flood of series costs what was remembered, never the process."""
+
+    def flood(name: str) -> Callable[[Any], None]:
+        def fill(metrics: Any) -> None:
+            for n in range(60):
+                metrics.add(name=f"{name}{n}").gauge.data_points.add(time_unix_nano=NANO, as_double=n)
+
+        return fill
+
+    memory = Memory(series=100)
+    reader = MetricsRequest(memory=memory)
+    for name in "abcdef":
+        intake = reader.read(request(flood(name)).SerializeToString(), json=False, now_ms=NOW_MS)
+        assert intake.samples == 61 and not intake.counts
+        assert len(memory.labels) <= 100 + 61
+
+
+def test_attributes_in_another_order_are_the_same_series() -> None:
+    def fill(metrics: Any) -> None:
+        points = metrics.add(name="g").gauge.data_points
+        for order in ("ab", "ba"):
+            point = points.add(time_unix_nano=NANO, as_double=1)
+            for key in order:
+                point.attributes.add(key=key).value.string_value = "v"
+
+    assert read(request(fill)).counts == {"duplicate": 1}
 
 
 def test_no_recorded_value_is_a_stale_marker() -> None:
