@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from poise.model.scrape import (
     Access,
@@ -218,3 +220,14 @@ def test_the_settings_in_force_are_told_in_the_words_of_the_file() -> None:
 def test_an_unknown_way_to_find_targets_is_told_of_once() -> None:
     (one,) = told("scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]")
     assert "POISE-S114" in one
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(PROMETHEUS) - 1), st.text(max_size=3), st.integers(0, 40))
+def test_any_configuration_is_read_or_refused_at_a_place(at: int, put: str, cut: int) -> None:
+    """What people write wrong must never be a stack trace on push."""
+    text = PROMETHEUS[:at] + put + PROMETHEUS[at + cut :]
+    try:
+        assert declared(text).project.name == "acme"
+    except Problems as refused:
+        assert all(":" in one.where and one.code.startswith("POISE-S") for one in refused.problems)
