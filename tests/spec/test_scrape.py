@@ -182,6 +182,8 @@ def test_without_files_none_is_opened() -> None:
         ("relabel_configs: [{regex: '(', target_label: x}]", "4:31 POISE-S130", "cannot be read"),
         ("relabel_configs: [{action: hashmod, target_label: x}]", "4:23 POISE-S111", "modulus"),
         ("relabel_configs: [{action: replace}]", "4:23 POISE-S111", "target_label"),
+        ("http_sd_configs: [{}]", "4:23 POISE-S111", "url"),
+        ("file_sd_configs: [{}]", "4:23 POISE-S111", "files"),
         ("static_configs: []", "4:5 POISE-S102", "static_configs"),
         ("tls_config: {cert_file: /a.pem}", "4:29 POISE-S118", "key_file"),
         ("track_timestamps_staleness: true", "4:33 POISE-S114", "false"),
@@ -222,7 +224,7 @@ def test_an_unknown_way_to_find_targets_is_told_of_once() -> None:
     assert "POISE-S114" in one
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(PROMETHEUS) - 1), st.text(max_size=3), st.integers(0, 40))
 def test_any_configuration_is_read_or_refused_at_a_place(at: int, put: str, cut: int) -> None:
     """What people write wrong must never be a stack trace on push."""

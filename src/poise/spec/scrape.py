@@ -159,7 +159,7 @@ def _composed(text: str, path: str, report: Report) -> tuple[Node, ...] | None:
 
 
 def _config(job: _Job, file: ReadFile | None) -> ScrapeConfig | None:
-    """The job as it is scraped; None when one of its durations means nothing."""
+    """The job as it is scraped; None after what is wrong with it went to the report."""
     own = _values(plain(job.found))
     values = {**job.defaults, **own}
     every = _seconds(values, "every_s", DEFAULT.every_s)
@@ -180,7 +180,7 @@ def _config(job: _Job, file: ReadFile | None) -> ScrapeConfig | None:
         for one in values.get("http", ())
     ]
     _files(job, values, file)
-    return convert(values, ScrapeConfig)
+    return None if job.report else convert(values, ScrapeConfig)  # a required key may be missing
 
 
 def _refresh(values: Values, otherwise: float, job: _Job) -> float:
@@ -215,10 +215,10 @@ def _files(job: _Job, values: dict[str, Any], file: ReadFile | None) -> None:
     """Target files of the repository are read now, those of the server's disk at each look."""
     elsewhere = []
     for place, one in enumerate(values.get("files", ())):
-        there = [path for path in one["files"] if path.startswith("/")]
+        there = [path for path in one.get("files", ()) if path.startswith("/")]
         if there:
             elsewhere.append({"files": there, "refresh_s": _refresh(one, 300.0, job)})
-        for path in one["files"]:
+        for path in one.get("files", ()):
             if not path.startswith("/") and file is not None:
                 node = _item(job.found, "file_sd_configs", place)
                 values["static"] = [*values.get("static", ()), *_groups(path, node, file, job.report)]
