@@ -449,3 +449,42 @@ def test_how_a_service_scales_is_declared() -> None:
     rows = explain(declared.services[0], declared.objectives, declared.project.policy)
     assert ("scaling.wait", "20ms", "declared") in rows
     assert parse(SIX_LINES).services[0].scaling == Scaling()
+
+
+ELSEWHERE = """\
+apiVersion: openslo/v1
+kind: Service
+metadata: {name: billing, labels: {team: money}}
+spec: {description: Runs on Kubernetes.}
+---
+apiVersion: openslo/v1
+kind: DataSource
+metadata: {name: prom}
+spec: {type: Prometheus, connectionDetails: {url: 'http://localhost:9090'}}
+---
+apiVersion: poise.dev/v1
+kind: Objective
+metadata: {name: paid}
+spec: {service: billing, target: 99.9%, source: prom, bad: 'paid_total{code="500"}', total: paid_total}
+"""
+
+
+def test_a_service_of_openslo_runs_elsewhere_and_has_what_objectives_it_declares() -> None:
+    """A team keeps Kubernetes and has its budgets here: nothing may be built, spawned or guessed for it."""
+    declared = parse(ELSEWHERE)
+    (billing,) = declared.services
+    assert (billing.runs_elsewhere, billing.command, billing.port) == (True, "", None)
+    assert [one.name for one in declared.objectives] == ["paid"]
+    (own,) = parse(SIX_LINES).services
+    assert not own.runs_elsewhere
+
+
+def test_one_name_is_one_service_wherever_it_runs() -> None:
+    twice = (
+        ELSEWHERE
+        + "---\napiVersion: poise.dev/v1\nkind: Service\nmetadata: {name: billing}\nspec: {command: x}\n"
+    )
+    assert refused(twice) == [("POISE-S117", "poise.yaml:18:18")]
+    assert refused(ELSEWHERE.replace("spec: {description", "spec: {command")) == [
+        ("POISE-S110", "poise.yaml:4:8")
+    ]

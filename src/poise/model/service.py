@@ -70,12 +70,15 @@ class Strategy(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """One service in one environment of one project, as declared in ``poise.yaml``."""
+    """One service in one environment of one project, as declared in ``poise.yaml``.
+
+    Without a command it runs elsewhere: Poise knows its objectives and incidents, and starts nothing of it.
+    """
 
     project: str
     environment: str
     name: str
-    command: str
+    command: str = ""
     port: int | None = None
     hostname: str | None = None
     env: dict[str, str] = {}
@@ -95,6 +98,11 @@ class Service(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """``project/environment/service``."""
         return f"{self.project}/{self.environment}/{self.name}"
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether somebody else releases and runs it."""
+        return not self.command
 
 
 class Heal(Struct, frozen=True, kw_only=True):

@@ -175,3 +175,4 @@ SLO: Final = Record(
     ),
     refused={"alertPolicies": "Remove it: the budget policy decides, alerts come later."},
 )
+OPENSLO_SERVICE: Final = Record(fields=(Field("description", Text(), "_about", "A note for people."),))

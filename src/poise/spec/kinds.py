@@ -12,7 +12,7 @@ from msgspec import Struct
 from poise.spec.keys_datasource import DATA_SOURCE
 from poise.spec.keys_objective import EXCLUSION, OBJECTIVE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
-from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, SLO
+from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, OPENSLO_SERVICE, SLO
 from poise.spec.keys_policy import POLICY, PROJECT
 from poise.spec.keys_probe import PROBE
 from poise.spec.keys_scrape import SCRAPE_CONFIG
@@ -132,6 +132,14 @@ KINDS: Final = {
         ),
     )
 }
+
+SERVICE_ELSEWHERE: Final = KindTable(
+    kind="Service",
+    api_version=OPENSLO_V1,
+    metadata=OPENSLO_METADATA,
+    spec=OPENSLO_SERVICE,
+    about="A service that runs elsewhere, for its objectives (OpenSLO v1).",
+)
 
 KINDS_REFUSED: Final = {
     "AlertPolicy": "Remove it: alerts come later.",

@@ -19,7 +19,7 @@ from poise.spec.checks_policy import check_policy, defaulted
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.exclusion import exclusions_of
-from poise.spec.kinds import KINDS, KINDS_REFUSED, KindTable
+from poise.spec.kinds import KINDS, KINDS_REFUSED, SERVICE_ELSEWHERE, KindTable
 from poise.spec.objective import objectives_of, openslo_drafts
 from poise.spec.objective_short import short_drafts
 from poise.spec.oncall import oncall_of
@@ -162,15 +162,21 @@ def _table(node: Mapping, report: Report) -> KindTable | None:
         report.add(UNSUPPORTED, kind, what, mend=KINDS_REFUSED[kind.text])
         return None
     table = KINDS.get(kind.text)
+    if kind.text == SERVICE_ELSEWHERE.kind and _is(version, SERVICE_ELSEWHERE.api_version):
+        return SERVICE_ELSEWHERE
     if table is None:
         report.add(UNKNOWN_KIND, kind, f"unknown kind {shown(kind.text)}", mend=nearest(kind.text, KINDS))
         return None
-    if version is not None and not (isinstance(version, Scalar) and version.text == table.api_version):
+    if version is not None and not _is(version, table.api_version):
         written = shown(version.text) if isinstance(version, Scalar) else "this"
         what = f"{written} is not an apiVersion of kind {table.kind}"
         report.add(UNKNOWN_KIND, version, what, mend=f"Write 'apiVersion: {table.api_version}'.")
         return None
     return table
+
+
+def _is(node: Node | None, text: str) -> bool:
+    return isinstance(node, Scalar) and node.text == text
 
 
 def _of_kind(documents: list[Document], kind: str) -> list[Document]:

@@ -273,3 +273,21 @@ def test_an_overdue_action_of_a_review_slows_the_features_of_its_services(
         assert ("poise postmortem action done 7 2" in found.sentence) == (kind is VerdictKind.SLOW)
 
     play(scene)
+
+
+def test_what_runs_elsewhere_is_never_taken_for_a_first_release() -> None:
+    """Poise sees no release of it, so "nothing is live yet" would be a go for ever."""
+
+    async def scene() -> None:
+        elsewhere = structs.replace(SHOP, command="", port=None)
+        for left, kind in ((0.9, VerdictKind.GO), (-0.5, VerdictKind.HOLD)):
+            store = await world(left, live=False)
+            await put(store, elsewhere)
+            verdict = await check(store, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+            assert verdict.kind is kind
+        bare = MemoryStore()
+        await put(bare, Project(name="acme"), elsewhere)
+        verdict = await check(bare, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
+        assert (verdict.kind, verdict.reasons[0].rule) == (VerdictKind.HOLD, "no-objective")
+
+    play(scene)

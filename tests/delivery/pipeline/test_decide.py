@@ -19,6 +19,7 @@ from poise.delivery.pipeline.decide import (
     begin,
     decide,
 )
+from poise.delivery.pipeline.plan import Sources, artifacts
 from poise.model.acts import PackRelease, RunJob
 from poise.model.delivery import Change, ChangeClass, JobRun, Release, Run, RunState, StepRun, TestCount
 from poise.model.event_types import RUN_FINISHED, RUN_QUEUED
@@ -197,3 +198,11 @@ def test_every_run_ends_and_starts_each_job_at_most_once(
     assert all(one.state.is_final for one in run.jobs)
     failed = any(one.state is not RunState.SUCCESS for one in run.jobs)
     assert (run.state is RunState.SUCCESS) is not failed
+
+
+def test_a_service_that_runs_elsewhere_is_not_released() -> None:
+    """Two jobs would else be a refusal: which of them makes its artifact, nobody could say."""
+    text = "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: billing}\nspec: {}\n"
+    sources = Sources(workflows={}, declarations=text)
+    jobs = [JobRun(id="one", steps=()), JobRun(id="two", steps=())]
+    assert artifacts(sources, "acme", "main", jobs) == ()

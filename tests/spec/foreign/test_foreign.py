@@ -21,6 +21,7 @@ from poise.spec.foreign.sloth_rules import Wanted, rule_file, span
 from poise.spec.foreign.sloth_windows import read_windows
 from poise.spec.foreign.written import as_yaml
 from poise.spec.problems import Problems
+from poise.spec.service import parse_project
 
 SLOTH = """\
 version: prometheus/v1
@@ -139,7 +140,8 @@ def test_a_cut_of_a_histogram_is_its_bucket_over_its_count() -> None:
 def test_a_threshold_of_openslo_v1alpha_keeps_its_calendar_and_slices() -> None:
     (one,) = read(ALPHA)
     assert one.indicator == Threshold(query="max(queue_length)", op="lte", value=100.0)
-    (made,) = documents([one])
+    service, made = documents([one])
+    assert (service["kind"], service["metadata"]) == ("Service", {"name": "shop"})
     assert made["spec"]["timeWindow"] == [
         {
             "duration": "1w",
@@ -246,6 +248,21 @@ def test_prometheus_takes_the_rules(text: str, tmp_path: Path) -> None:
         ["promtool", "check", "rules", path], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize(
+    "text", [SLOTH, PYRRA, GENERATOR, ALPHA], ids=["sloth", "pyrra", "generator", "alpha"]
+)
+def test_what_is_written_is_a_poise_yaml_as_it_is(text: str) -> None:
+    """One command and one push: a service that runs elsewhere, its objectives, their source."""
+    found = read(text)
+    declared = parse_project(as_yaml(documents(found, url="http://localhost:9090")), project="acme")
+    assert all(one.runs_elsewhere for one in declared.services)
+    assert {one.name: one.target_ratio for one in declared.objectives} == {
+        one.name: ratio_of(one.percent) for one in found
+    }
+    groups = {one.name: one.group_by for one in declared.objectives}
+    assert groups == {one.name: getattr(one.indicator, "group_by", ()) for one in found}
 
 
 def test_what_is_written_reads_back_as_it_was() -> None:

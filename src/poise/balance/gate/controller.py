@@ -121,7 +121,7 @@ class GateController:
             step=ask.step,
             weight_percent=ask.weight_percent,
             from_percent=rollout.weight_percent,
-            first_release=not scene.live,
+            first_release=not scene.live and not scene.service.runs_elsewhere,
         )
         verdict = scene.verdict(question, now)
         return Decision(
@@ -157,7 +157,7 @@ async def check(
         change_class=change_class,
         digest=digest or "",
         weight_percent=next(iter(service.strategy.steps_percent), 100),
-        first_release=not scene.live,
+        first_release=not scene.live and not scene.service.runs_elsewhere,
     )
     return scene.verdict(question, now)
 

@@ -214,7 +214,7 @@ def _undeclared(facts: Facts, stood: Sequence[Standing]) -> _Answer | None:
     """No objective at all: a worker has no traffic to judge by; anything else is unknown."""
     if stood:
         return None
-    if facts.service.port is None:
+    if facts.service.port is None and not facts.service.runs_elsewhere:
         own = reason("no-objective", "it has no port, hence no traffic to hold to an objective")
         found = pulls(facts, stood)
         stop = _demanded(facts, found, Level.SLOW, (*_incidents(facts), own))

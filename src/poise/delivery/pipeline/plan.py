@@ -81,7 +81,7 @@ def _released(declared: Declared, branch: str) -> Iterable[tuple[Service, ...]]:
     """The declarations of each service that this branch releases, one per environment."""
     by_name: dict[str, list[Service]] = {}
     for service in declared.services:
-        if service.branch == branch:
+        if service.branch == branch and not service.runs_elsewhere:
             by_name.setdefault(service.name, []).append(service)
     return (tuple(specs) for _, specs in sorted(by_name.items()))
 

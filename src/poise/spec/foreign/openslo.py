@@ -24,11 +24,15 @@ from poise.spec.foreign.slo import (
 from poise.spec.foreign.sloth_rules import in_window
 
 OPENSLO_V1: Final = "openslo/v1"
+POISE_V1: Final = "poise.dev/v1"
 RATE_WINDOW: Final = "5m"  # of a ratio that only a query tells: it is asked again and again
 
 
 def documents(slos: Sequence[Slo], *, source: str = "prometheus", url: str = "") -> list[dict[str, Any]]:
-    """A ``DataSource`` where ``url`` is told, and an ``SLO`` for each objective that asks it."""
+    """A ``DataSource`` where ``url`` is told, each ``Service``, and an objective for each that asks it.
+
+    What has a budget for each value of a label is Poise's own ``Objective``, for OpenSLO has no word for it.
+    """
     made: list[dict[str, Any]] = []
     if url:
         made.append(
@@ -39,13 +43,19 @@ def documents(slos: Sequence[Slo], *, source: str = "prometheus", url: str = "")
                 "spec": {"type": "Prometheus", "connectionDetails": {"url": url}},
             }
         )
+    for name in dict.fromkeys(slo.service for slo in slos):
+        metadata = {"name": name}
+        made.append({"apiVersion": OPENSLO_V1, "kind": "Service", "metadata": metadata, "spec": {}})
     return [*made, *(document(slo, source) for slo in slos)]
 
 
 def document(slo: Slo, source: str) -> dict[str, Any]:
-    """One objective as an ``SLO`` with its indicator inline."""
+    """One objective as an ``SLO`` with its indicator inline, or as an ``Objective`` where it is grouped."""
+    group_by = getattr(slo.indicator, "group_by", ())
+    if group_by:
+        return _grouped(slo, source)
     target: dict[str, Any] = {"target": ratio_of(slo.percent)}
-    indicator, group_by = _indicator(slo.indicator, source, target)
+    indicator = _indicator(slo.indicator, source, target)
     if slo.slicing is not None:
         if slo.slicing.target_ratio is not None:
             target["timeSliceTarget"] = slo.slicing.target_ratio
@@ -61,9 +71,21 @@ def document(slo: Slo, source: str) -> dict[str, Any]:
         "budgetingMethod": slo.slicing.method if slo.slicing else "Occurrences",
         "objectives": [target],
     }
-    if group_by:
-        spec["groupBy"] = list(group_by)
     return {"apiVersion": OPENSLO_V1, "kind": "SLO", "metadata": metadata, "spec": spec}
+
+
+def _grouped(slo: Slo, source: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {"service": slo.service, "target": ratio_of(slo.percent), "source": source}
+    match slo.indicator:
+        case Counters(good=good, bad=bad, total=total, group_by=group_by):
+            sides = (("good", good), ("bad", bad), ("total", total))
+            spec |= {role: text for role, text in sides if text}
+        case BooleanGauge(metric=metric, group_by=group_by):
+            spec["boolean"] = metric
+        case _:
+            raise AssertionError(f"not grouped: {slo.indicator}")
+    spec |= {"window": format_duration(slo.window_s), "groupBy": list(group_by)}
+    return {"apiVersion": POISE_V1, "kind": "Objective", "metadata": {"name": slo.name}, "spec": spec}
 
 
 def is_counted(slo: Slo) -> bool:
@@ -95,27 +117,25 @@ def _shorthand(seconds: float) -> str:
     return format_duration(seconds)
 
 
-def _indicator(
-    indicator: Indicator, source: str, target: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _indicator(indicator: Indicator, source: str, target: dict[str, Any]) -> dict[str, Any]:
     counted = counters_of(indicator)
     if counted is not None:
-        return {"ratioMetric": _ratio(counted, source)}, counted.group_by
+        return {"ratioMetric": _ratio(counted, source)}
     match indicator:
-        case BooleanGauge(metric=metric, group_by=group_by):
+        case BooleanGauge(metric=metric):
             target |= {"op": "gte", "value": 1}
-            return {"thresholdMetric": _metric(metric, source)}, group_by
+            return {"thresholdMetric": _metric(metric, source)}
         case Threshold(query=query, op=op, value=value):
             target |= {"op": op, "value": value}
-            return {"thresholdMetric": _metric(query, source)}, ()
+            return {"thresholdMetric": _metric(query, source)}
         case RawRatio(bad=bad):
-            return {"ratioMetric": {"rawType": "failure", "raw": _metric(_windowed(bad), source)}}, ()
+            return {"ratioMetric": {"rawType": "failure", "raw": _metric(_windowed(bad), source)}}
         case Events(bad="", good=good, total=total):
             whole = f"({good}) / ({total})"
-            return {"ratioMetric": {"rawType": "success", "raw": _metric(_windowed(whole), source)}}, ()
+            return {"ratioMetric": {"rawType": "success", "raw": _metric(_windowed(whole), source)}}
         case Events(bad=bad, total=total):
             whole = f"({bad}) / ({total})"
-            return {"ratioMetric": {"rawType": "failure", "raw": _metric(_windowed(whole), source)}}, ()
+            return {"ratioMetric": {"rawType": "failure", "raw": _metric(_windowed(whole), source)}}
         case _:
             raise AssertionError(f"no indicator: {indicator}")
 
