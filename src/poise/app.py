@@ -55,7 +55,6 @@ from poise.api import first
 from poise.api import git as git_face
 from poise.api.intakes import Intakes
 from poise.api.parts import Parts
-from poise.api.rules import Board
 from poise.api.seals import credential_of
 from poise.api.server import make_server
 from poise.api.views import Address
@@ -389,7 +388,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         queries=house.queries,
         sources=house.sources.of,
         loop_lag=house.loop_lag.seen,
-        rules=Board(house.ruler.standings),
+        rules=house.ruler.standings,
         intakes=house.intakes,
         scraper=house.scraper,
         telemetry=house.telemetry,

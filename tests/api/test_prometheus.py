@@ -9,8 +9,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import uvicorn
 
 from poise.api.masked import MASK
 from poise.api.prometheus_form import duration_ms, instant_ms
+from poise.engine.ruling import GroupStanding, RuleStanding
+from poise.model.rules import Rule, RuleAlert, RuleAlertState, RuleGroup, RuleMemory
 
 READER = """
 import time
@@ -60,14 +63,22 @@ class Reader(MemorySamples):
 """
 
 
-class Board:
-    def groups(self) -> Sequence[dict[str, object]]:
-        return [
-            {"name": "g", "rules": [{"type": "alerting", "name": "A"}, {"type": "recording", "name": "r"}]}
-        ]
+GROUP = RuleGroup(name="g", rules=(Rule(alert="A", expr="x"), Rule(record="r", expr="x")))
+FIRING = RuleAlert(
+    rule="1",
+    labels=(("alertname", "A"),),
+    state=RuleAlertState.FIRING,
+    active_at=datetime(2026, 11, 1, tzinfo=UTC),
+)
 
-    def alerts(self) -> Sequence[dict[str, object]]:
-        return [{"labels": {"alertname": "A"}, "state": "firing"}]
+
+def standings() -> list[GroupStanding]:
+    memories = (RuleMemory(alerts=(FIRING,)), RuleMemory())
+    rules = tuple(RuleStanding(rule=one, memory=m) for one, m in zip(GROUP.rules, memories, strict=True))
+    return [
+        GroupStanding(project=project, file="r.yml", group=GROUP, rules=rules)
+        for project in ("shop", "secret")
+    ]
 
 
 @pytest.fixture
@@ -80,7 +91,7 @@ def fed(house: Any, tmp_path: Path) -> Any:
         tmp_path / "metrics.db", reader="reader_of_api:Reader", environment={"PYTHONPATH": str(tmp_path)},
         workers=1,
     )  # fmt: skip
-    house.parts = replace(house.parts, queries=worker, rules=Board())
+    house.parts = replace(house.parts, queries=worker, rules=standings)
     return house
 
 
@@ -161,11 +172,12 @@ def test_what_there_is_can_be_listed(get: Callable[..., Any]) -> None:
     assert "p99_ms" in get("status/runtimeinfo")[1]["data"]["loopLag"]
 
 
-def test_rules_and_alerts_are_what_the_board_says(get: Callable[..., Any]) -> None:
+def test_rules_and_alerts_are_those_of_projects_that_the_asker_may_see(get: Callable[..., Any]) -> None:
     (group,) = get("rules")[1]["data"]["groups"]
     assert len(group["rules"]) == 2
     assert [one["name"] for one in get("rules", type="record")[1]["data"]["groups"][0]["rules"]] == ["r"]
-    assert get("alerts")[1]["data"]["alerts"][0]["state"] == "firing"
+    assert [one["state"] for one in get("alerts")[1]["data"]["alerts"]] == ["firing"]
+    assert get("rules", type="other")[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from poise.api.own_metrics import families
 from poise.api.prometheus_form import Form
-from poise.api.rules import NEVER, Board, only
+from poise.api.rules import NEVER, alerts, groups, only
 from poise.engine.ruling import GroupStanding, RuleStanding
 from poise.model.rules import Rule, RuleAlert, RuleAlertState, RuleGroup, RuleMemory
 
@@ -37,7 +40,7 @@ STANDING = GroupStanding(
 
 
 def test_groups_have_the_shape_that_grafana_and_promtool_read() -> None:
-    (group,) = Board(lambda: [STANDING]).groups()
+    (group,) = groups([STANDING])
     assert {key: value for key, value in group.items() if key != "rules"} == {
         "name": "g", "file": "shop/rules/a.yml", "interval": 30, "limit": 5, "evaluationTime": 0.75,
         "lastEvaluation": "2026-11-01T12:00:00.500000Z",
@@ -58,7 +61,7 @@ def test_groups_have_the_shape_that_grafana_and_promtool_read() -> None:
 
 
 def test_alerts_are_those_that_are_pending_or_fire() -> None:
-    assert [one["state"] for one in Board(lambda: [STANDING]).alerts()] == ["pending", "firing"]
+    assert [one["state"] for one in alerts([STANDING])] == ["pending", "firing"]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +79,20 @@ def test_alerts_are_those_that_are_pending_or_fire() -> None:
 def test_a_request_names_what_it_wants(
     given: dict[str, list[str]], kind: str | None, names: list[str] | None
 ) -> None:
-    found = only(Board(lambda: [STANDING]).groups(), Form(given, AT), kind)
+    found = only(groups([STANDING]), Form(given, AT), kind)
     assert [[one["name"] for one in group["rules"]] for group in found] == ([names] if names else [])
 
 
 def test_alerts_can_be_left_out() -> None:
-    found = only(Board(lambda: [STANDING]).groups(), Form({"exclude_alerts": ["true"]}, AT), "alerting")
+    found = only(groups([STANDING]), Form({"exclude_alerts": ["true"]}, AT), "alerting")
     assert "alerts" not in found[0]["rules"][0]
+
+
+def test_how_rules_go_is_told_as_metrics(house: Any) -> None:
+    """So that a rule can watch the rules."""
+    parts = replace(house.parts, rules=lambda: [STANDING])
+    told = {one.about.name: one.samples for one in families(parts)}
+    labels = (("group", "g"), ("rule_file", "shop/rules/a.yml"))
+    assert told["poise_rules_failing"] == ((labels, 1.0),)
+    assert told["poise_rule_group_last_duration_seconds"] == ((labels, 0.75),)
+    assert "poise_rules_failing" not in {one.about.name for one in families(house.parts)}

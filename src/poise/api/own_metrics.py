@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from poise.adapters.telemetry.limits import WAL
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.targets import health_of
+from poise.engine.ruling import GroupStanding
 from poise.model.samples import Labels, Metadata, MetricKind
 
 HEALTH: Final = ("up", "down", "unknown")
@@ -31,7 +33,7 @@ def metrics(request: Request[Any, Any, Any]) -> Response[str]:
 
 def families(parts: Parts) -> list[Family]:
     """What is told."""
-    return [*_process(), *_own(parts)]
+    return [*_process(), *_own(parts), *_rules(parts.rules())]
 
 
 def _process() -> list[Family]:
@@ -84,6 +86,24 @@ def _own(parts: Parts) -> list[Family]:
     if parts.queries is not None:
         made.append(_one("poise_query_workers", len(parts.queries.pids), "Worker processes there are."))
     return made
+
+
+def _rules(standings: Sequence[GroupStanding]) -> list[Family]:
+    """Of rule groups, where there are any."""
+    if not standings:
+        return []
+    groups: list[tuple[Labels, GroupStanding]] = [
+        ((("group", one.group.name), ("rule_file", f"{one.project}/{one.file}")), one) for one in standings
+    ]
+    failing = [(labels, float(sum(bool(r.error) for r in one.rules))) for labels, one in groups]
+    missed = [(labels, float(one.missed)) for labels, one in groups]
+    return [
+        _many("poise_rules_failing", failing, "Rules whose last evaluation failed."),
+        _many("poise_rule_group_iterations_missed_total", missed, "Evaluations that were due and not begun.",
+              counter=True),
+        _many("poise_rule_group_last_duration_seconds", [(labels, one.seconds) for labels, one in groups],
+              "What the last evaluation took."),
+    ]  # fmt: skip
 
 
 def _counted(name: str) -> Labels:

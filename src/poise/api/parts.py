@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from poise.adapters.masking import Masker
 from poise.adapters.scrape.scraper import Scraper
@@ -18,6 +17,7 @@ from poise.balance.scorecard.desk import Desk
 from poise.delivery.source.controller import SourceController
 from poise.engine.lag import Lag
 from poise.engine.loop import Loop
+from poise.engine.ruling import GroupStanding
 from poise.model.oncall import ContactKind
 from poise.ports.artifacts import Repositories
 from poise.ports.clock import Clock
@@ -25,14 +25,6 @@ from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
 from poise.ports.signals import SignalStore
 from poise.ports.totals import Totals
-
-
-class RuleBoard(Protocol):
-    """What rules there are, as ``/api/v1/rules`` and ``/api/v1/alerts`` of Prometheus write them."""
-
-    def groups(self) -> Sequence[Mapping[str, object]]: ...
-
-    def alerts(self) -> Sequence[Mapping[str, object]]: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Parts:
     scorecard: Desk = field(default_factory=Desk)
     queries: QueryWorker | None = None
     sources: Callable[[str, str], Awaitable[SignalStore]] | None = None  # (project, name)
-    rules: RuleBoard | None = None
+    rules: Callable[[], Sequence[GroupStanding]] = tuple  # how every group of rules stands
     loop_lag: Callable[[], Lag] | None = None
     intakes: Intakes = field(default_factory=Intakes)
     scraper: Scraper | None = None

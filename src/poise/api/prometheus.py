@@ -24,13 +24,15 @@ from msgspec import Struct
 
 from poise import __version__
 from poise.adapters.worker.wire import PIECE_BYTES, Describe, Find, Query, QueryRange
+from poise.api import rules as rule_views
 from poise.api.access import check
 from poise.api.headers import secured
 from poise.api.masked import Pieces, is_masked_already
 from poise.api.parts import Parts
 from poise.api.prometheus_form import BadData, Form
-from poise.api.rules import only
+from poise.api.queries import may_see
 from poise.engine.lag import Lag
+from poise.engine.ruling import GroupStanding
 from poise.model.access import Role
 from poise.model.errors import Invalid, NotFound, PoiseError, TimedOut, TooLarge, Unreachable
 from poise.model.samples import Limits
@@ -149,17 +151,18 @@ async def rules(request: Asked) -> Response[Any]:
         raise BadData("POISE-A480", f'invalid parameter "type": not supported value "{kind}"')
     if form.texts("match[]"):
         raise BadData("POISE-A480", 'invalid parameter "match[]": not supported', mend="Use rule_name[].")
-    board = _parts(request).rules
-    shown = only(
-        board.groups() if board else [], form, {"alert": "alerting", "record": "recording"}.get(kind)
-    )
-    return told({"groups": shown})
+    wanted = {"alert": "alerting", "record": "recording"}.get(kind)
+    return told({"groups": rule_views.only(rule_views.groups(_standings(request)), form, wanted)})
 
 
 async def alerts(request: Asked) -> Response[Any]:
     """Alerts that are pending or firing."""
-    board = _parts(request).rules
-    return told({"alerts": list(board.alerts()) if board else []})
+    return told({"alerts": rule_views.alerts(_standings(request))})
+
+
+def _standings(request: Asked) -> list[GroupStanding]:
+    """Groups of the projects that the asker may see."""
+    return [one for one in _parts(request).rules() if may_see(request.user, one.project)]
 
 
 async def buildinfo(request: Asked) -> Response[Any]:

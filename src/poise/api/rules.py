@@ -5,7 +5,7 @@ Source: prometheus.io/docs/prometheus/latest/querying/api; web/api/v1/api.go (ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,28 +17,23 @@ NEVER: Final = "0001-01-01T00:00:00Z"  # as Prometheus tells of a rule that was 
 _WORST: Final = (RuleAlertState.FIRING, RuleAlertState.PENDING)
 
 
-class Board:
-    """``RuleBoard`` over the ruler's standings."""
-
-    def __init__(self, standings: Callable[[], Sequence[GroupStanding]]) -> None:
-        self._standings = standings
-
-    def groups(self) -> Sequence[dict[str, Any]]:
-        """Every group with its rules, by file and place in it."""
-        return [_group(one) for one in self._standings()]
-
-    def alerts(self) -> Sequence[dict[str, Any]]:
-        """Everything pending or firing."""
-        return [
-            _alert(alert)
-            for group in self._standings()
-            for one in group.rules
-            for alert in one.memory.alerts
-            if alert.state in _WORST
-        ]
+def groups(standings: Sequence[GroupStanding]) -> list[dict[str, Any]]:
+    """Every group with its rules, in the order given."""
+    return [_group(one) for one in standings]
 
 
-def only(groups: Sequence[Mapping[str, Any]], form: Form, kind: str | None) -> list[dict[str, Any]]:
+def alerts(standings: Sequence[GroupStanding]) -> list[dict[str, Any]]:
+    """Everything pending or firing."""
+    return [
+        _alert(alert)
+        for group in standings
+        for one in group.rules
+        for alert in one.memory.alerts
+        if alert.state in _WORST
+    ]
+
+
+def only(told: Sequence[Mapping[str, Any]], form: Form, kind: str | None) -> list[dict[str, Any]]:
     """The groups that a request names, with the rules of one kind or of some names; none without a rule.
 
     With ``exclude_alerts`` the alerts of a rule are left out.
@@ -46,7 +41,7 @@ def only(groups: Sequence[Mapping[str, Any]], form: Form, kind: str | None) -> l
     names, files, wanted = (set(form.texts(f"{one}[]")) for one in ("rule_name", "file", "rule_group"))
     bare = form.text("exclude_alerts") == "true"
     found = []
-    for group in groups:
+    for group in told:
         if (files and group["file"] not in files) or (wanted and group["name"] not in wanted):
             continue
         rules = [

@@ -29,6 +29,7 @@ from poise.model.signal import (
     TRIALS_TOTAL,
 )
 from poise.web import links, service_compose, views
+from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
 from poise.web.targets import target_rows
 
@@ -74,6 +75,7 @@ async def overview(
         places=await service_compose.places(parts, asker),
         runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
         targets=target_rows(parts, asker),
+        rule_groups=rule_group_rows(parts, asker),
     )
 
 

@@ -10,6 +10,7 @@ from poise.model.balance import VerdictKind
 from poise.web import links
 from poise.web.incident import open_sentence
 from poise.web.parts import budget_bar, card, document, headline, link, pill, run_pill, table, verdict_pill
+from poise.web.rules import rules_card
 from poise.web.targets import targets_card
 from poise.web.views import OverviewView, RunRow, ServiceRow
 from poise.web.wording import moment, percent, place, plural, short_name
@@ -35,6 +36,7 @@ def overview(view: OverviewView) -> str:
         _by_place(services, view.places),
         card("Latest runs", _runs(view.runs[:RUNS_MAX])) if view.runs else None,
         targets_card(view.targets),
+        rules_card(view.rule_groups),
     ]
     return document(view.chrome, "Overview", main, current="Overview", live="")
 

@@ -136,6 +136,20 @@ class TargetRow(Struct, frozen=True, kw_only=True):
     said: str = ""  # why it is down, else what was left out
 
 
+class RuleGroupRow(Struct, frozen=True, kw_only=True):
+    """A group of rules; ``at`` None: not evaluated yet. ``said`` is the first error of its rules."""
+
+    project: str
+    file: str
+    name: str
+    rules: int
+    firing: int = 0
+    pending: int = 0
+    failing: int = 0
+    at: datetime | None = None
+    said: str = ""
+
+
 class OverviewView(Struct, frozen=True, kw_only=True):
     """All services that the reader may see, in any order, open incidents (the worst first), newest runs."""
 
@@ -145,6 +159,7 @@ class OverviewView(Struct, frozen=True, kw_only=True):
     places: tuple[str, ...] = ()  # project/environment, in the order in which releases pass
     runs: tuple[RunRow, ...] = ()
     targets: tuple[TargetRow, ...] = ()  # those in need first
+    rule_groups: tuple[RuleGroupRow, ...] = ()  # those in need first
 
 
 class ObjectiveRow(Struct, frozen=True, kw_only=True):
