@@ -39,6 +39,7 @@ from poise.adapters.notify.webhook import WebhookNotifier, webhook_secret
 from poise.adapters.output.retention import OutputTending
 from poise.adapters.prometheus.sources import DataSources
 from poise.adapters.promql.checking import expression_fault
+from poise.adapters.regex import matching
 from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.secrets import NamedSecrets
@@ -60,7 +61,6 @@ from poise.api.server import make_server
 from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
 from poise.balance.gate.controller import GateController
-from poise.balance.indicator import decide as indicator
 from poise.balance.policy.controller import PolicyController
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
@@ -139,7 +139,7 @@ class House:
         self.scraper = Scraper(self.store, self.metrics, self.clock, named, self.intakes.count)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
-        self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock)
+        self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
@@ -183,7 +183,7 @@ class House:
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
             PolicyController(store),
-            BudgetController(store, self.signals, indicator, problem_of=self.query_reader.problem),
+            BudgetController(store, self.signals, problem_of=self.query_reader.problem),
             HealingController(store),
             ScalingController(store, self.signals),
             DetectionController(store),

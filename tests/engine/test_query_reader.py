@@ -11,15 +11,15 @@ import pytest
 
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_totals import MemoryTotals
-from poise.balance.budget.controller import BudgetController
-from poise.balance.indicator import decide as indicator
+from poise.adapters.regex import matching
+from poise.balance.budget.controller import ALL, BudgetController
 from poise.engine.query_reader import QueryReader
 from poise.model.balance import Budget
-from poise.model.errors import Invalid, PoiseError, Unreachable
+from poise.model.errors import Invalid, PoiseError, TooLarge, Unreachable
 from poise.model.objective import IndicatorKind, Objective, Queries
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Write
-from poise.model.samples import AnswerKind, Block, Frame, Limits
+from poise.model.samples import AnswerKind, Block, Frame, Labels, Limits
 from poise.model.service import Project
 from poise.model.standing import BudgetState, classify
 from poise.ports.signals import SignalStore
@@ -40,22 +40,29 @@ class Elsewhere:
     """A metrics store that holds, per query, each series' samples [(seconds after T0, value)]."""
 
     def __init__(self) -> None:
-        self.held: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        self.held: dict[str, dict[str | Labels, list[tuple[float, float]]]] = {}
         self.fails: PoiseError | None = None
         self.asked: list[str] = []
+        self.refuses = ""
+
+    def put(self, query: str, second: float, value: float, **labels: str) -> None:
+        """One sample of a series with these labels."""
+        self.held.setdefault(query, {}).setdefault(tuple(sorted(labels.items())), []).append((second, value))
 
     async def query(self, expression: str, at_ms: int, limits: Limits | None = None) -> Frame:
         self.asked.append(expression)
         if self.fails is not None:
             raise self.fails
         selector = expression[: expression.rindex("[")]
+        if selector == self.refuses:
+            raise TooLarge("POISE-H122", "the answer has too many series")
         since = at_ms - int(expression[expression.rindex("[") + 1 : -3])
         rows = []
         for name, samples in self.held.get(selector, {}).items():
             points = [(round((T0.timestamp() + s) * 1000), v) for s, v in samples]
             points = [(at, v) for at, v in points if since < at <= at_ms]
             if points:
-                rows.append(((("series", name),), points))
+                rows.append((name if isinstance(name, tuple) else (("series", name),), points))
         lengths = [len(points) for _, points in rows]
         block = Block(
             series=tuple(labels for labels, _ in rows),
@@ -102,8 +109,8 @@ class World:
         async def source(_project: str, _name: str) -> SignalStore:
             return self.elsewhere  # type: ignore[return-value]
 
-        self.reader = QueryReader(self.store, self.totals, source, self.clock)
-        self.room = BudgetController(self.store, self.totals, indicator, problem_of=self.reader.problem)
+        self.reader = QueryReader(self.store, self.totals, source, self.clock, matching)
+        self.room = BudgetController(self.store, self.totals, problem_of=self.reader.problem)
 
     async def declare(self, objective: Objective) -> None:
         self.objective = objective
@@ -122,7 +129,7 @@ class World:
     async def look(self, seconds: float) -> Budget:
         self.clock.seconds = seconds
         await self.reader.read_once()
-        decision = await self.room.look(self.objective.key, self.clock.now())
+        decision = await self.room.look(ALL, self.clock.now())
         await self.store.commit(
             Transaction(
                 at=self.clock.now(), reads=decision.reads, writes=decision.writes, events=decision.events
@@ -297,6 +304,46 @@ def test_a_restart_of_poise_changes_no_number() -> None:
     played(play)
 
 
+def test_objectives_of_one_metric_are_asked_for_together() -> None:
+    """A thousand objectives must not be a thousand questions; each still gets its own series."""
+    asked = [
+        Objective(
+            service=f"acme/production/{name}",
+            name="orders",
+            indicator=IndicatorKind.QUERY,
+            target_ratio=0.9,
+            queries=Queries(
+                total=f'orders_total{{service="{name}"}}',
+                bad=f'orders_total{{service="{name}",state=~"fail.*"}}',
+            ),
+        )
+        for name in ("cart", "shop")
+    ]
+
+    async def play(world: World) -> None:
+        for one in asked[1:]:
+            await world.declare(one)
+        together = 'orders_total{service=~"cart|shop"}'
+        for second, events in ((1, 100), (16, 160)):
+            for name, failed in (("cart", 2), ("shop", 5)):
+                for state, count in (("done", events), ("failed", failed * second)):
+                    world.elsewhere.put(together, second, count, service=name, state=state)
+            await world.look(second)
+        shop, _ = await world.store.get(Budget, asked[1].key)
+        cart, _ = await world.store.get(Budget, asked[0].key)
+        assert shop is not None and cart is not None
+        assert ((cart.good, cart.bad), (shop.good, shop.bad)) == ((60.0, 30.0), (60.0, 75.0))
+        assert [one for one in world.elsewhere.asked if "service" in one] == [f"{together}[90000ms]"] * 2
+        world.elsewhere.refuses = together
+        world.clock.seconds = 20
+        await world.reader.read_once()
+        assert {f'orders_total{{service="{name}"}}[90000ms]' for name in ("cart", "shop")} <= set(
+            world.elsewhere.asked
+        ), "too much together: each is asked alone"
+
+    played(play, World(asked[0]))
+
+
 def test_other_queries_are_counted_anew() -> None:
     """Yesterday's events by another definition are not today's."""
 
@@ -319,6 +366,6 @@ def test_other_queries_are_counted_anew() -> None:
         await world.look(21)
         budget = await world.look(41)
         assert (budget.good, budget.bad) == (4.0, 0.0)
-        assert budget.since == T0 + timedelta(seconds=20)
+        assert budget.since == T0 + timedelta(seconds=21), "when it was declared anew"
 
     played(play)

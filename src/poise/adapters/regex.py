@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import re2  # type: ignore[import-untyped]
@@ -16,6 +17,12 @@ def anchored(text: str) -> re2.Pattern[str]:
     options = re2.Options()
     options.log_errors = False
     return re2.compile(f"^(?s:{text})$", options)
+
+
+def matching(text: str) -> Callable[[str], bool]:
+    """A test whether a value matches, anchored. Raises ``RegexError``."""
+    regex = anchored(text)
+    return lambda value: regex.search(value) is not None
 
 
 def expanded(regex: re2.Pattern[str], template: str, value: str) -> str | None:

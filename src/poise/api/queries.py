@@ -10,13 +10,14 @@ from poise.api.usage import usage_of
 from poise.api.views import ServiceStatus, Status
 from poise.balance.gate.controller import check
 from poise.model.access import Principal, Role
-from poise.model.balance import Budget, Verdict, VerdictKind
+from poise.model.balance import COUNTED_KEY, Budget, Counted, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
 from poise.model.fleet import Replica, Route, ScaleTarget
 from poise.model.incident import Incident
 from poise.model.objective import Objective
-from poise.model.service import Service
+from poise.model.service import Project, Service
+from poise.model.standing import as_of
 
 RECENT = 50
 INCIDENTS_COUNTED = 500  # the newest of all are looked through
@@ -51,6 +52,9 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
     replicas, _ = await store.scan(Replica, f"{key}/")
     objectives, _ = await store.scan(Objective, f"{key}/")
     budgets, _ = await store.scan(Budget, f"{key}/")
+    counted, _ = await store.get(Counted, COUNTED_KEY)
+    project, _ = await store.get(Project, service.project)
+    policy = (project or Project(name="")).policy
     verdict = await check(store, key, ChangeClass.FEATURE, None, now, signing_key=parts.signing_key)
     route, _ = await store.get(Route, key)
     target, _ = await store.get(ScaleTarget, key)
@@ -62,7 +66,7 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
         replicas=tuple(replicas),
         route=route,
         objectives=tuple(objectives),
-        budgets=tuple(budgets),
+        budgets=tuple(as_of(one, counted, policy) for one in budgets),
         verdict=verdict,
         sentence=_sentence(service, live, active, replicas, verdict),
         target=target,

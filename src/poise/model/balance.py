@@ -36,7 +36,9 @@ class Budget(Struct, frozen=True, kw_only=True):
     from ``since``. ``rate_per_s`` is the recent rate of events; ``recovers_at`` is when enough bad
     events will have left the window for the budget to be above zero again if no more come;
     ``interpolated`` says that a latency threshold lies between two bucket bounds; ``problem`` why the
-    objective's counters cannot be read, empty while they can.
+    objective's counters cannot be read, empty while they can. Where the policy counts unknown time as bad,
+    ``assumed_bad`` events are charged for it in ``left_ratio`` and in the burns, at the mean rate of events.
+    ``definition`` tells what was counted: a budget of another definition is counted anew.
     """
 
     service: str
@@ -57,11 +59,25 @@ class Budget(Struct, frozen=True, kw_only=True):
     recovers_at: datetime | None = None
     interpolated: bool = False
     problem: str = ""
+    assumed_bad: float = 0.0
+    definition: str = ""
 
     @property
     def key(self) -> str:
         """``project/environment/service/objective``."""
         return f"{self.service}/{self.objective}"
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """When every objective was last counted; key: ``all``. Written by budget where budgets are many.
+
+    A budget is written when something material changes; this tells that nothing else did.
+    """
+
+    at: datetime
+
+
+COUNTED_KEY = "all"
 
 
 class VerdictKind(StrEnum):

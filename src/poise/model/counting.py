@@ -1,19 +1,18 @@
-"""What counting a service's events needs and yields: plans, tallies, steps and measured spans."""
+"""What counting a service's events needs: plans, and what the readings of a counter mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
-from poise.model.objective import IndicatorKind, Objective
-from poise.model.signal import Epoch, Points, Series
-
-Span = tuple[float, float]  # measured time (from, to], UTC epoch seconds
+from poise.model.objective import Objective
+from poise.model.signal import Points
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -32,21 +31,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     interpolated: bool = False
 
 
-class Tally(Struct, frozen=True, kw_only=True):
-    """Where counting stands: the last value of each (series, epoch), and each epoch's last total."""
-
-    last: dict[tuple[Series, str], float] = {}
-    seen: dict[str, float] = {}  # epoch -> instant of the newest point of the total's series
-
-
-class Steps(Struct, frozen=True, kw_only=True):
-    """Deltas at ascending instants: ``total`` and ``good`` events since the instant before."""
-
-    at: tuple[float, ...] = ()
-    total: tuple[float, ...] = ()
-    good: tuple[float, ...] = ()
-
-
 def increments(points: Points, after: float, until: float) -> list[tuple[float, float]]:
     """What a monotone counter grew by at each of its points in (after, until], ascending.
 
@@ -59,7 +43,7 @@ def increments(points: Points, after: float, until: float) -> list[tuple[float, 
     return grown
 
 
-QUERIED: Final = "query/"  # how the epochs of readings by query begin
+QUERIED: Final = "query/"  # how the epochs of readings of a metrics store begin
 Weights = Mapping[str, tuple[float, float]]
 _WEIGHTS: Final[Mapping[frozenset[str], Weights]] = MappingProxyType(
     {
@@ -84,17 +68,21 @@ def weights(objective: Objective) -> Weights:
     return _WEIGHTS.get(frozenset(selectors(objective)), {})
 
 
-def queried(objective: Objective) -> str:
-    """How epochs of this objective begin as it is defined now: another definition is counted anew."""
-    source = objective.queries.source if objective.queries else ""
-    said = [source, *(f"{role} {text}" for role, text in sorted(selectors(objective).items()))]
-    return f"{QUERIED}{objective.key}/{sha256(chr(0).join(said).encode()).hexdigest()[:8]}/"
-
-
-def epochs_of(objective: Objective, epochs: Iterable[Epoch]) -> list[Epoch]:
-    """The lives of the counters that this objective is counted from: Envoy's, or its own queries'."""
-    if objective.indicator is IndicatorKind.QUERY:
-        return [one for one in epochs if one.name.startswith(queried(objective))]
-    if objective.indicator not in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY):
-        return []  # nothing is read for it yet: never measured, so unknown
-    return [one for one in epochs if not one.name.startswith(QUERIED)]
+def definition(objective: Objective) -> str:
+    """What is counted, as eight hexadecimal digits: equal counts have equal ones, whatever the target."""
+    said = msgspec.json.encode(
+        (
+            objective.indicator,
+            objective.threshold_ms,
+            objective.queries,
+            objective.gauge,
+            objective.histogram,
+            objective.composite,
+            objective.method,
+            objective.slicing,
+            objective.group_by,
+            objective.first_sample,
+            objective.on_reset,
+        )
+    )
+    return sha256(said).hexdigest()[:8]

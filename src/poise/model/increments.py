@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+
+from poise.model.objective import Objective
+from poise.model.policy import BudgetPolicy
+from poise.model.record import Decision
 
 Places = NDArray[np.intp]
 Numbers = NDArray[np.float64]
@@ -39,6 +45,54 @@ class Sums(Struct, frozen=True, eq=False, kw_only=True):
     bad: Numbers
     known_s: Numbers
     start_s: Numbers
+
+
+class Summed(Protocol):
+    """Sums over any window, of every objective at once: the book."""
+
+    @property
+    def width(self) -> int:
+        """How many places there are, free ones included."""
+        ...
+
+    def between(self, start_s: float | Numbers, end_s: float | None = None) -> Sums:
+        """Per place, the sums in [start, end), or from ``start_s`` (one, or one per place) on."""
+        ...
+
+    def curve(self, key: str, at_s: Numbers) -> Sums:
+        """One objective's sums from its beginning up to each instant."""
+        ...
+
+    def spent_by(self, key: str, start_s: float, most: float) -> float | None:
+        """The earliest edge, at or after ``start_s``, since when at most ``most`` events were bad."""
+        ...
+
+
+class Round(Struct, frozen=True, eq=False, kw_only=True):
+    """One round of counting: each objective with its policy and place, what came in, and all sums."""
+
+    now: datetime
+    objectives: tuple[Objective, ...]
+    policies: tuple[BudgetPolicy, ...]
+    places: Places
+    increments: Increments
+    sums: Summed
+
+
+class Shaper(Protocol):
+    """Turns counted events into the units of a budget (slices, composites). One lives as long as its book."""
+
+    def shaped(self, objectives: dict[int, Objective], counted: Increments, now_s: float) -> Increments:
+        """What goes into the book, by place, ascending by instant; most kinds go in as they were counted."""
+        ...
+
+
+class Observer(Protocol):
+    """Looks at each round beside the budgets: a detector of burns, for one."""
+
+    def observe(self, round: Round) -> Decision:
+        """Writes and events that are recorded together with the budgets."""
+        ...
 
 
 def joined(parts: Sequence[Increments]) -> Increments:

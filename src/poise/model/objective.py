@@ -39,6 +39,13 @@ _GAUGES: Final = frozenset(
 )
 
 
+class Treatment(StrEnum):
+    """What a value means that has no reading before it, or is lower than that one."""
+
+    COUNT = "count"  # the whole value was counted since
+    IGNORE = "ignore"  # it is only where counting begins
+
+
 class Queries(Struct, frozen=True, kw_only=True):
     """Selectors of monotone counters, two of the three; their series are summed.
 
@@ -215,6 +222,13 @@ class Objective(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     excluded_max_ratio: float = EXCLUDED_MAX_RATIO
     title: str = ""
+    first_sample: Treatment = Treatment.COUNT  # of a series that is new among known ones
+    on_reset: Treatment = Treatment.COUNT  # of a counter that fell
+
+    @property
+    def is_queried(self) -> bool:
+        """Whether it is counted from a metrics store, not from Envoy."""
+        return self.indicator not in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY)
 
     @property
     def key(self) -> str:

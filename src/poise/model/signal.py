@@ -77,5 +77,7 @@ IN_FLIGHT = "poise_rollout_in_flight"  # gauge: upstream_rq_active; labels: serv
 # What each replica uses, by its exact process and its children (labels: service, rollout, index)
 REPLICA_CPU_TOTAL = "poise_replica_cpu_seconds_total"  # user and system time; begins anew with each process
 REPLICA_MEMORY = "poise_replica_memory_bytes"  # gauge: resident, shared pages counted in each process
-# What a data source said of an objective's counters (labels: objective, role, series)
+# What a data source said of an objective's counters (labels: objective, role, series, definition)
 QUERY_TOTAL = "poise_query_events_total"
+# When the newest of them was sampled: UTC epoch seconds (labels: objective, definition)
+QUERY_AT = "poise_query_sampled_at_seconds"

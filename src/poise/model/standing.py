@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from poise.model.balance import Budget, Burn
+from poise.model.balance import Budget, Burn, Counted
 from poise.model.policy import BudgetPolicy, BurnTier, OnUnknown
 
 MIN_FAILURES: Final = 4.0  # fewer bad events are no fast burn, whatever their ratio
@@ -48,7 +48,7 @@ def classify(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing:
     fault = _unknown(budget, policy, now)
     if fault is not None:
         return fault
-    left = _left(budget, policy)
+    left = budget.left_ratio
     tier = next((tier for tier in policy.fast_burn if fires(tier, budget.burns)), None)
     rule, state, text = _rule(budget, policy, left)
     numbers: dict[str, Any] = {
@@ -76,6 +76,31 @@ def missing(objective: str) -> Standing:
         rule="no-budget",
         text=f"{objective.rsplit('/', 1)[-1]} has no budget yet",
     )
+
+
+def edges(policy: BudgetPolicy) -> tuple[float, ...]:
+    """What is left (ratios) at which a standing under the policy may change."""
+    entered = (
+        policy.hold_below_ratio,
+        policy.approval_below_ratio,
+        policy.slow_below_ratio,
+        policy.fast_above_ratio,
+    )
+    return (*entered, *(one + policy.leave_margin_ratio for one in entered))
+
+
+def as_of(budget: Budget, counted: Counted | None, policy: BudgetPolicy) -> Budget:
+    """The budget as it is still known to stand: what changed since it was written was not material.
+
+    One that was fresh when it was written is as fresh at the last round of counting: had it become stale, it
+    would have been written. One that was not stays as it is, with its age.
+    """
+    if counted is None or counted.at <= budget.at or budget.measured_at is None:
+        return budget
+    lag = budget.at - budget.measured_at
+    if lag.total_seconds() > policy.stale_after_s:
+        return budget
+    return structs.replace(budget, at=counted.at, measured_at=counted.at - lag)
 
 
 def severity(standing: Standing) -> tuple[int, bool, float, str]:
@@ -127,13 +152,6 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
 
 def _partial(budget: Budget, policy: BudgetPolicy) -> bool:
     return not budget.bootstrap and budget.coverage_ratio < policy.coverage_min_ratio
-
-
-def _left(budget: Budget, policy: BudgetPolicy) -> float:
-    """What is left; where unknown time counts as bad, the unmeasured share is charged in full."""
-    if policy.on_unknown is not OnUnknown.BAD or not _partial(budget, policy):
-        return budget.left_ratio
-    return budget.left_ratio - (1.0 - budget.coverage_ratio) / max(1e-9, 1.0 - budget.target_ratio)
 
 
 def _rule(budget: Budget, policy: BudgetPolicy, left: float) -> tuple[str, BudgetState, str]:

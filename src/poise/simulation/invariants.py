@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.balance.budget.book import COARSE_S, GRAIN_S, TIERS_S
 from poise.engine.limits import VERDICT_MAX_AGE_S
 from poise.model import event_types
 from poise.model.acts import ApplyTraffic
@@ -68,6 +69,12 @@ class _Readings:
         """(total, bad) of the readings in (start, end]."""
         first, last = bisect_right(self.at, start), bisect_right(self.at, end)
         return self.total[last] - self.total[first], self.bad[last] - self.bad[first]
+
+
+def _edges(start: float, since: float) -> list[float]:
+    """Just before where a window may start: at ``since``, or on one of the grains of the book of budgets."""
+    steps = (GRAIN_S, *(step for step, _ in TIERS_S), COARSE_S)
+    return [max(since, start // step * step - 1e-6) for step in dict.fromkeys(steps)]
 
 
 class Watch(Book):
@@ -289,11 +296,11 @@ class Watch(Book):
         assert budget is not None
         readings = self._readings.get(budget.service)
         end = budget.at.timestamp()
-        start = max(end - budget.window_s, budget.since.timestamp())
-        total, bad = readings.window(start, end) if readings else (0.0, 0.0)
-        if abs(budget.good + budget.bad - total) > 0.5 or abs(budget.bad - bad) > 0.5:
-            said, truth = (budget.good + budget.bad, budget.bad), (total, bad)
-            self.breach("budgets-are-what-was-counted", f"{key} says {said} (all, bad), counted {truth}")
+        said = (budget.good + budget.bad, budget.bad)
+        starts = _edges(end - budget.window_s, budget.since.timestamp())
+        truths = [readings.window(start, end) if readings else (0.0, 0.0) for start in starts]
+        if not any(abs(said[0] - total) <= 0.5 and abs(said[1] - bad) <= 0.5 for total, bad in truths):
+            self.breach("budgets-are-what-was-counted", f"{key} says {said} (all, bad), counted {truths}")
         if budget.bad > self._envoy.happened_bad.get(budget.service, 0):
             self.breach("budgets-are-what-was-counted", f"{key} says {budget.bad} bad, more than happened")
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
-from poise.balance.budget.controller import BudgetController
-from poise.balance.budget.ledger import Ledger
+from poise.balance.budget.counting import Counting
 from poise.delivery.rollout import decide as rollout_decide
 from poise.delivery.rollout import moves, settings
 from poise.delivery.rollout.facts import Seen
@@ -18,7 +17,6 @@ from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
 from poise.fleet import deeds, weights
 from poise.model import standing
-from poise.model.counting import Steps
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.errors import Invalid
 from poise.model.incident import Page
@@ -94,19 +92,17 @@ def _go_on_unknown() -> list[Swap]:
 
 def _double_budget() -> list[Swap]:
     """After a restart the budget counts its first batch twice."""
-    honest = BudgetController._count
+    honest = Counting.take
+    begun: set[int] = set()
 
-    async def count(self: BudgetController, objective: Any, *rest: Any) -> Any:
-        fresh = objective.key not in self._counts
-        found = await honest(self, objective, *rest)
-        ledger: Ledger = found.ledger
-        if fresh and ledger.size:
-            at = float(ledger._at[ledger.size])
-            total, bad = ledger._total[ledger.size], ledger._total[ledger.size] - ledger._good[ledger.size]
-            ledger.add(Steps(at=(at,), total=(float(total),), good=(float(total - bad),)))
-        return found
+    def take(self: Counting, rows: Any, now: Any) -> Any:
+        made = honest(self, rows, now)
+        if len(made) and id(self.book) not in begun:
+            begun.add(id(self.book))
+            self.book.add(made)
+        return made
 
-    return [(BudgetController, "_count", count)]
+    return [(Counting, "take", take)]
 
 
 def _forgotten_rejection() -> list[Swap]:

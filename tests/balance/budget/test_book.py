@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from poise.balance.budget.book import COARSE_S, GRAIN_S, LATE_S, Book
+from poise.balance.budget.book import COARSE_S, GRAIN_S, Book
 from poise.model.increments import Increments, joined
 
 HORIZON_S = 28 * 86_400.0
@@ -42,7 +42,7 @@ MOVES = st.lists(
         st.integers(0, 1000),
         st.integers(0, 50),
         st.booleans(),  # whether the time before it is known
-        st.integers(0, (LATE_S - 2 * GRAIN_S) * 1000),  # ms late
+        st.integers(0, 300_000),  # ms late
     ),
     max_size=60,
 )
@@ -128,27 +128,6 @@ def test_a_new_objective_begins_at_zero_and_a_forgotten_one_leaves_no_trace() ->
     places = [one.place(name) for name in "defgh"]
     assert len({*places, place, one.place("b")}) == 7
     assert one.between(T0 - 10).good[one.place("b")] == 7.0
-
-
-@given(MOVES, MOVES)
-def test_sums_of_another_book_are_taken_over_whole(
-    mine: list[tuple[int, int, int, int, bool, int]], theirs: list[tuple[int, int, int, int, bool, int]]
-) -> None:
-    """An objective that is counted anew joins the ones that go on."""
-    rows = sorted((row for _, row in history(mine)), key=lambda row: row[1])
-    others = sorted((row for _, row in history(theirs) if row[0] == 0), key=lambda row: row[1])
-    one, other, alone = book("a", "b", "c"), book("b"), book("b")
-    if rows:
-        one.add(increments(rows))
-    assume(others)
-    other.add(increments(others))
-    alone.add(increments(others))
-    one.adopt(other, "b")
-    kept = [row for row in rows if row[0] != 1]
-    end = max([T0, *(row[1] for row in kept), *(row[1] for row in others)])
-    for back in (0, 50, 400, 3000):
-        sums = one.between(end - back)
-        assert sums.good[1] == alone.between(end - back).good[0]
 
 
 def test_different_starts_are_asked_at_once() -> None:

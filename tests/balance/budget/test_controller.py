@@ -9,18 +9,18 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_totals import MemoryTotals
 from poise.adapters.totals import StoredTotals
-from poise.balance.budget.controller import BudgetController
-from poise.balance.indicator import decide as indicator
-from poise.model.balance import Budget
+from poise.balance.budget.controller import ALL, REFRESHES, BudgetController
+from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Ref, Write
 from poise.model.service import Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Batch, Sample, Series
-from poise.model.standing import BudgetState, classify
+from poise.model.standing import BudgetState, as_of, classify
 from poise.ports.store import Transaction
 from poise.ports.totals import Totals
 
@@ -49,7 +49,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        self.controller = BudgetController(self.store, self.signals, indicator)
+        self.controller = BudgetController(self.store, self.signals)
 
     async def declare(self) -> None:
         writes = [Write(kind="Project", key="acme", body=PROJECT)]
@@ -64,7 +64,7 @@ class World:
         await self.signals.append(Batch(at=at(seconds), epoch=epoch, samples=tuple(samples)))
 
     async def look(self, seconds: float, key: str = AVAILABLE.key) -> Budget:
-        decision = await self.controller.look(key, at(seconds))
+        decision = await self.controller.look(ALL, at(seconds))
         assert decision.wake_at == at(seconds + 5)
         if not decision.is_empty:
             await self.store.commit(
@@ -212,17 +212,15 @@ def test_a_removed_objective_takes_its_budget_with_it() -> None:
         await world.look(0)
         gone = (Write(kind="Objective", key=AVAILABLE.key, body=None),)
         await world.store.commit(Transaction(at=at(1), writes=gone))
-        assert AVAILABLE.key in await world.controller.keys()
-        decision = await world.controller.look(AVAILABLE.key, at(2))
-        assert [(one.kind, one.body) for one in decision.writes] == [("Budget", None)]
-        assert decision.wake_at is None
+        decision = await world.controller.look(ALL, at(2))
+        assert [(one.kind, one.key, one.body) for one in decision.writes] == [("Budget", AVAILABLE.key, None)]
 
     anyio.run(play)
 
 
 def test_only_objectives_wake_the_room() -> None:
     controller = World().controller
-    assert controller.wakes(Ref("Objective", "a/b/c/d", 1)) == "a/b/c/d"
+    assert controller.wakes(Ref("Objective", "a/b/c/d", 1)) == ALL
     assert controller.wakes(Ref("Budget", "a/b/c/d", 1)) is None
 
 
@@ -263,5 +261,75 @@ def test_whatever_is_skipped_doubled_or_restarted_the_sum_is_what_happened(
         await world.read(now + 1, total, bad)
         decision = await world.look(now + 61)
         assert (decision.good, decision.bad) == (total - bad, bad)
+
+    anyio.run(play)
+
+
+def test_many_budgets_stay_fresh_though_few_are_written() -> None:
+    """A look must cost a look: what has not changed is not written, and the gate still knows it is fresh."""
+    many = tuple(structs.replace(AVAILABLE, name=f"availability-{n:03}") for n in range(100))
+
+    async def play() -> None:
+        world = World(*many)
+        await world.declare()
+        await world.read(-5, 1000, 0)
+        await world.look(0, many[0].key)
+        writes = []
+        for second in range(5, 300, 5):
+            await world.read(second, 1000 + second * 10, 0)
+            before = await world.store.journal()
+            await world.look(second, many[0].key)
+            writes.append(len(await world.store.journal()) - len(before))
+            counted, _ = await world.store.get(Counted, COUNTED_KEY)
+            for one in many:
+                stored, _ = await world.store.get(Budget, one.key)
+                assert stored is not None
+                seen = as_of(stored, counted, PROJECT.policy)
+                assert seen.measured_at is None or (at(second) - seen.measured_at).total_seconds() <= 35
+        refreshed = [
+            stored.at for one in many if (stored := (await world.store.get(Budget, one.key))[0]) is not None
+        ]
+        assert sum(at(295) - one < timedelta(seconds=20) for one in refreshed) <= 4 * REFRESHES
+
+    anyio.run(play)
+
+
+def test_a_look_whose_writes_were_refused_writes_them_again() -> None:
+    """The store is what is; what was only decided is not."""
+
+    async def play() -> None:
+        world = World()
+        await world.declare()
+        await world.read(-5, 1000, 0)
+        await world.controller.look(ALL, at(0))  # somebody else was faster, or the disk was full
+        budget = await world.look(5)
+        assert (budget.since, budget.at) == (at(0), at(5))
+
+    anyio.run(play)
+
+
+def test_a_changed_threshold_is_counted_again_from_what_was_kept() -> None:
+    """History is there: the budget by the new threshold is known at once."""
+
+    async def play() -> None:
+        world = World(FAST)
+        await world.declare()
+        rows = {"50": 0.6, "100": 0.9, "3600000": 1.0}
+        for second in range(-5, 300, 5):
+            samples = tuple(
+                Sample(
+                    Series(LATENCY_BUCKET, (("le", le), ("service", SERVICE))), share * max(0, second) * 20
+                )
+                for le, share in rows.items()
+            )
+            await world.signals.append(Batch(at=at(second), epoch="e1", samples=samples))
+            if second >= 0 and second % 20 == 0:
+                await world.look(second, FAST.key)
+        before = await world.look(301, FAST.key)
+        assert (before.good, before.bad) == (5310, 590)
+        world.objectives = (structs.replace(FAST, threshold_ms=50),)
+        await world.declare()
+        after = await world.look(302, FAST.key)
+        assert (after.good, after.bad, after.since) == (3540, 2360, before.since)
 
     anyio.run(play)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from poise.model.increments import Increments, Numbers, Sums
 
 GRAIN_S: Final = 5
-LATE_S: Final = 300
+LATE_S: Final = 900  # beyond the coarsest step of thinned totals, so that a rebuild spreads time as well
 TIERS_S: Final = ((5, 3600), (60, 86_400))  # (step, for how long); beyond: COARSE_S
 COARSE_S: Final = 300
 _OPEN: Final = LATE_S // GRAIN_S  # slots that may still change
@@ -102,23 +102,6 @@ class Book:
         self._free.append(place)
         for array in self._arrays():
             array[..., place] = 0.0
-
-    def adopt(self, other: Book, key: str) -> None:
-        """Put the sums that another book (of the same horizon) has of an objective in place of ours."""
-        if other._top is None:
-            return
-        self._advance(other._top)
-        assert self._top is not None
-        other._advance(self._top)
-        mine, theirs = self.place(key), other.place(key)
-        for here, there in zip(self._tiers, other._tiers, strict=True):
-            _extend(here, there)
-            for number in there.numbers():
-                here.row(int(number))[:, mine] = there.row(int(number))[:, theirs]
-        self._open[:, :, mine] = other._open[:, :, theirs]
-        self._sealed[:, mine] = other._sealed[:, theirs]
-        self._live[:, mine] = other._live[:, theirs]
-        self._began_s = min(self._began_s, other._began_s)
 
     # -- adding -----------------------------------------------------------------------------------
 
@@ -205,6 +188,8 @@ class Book:
             row, edge = self._at(float(start_s))
             return _sums(end - row, np.full(self.width, edge))
         left, edges = np.array(end), np.empty(self.width)
+        if len(start_s) and (start_s == start_s[0]).all():
+            return self.between(float(start_s[0]), end_s)
         starts, which = np.unique(start_s, return_inverse=True)
         for number, start in enumerate(starts.tolist()):
             mine = np.flatnonzero(which == number)
@@ -292,19 +277,7 @@ def _pieces(slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _extend(here: _Tier, there: _Tier) -> None:
-    """``here`` has rows as far back as ``there``: nothing had been counted in them."""
-    if there.first is None:
-        return
-    if here.first is None:
-        here.first, here.last = there.first, there.last
-        return
-    for number in range(max(there.first, here.last - here.rows + 1), here.first):
-        here.data[number % here.rows] = 0.0
-    here.first = min(here.first, max(there.first, here.last - here.rows + 1))
-
-
 def _sums(rows: _Rows, edges: Numbers) -> Sums:
-    good = np.maximum(rows[_GOOD], 0.0)
-    bad = np.maximum(rows[_BAD], 0.0)
-    return Sums(good=good, bad=bad, known_s=np.maximum(rows[_KNOWN_MS], 0.0) / 1000.0, start_s=edges)
+    total = np.maximum(rows[_GOOD] + rows[_BAD], 0.0)
+    bad = np.clip(rows[_BAD], 0.0, total)
+    return Sums(good=total - bad, bad=bad, known_s=np.maximum(rows[_KNOWN_MS], 0.0) / 1000.0, start_s=edges)

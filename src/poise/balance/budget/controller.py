@@ -1,60 +1,60 @@
-"""The shell of the budget room: selects what is new, counts it, lets ``decide`` say what to write."""
+"""The shell of the budget room: one read counts every objective, and what changed materially is written.
+
+There is one key for all objectives, so that a look costs what a look costs, not what an objective does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final
 
-from msgspec import Struct, structs
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
 
-from poise.balance.budget.decide import Seen, decide, horizon_s
-from poise.balance.budget.ledger import Ledger
-from poise.model.balance import Budget
-from poise.model.counting import QUERIED, Plan, Span, Steps, Tally, Wanted, epochs_of
-from poise.model.objective import IndicatorKind, Objective
-from poise.model.record import Decision, Ref, Write
+from poise.balance.budget.counting import Counting, Declared, Plain, counted, redeclared
+from poise.balance.budget.decide import MATERIAL_RATIO, Seen, decide, refresh_s
+from poise.balance.budget.measure import Measures, measure, signature
+from poise.model.balance import COUNTED_KEY, Budget, Counted
+from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
+from poise.model.objective import Objective
+from poise.model.policy import BudgetPolicy
+from poise.model.record import Decision, Event, Read, Ref, Write
 from poise.model.service import Project
-from poise.model.signal import LATENCY_BUCKET, Epoch, Points
-from poise.ports.store import Store
+from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 
-TICK_S = 5.0
+TICK_S: Final = 5.0
+ALL: Final = "all"  # the one key
+REFRESHES: Final = 5  # unchanged budgets that one look writes again, the oldest first
+WRITES_MAX: Final = 500  # of one look; the rest follows with the next
+SOON_S: Final = 0.5
 
 
-class Indicator(Protocol):
-    """What the room needs of the indicator's: the module ``poise.balance.indicator.decide`` is one."""
+class _Written(Struct, frozen=True, kw_only=True):
+    """A budget as it stands in the store."""
 
-    def plan(self, objective: Objective, bounds: Iterable[str] = ()) -> Plan: ...
-
-    def advance(
-        self,
-        tally: Tally,
-        found: Sequence[tuple[Wanted, Points]],
-        epochs: Sequence[Epoch],
-        *,
-        start: float,
-        since: float,
-    ) -> tuple[Tally, Steps]: ...
-
-    def measured(self, tally: Tally, epochs: Sequence[Epoch]) -> tuple[Span, ...]: ...
+    body: Budget | None
+    ref: Ref
 
 
-class _Count(Struct, kw_only=True):
-    """One objective's running totals: derived from the signal store, rebuilt from it at start."""
+class _Marks(Struct, eq=False, kw_only=True):
+    """By column: what was written last, to see at a glance what has moved since."""
 
-    objective: Objective
-    since: datetime
-    ledger: Ledger
-    plan: Plan
-    tally: Tally = Tally()
-    until: float
+    left_ratio: Numbers
+    at_s: Numbers
+    since_s: Numbers
+    bootstrap: NDArray[np.bool_]
+    signature: NDArray[np.int64]
+    problem: list[str]
 
 
 class BudgetController:
-    """Keys are objective keys. Nothing here is lost with the process.
+    """Its one key is ``all``. Nothing here is lost with the process.
 
-    ``problem_of`` tells why an objective's counters (by key) cannot be read; empty while they can.
+    ``problem_of`` tells why an objective's counters (by key) cannot be read; empty while they can. ``shaper``
+    turns counted events into the units of a budget, ``observers`` look at each round beside the budgets.
     """
 
     name = "budget"
@@ -63,138 +63,226 @@ class BudgetController:
         self,
         store: Store,
         signals: Totals,
-        indicator: Indicator,
         *,
         tick_s: float = TICK_S,
         problem_of: Callable[[str], str] = lambda _: "",
+        shaper: Callable[[], Shaper] = Plain,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._store = store
         self._signals = signals
-        self._indicator = indicator
         self._tick_s = tick_s
         self._problem_of = problem_of
-        self._counts: dict[str, _Count] = {}
+        self._shaper = shaper
+        self._observers = observers
+        self._declared: Declared = {}
+        self._reads: tuple[Read, ...] = ()
+        self._written: dict[str, _Written] = {}
+        self._unsure: set[str] | None = None  # budgets whose write may not have happened; None: of all
+        self._counting: Counting | None = None
+        self._marks: _Marks | None = None
+        self._told_at: datetime | None = None
 
     async def keys(self) -> Iterable[str]:
-        """Every objective, and every budget whose objective may be gone."""
-        keys: set[str] = set()
-        for kind in ("Objective", "Budget"):
-            after = ""
-            while found := await self._store.objects(kind, "", after=after):
-                keys |= {one.key for one in found}
-                after = found[-1].key
-        return sorted(keys)
+        """The one key. What was read of the store is read again: this is the resync."""
+        self._reads, self._unsure = (), None
+        return (ALL,)
 
     def wakes(self, ref: Ref) -> str | None:
         """An objective was declared, changed or removed."""
-        return ref.key if ref.kind == "Objective" else None
+        return ALL if ref.kind == "Objective" else None
 
     async def look(self, key: str, now: datetime) -> Decision:
-        """Count what is new and decide; again in ``tick_s``."""
-        objective, objective_ref = await self._store.get(Objective, key)
-        before, ref = await self._store.get(Budget, key)
-        if objective is None:
-            self._counts.pop(key, None)
-            gone = () if before is None else (Write(kind="Budget", key=key, body=None),)
-            return Decision(reads=(objective_ref, ref), writes=gone)
-        project, project_ref = await self._store.get(Project, key.split("/", 1)[0])
-        policy = (project or Project(name="")).policy
-        known = await self._signals.epochs()
-        epochs = epochs_of(objective, known)
-        since = _since(before, epochs, now)
-        if objective.indicator is IndicatorKind.QUERY:
-            since = _since_defined(objective, since, epochs, known, now)
-            epochs = _begun_alike(epochs)
-        count = await self._count(objective, since, horizon_s(objective, policy), epochs, now)
+        """Count what is new in one read and decide what to write; again in ``tick_s``."""
+        counting = await self._current(now)
+        increments = await counting.follow(self._signals, now)
+        sheet = counting.sheet
+        measures = measure(sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
+        decisions = [self._gone(), *self._budgets(counting, measures, now)]
+        late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
+        decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
+        wait_s = SOON_S if late else self._tick_s
+        return _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
+
+    # -- what is declared -----------------------------------------------------------------------------
+
+    async def _current(self, now: datetime) -> Counting:
+        """What is counted, after what was declared or written by now."""
+        changed = not self._reads or not await self._store.unchanged(self._reads)
+        if changed:
+            self._declared, self._reads = await _declared(self._store)
+        await self._settle()
+        budgets = {key: one.body for key, one in self._written.items() if one.body is not None}
+        counting = self._counting
+        if counting is not None and changed and not _same(counting, self._declared):
+            counting = redeclared(counting, self._declared, budgets, now)
+            self._marks = None
+        if counting is None:
+            counting = await counted(self._signals, self._declared, budgets, now, self._shaper)
+            self._marks = None
+        self._counting = counting
+        return counting
+
+    async def _settle(self) -> None:
+        """Find out which of the budgets that were to be written were."""
+        if self._unsure is None:
+            self._written, self._marks = await _budgets(self._store), None
+        else:
+            for key in sorted(self._unsure):
+                body, ref = await self._store.get(Budget, key)
+                self._written[key] = _Written(body=body, ref=ref)
+                self._mark(key)
+        self._unsure = set()
+
+    # -- what is worth writing ------------------------------------------------------------------------
+
+    def _budgets(self, counting: Counting, measures: Measures, now: datetime) -> Iterable[Decision]:
+        """Of each budget that may have changed materially, and of a few that were not written for long."""
+        marks = self._marked(counting)
+        seen = signature(counting.sheet, measures)
+        problems = [self._problem_of(one.key) for one in counting.sheet.objectives]
+        moved = np.abs(measures.left_ratio - marks.left_ratio) >= MATERIAL_RATIO
+        moved |= (seen != marks.signature) | (measures.bootstrap != marks.bootstrap)
+        moved |= np.abs(measures.since_s - marks.since_s) > 1e-3
+        moved |= np.array([a != b for a, b in zip(problems, marks.problem, strict=True)], dtype=bool)
+        due = now.timestamp() - marks.at_s >= np.array([refresh_s(one) for one in counting.sheet.policies])
+        old = np.flatnonzero(due & ~moved)
+        columns = [*np.flatnonzero(moved).tolist(), *old[np.argsort(marks.at_s[old])][:REFRESHES].tolist()]
+        marks.signature = seen
+        for column in columns[:WRITES_MAX]:
+            yield self._decided(counting, measures, column, problems[column], now)
+        marks.signature[columns[WRITES_MAX:]] = -1
+
+    def _decided(
+        self, counting: Counting, measures: Measures, column: int, problem: str, now: datetime
+    ) -> Decision:
+        key = counting.sheet.objectives[column].key
+        written = self._written.get(key, _Written(body=None, ref=Ref("Budget", key, 0)))
         seen = Seen(
-            objective=objective,
-            policy=policy,
-            ledger=count.ledger,
-            spans=_after(self._indicator.measured(count.tally, epochs), now),
-            since=since,
-            before=before,
-            ref=ref,
-            interpolated=count.plan.interpolated,
-            problem=self._problem_of(key),
+            sheet=counting.sheet,
+            measures=measures,
+            sums=counting.book,
+            column=column,
+            before=written.body,
+            ref=written.ref,
+            interpolated=counting.counter.columns[key].interpolated,
+            problem=problem,
         )
         decision = decide(seen, now)
-        return structs.replace(
-            decision,
-            reads=(*decision.reads, objective_ref, project_ref),
-            wake_at=now + timedelta(seconds=self._tick_s),
+        self._doubt(decision)
+        return decision
+
+    def _gone(self) -> Decision:
+        """The budgets of objectives that are no longer declared."""
+        gone = [one for key, one in self._written.items() if key not in self._declared and one.body]
+        decision = Decision(
+            reads=tuple(one.ref for one in gone),
+            writes=tuple(Write(kind="Budget", key=one.ref.key, body=None) for one in gone),
         )
+        self._doubt(decision)
+        return decision
 
-    async def _count(
-        self, objective: Objective, since: datetime, horizon: float, epochs: list[Epoch], now: datetime
-    ) -> _Count:
-        """The running totals up to ``now``: only points newer than the last look are read."""
-        count = self._counts.get(objective.key)
-        reading = await self._plan(objective)
-        if count is None or (count.objective, count.since, count.plan) != (objective, since, reading):
-            start = max(since.timestamp(), now.timestamp() - horizon)
-            count = _Count(
-                objective=objective, since=since, ledger=Ledger(horizon), plan=reading, until=start
+    def _told(self, decisions: Sequence[Decision], now: datetime) -> Decision:
+        """Where budgets are too many to be written again while they are fresh: that all were counted."""
+        marks, counting = self._marks, self._counting
+        if marks is None or counting is None or not len(marks.at_s):
+            return Decision()
+        writes = [counting.columns.get(write.key) for one in decisions for write in one.writes]
+        at_s = np.where(np.isfinite(marks.at_s), marks.at_s, now.timestamp())
+        at_s[[column for column in writes if column is not None]] = now.timestamp()
+        every_s = min(refresh_s(policy) for policy in counting.sheet.policies)
+        if now.timestamp() - float(at_s.min()) < 1.5 * every_s:
+            return Decision()
+        if self._told_at is not None and (now - self._told_at).total_seconds() < every_s:
+            return Decision()
+        self._told_at = now
+        return Decision(writes=(Write(kind="Counted", key=COUNTED_KEY, body=Counted(at=now)),))
+
+    def _observed(self, counting: Counting, increments: Increments, now: datetime) -> Iterable[Decision]:
+        sheet = counting.sheet
+        for observer in self._observers:
+            yield observer.observe(
+                Round(
+                    now=now,
+                    objectives=sheet.objectives,
+                    policies=sheet.policies,
+                    places=sheet.places,
+                    increments=increments,
+                    sums=counting.book,
+                )
             )
-            first = True
-        else:
-            first = False
-        at = datetime.fromtimestamp(count.until, UTC)
-        names = {epoch.name for epoch in epochs}
-        found = [
-            (wanted, points)
-            for wanted in reading.wanted
-            for points in await self._signals.select(
-                wanted.name, wanted.labels, at, now, include_before=first
+
+    # -- what was written -----------------------------------------------------------------------------
+
+    def _doubt(self, decision: Decision) -> None:
+        if self._unsure is not None:
+            self._unsure |= {write.key for write in decision.writes if write.kind == "Budget"}
+
+    def _marked(self, counting: Counting) -> _Marks:
+        if self._marks is None:
+            count = len(counting.sheet.objectives)
+            self._marks = _Marks(
+                left_ratio=np.full(count, np.inf),
+                at_s=np.full(count, -np.inf),
+                since_s=np.full(count, np.inf),
+                bootstrap=np.zeros(count, dtype=bool),
+                signature=np.full(count, -1, dtype=np.int64),
+                problem=[""] * count,
             )
-            if points.epoch in names
-        ]
-        tally, steps = self._indicator.advance(
-            count.tally, found, epochs, start=count.until, since=since.timestamp()
-        )
-        count.ledger.add(steps)
-        newest = max((points.points[-1][0] for _, points in found if points.points), default=count.until)
-        count.tally, count.until = tally, max(count.until, newest)
-        self._counts[objective.key] = count
-        return count
+            for key in self._declared:
+                self._mark(key)
+        return self._marks
 
-    async def _plan(self, objective: Objective) -> Plan:
-        if objective.indicator is not IndicatorKind.LATENCY:
-            return self._indicator.plan(objective)
-        newest = await self._signals.latest(LATENCY_BUCKET, {"service": objective.service})
-        return self._indicator.plan(objective, {dict(points.series.labels)["le"] for points in newest})
+    def _mark(self, key: str) -> None:
+        marks, counting, written = self._marks, self._counting, self._written.get(key)
+        column = counting.columns.get(key) if counting is not None else None
+        if marks is None or column is None or written is None or written.body is None:
+            return
+        body = written.body
+        marks.left_ratio[column], marks.at_s[column] = body.left_ratio, body.at.timestamp()
+        marks.since_s[column], marks.bootstrap[column] = body.since.timestamp(), body.bootstrap
+        marks.problem[column] = body.problem
 
 
-def _since(before: Budget | None, epochs: list[Epoch], now: datetime) -> datetime:
-    """When measuring began: the first reading after the objective was declared, then for ever."""
-    if before is None:
-        return now
-    if before.measured_at is not None:
-        return before.since
-    declared = before.since.timestamp()
-    if any(epoch.first_at <= declared < epoch.last_at for epoch in epochs):
-        return before.since
-    later = [epoch.first_at for epoch in epochs if epoch.first_at > declared]
-    return datetime.fromtimestamp(min(later), UTC) if later else before.since
+async def _declared(store: Store) -> tuple[Declared, tuple[Read, ...]]:
+    """Every objective with its project's policy, ascending by key, and what that was read from."""
+    projects, projects_ref = await store.scan(Project)
+    policies = {project.name: project.policy for project in projects}
+    found: list[Objective] = []
+    page, objectives_ref = await store.scan(Objective)
+    while page:
+        found += page
+        if len(page) < LIST_LIMIT:
+            break
+        page, _ = await store.scan(Objective, after=page[-1].key)
+    none = BudgetPolicy()
+    declared = {one.key: (one, policies.get(one.key.partition("/")[0], none)) for one in found}
+    return declared, (projects_ref, objectives_ref)
 
 
-def _since_defined(
-    objective: Objective, since: datetime, epochs: list[Epoch], known: list[Epoch], now: datetime
-) -> datetime:
-    """Queries that were changed are counted anew: since the first reading by the new ones."""
-    before = {one.name for one in known if one.name.startswith(f"{QUERIED}{objective.key}/")}
-    if before == {one.name for one in epochs}:
-        return since
-    began = min((one.first_at for one in epochs), default=None)
-    return max(since, now if began is None else datetime.fromtimestamp(began, UTC))
+async def _budgets(store: Store) -> dict[str, _Written]:
+    found: dict[str, _Written] = {}
+    after = ""
+    while page := await store.objects("Budget", "", after=after):
+        for one in page:
+            assert isinstance(one.body, Budget)
+            found[one.key] = _Written(body=one.body, ref=one.ref)
+        after = page[-1].key
+    return found
 
 
-def _begun_alike(epochs: list[Epoch]) -> list[Epoch]:
-    """A new life of queried counters does not begin at zero: counting begins at its first value."""
-    first = min((one.first_at for one in epochs), default=0.0)
-    return [structs.replace(one, first_at=first) for one in epochs]
+def _same(counting: Counting, declared: Declared) -> bool:
+    sheet = counting.sheet
+    return list(zip(sheet.objectives, sheet.policies, strict=True)) == list(declared.values())
 
 
-def _after(spans: tuple[Span, ...], now: datetime) -> tuple[Span, ...]:
-    """Spans up to ``now``; a reading from the future says nothing yet."""
-    end = now.timestamp()
-    return tuple((begin, min(to, end)) for begin, to in spans if begin <= end)
+def _merged(decisions: Sequence[Decision], reads: tuple[Read, ...], wake_at: datetime) -> Decision:
+    """One transaction for all of them."""
+    events: list[Event] = [event for one in decisions for event in one.events]
+    return Decision(
+        reads=(*reads, *(read for one in decisions for read in one.reads)),
+        writes=tuple(write for one in decisions for write in one.writes),
+        intents=tuple(intent for one in decisions for intent in one.intents),
+        events=tuple(events),
+        wake_at=wake_at,
+    )

@@ -1,36 +1,34 @@
-"""The budget of one objective from its running totals: pure sums, always numbers, never NaN."""
+"""Which budgets are worth writing, and what they say: out of what every budget was measured to be. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
 
-from poise.balance.budget.ledger import Ledger
+from poise.balance.budget.measure import Measures, Sheet, burn_windows
 from poise.model.balance import Budget, Burn
-from poise.model.counting import Span
+from poise.model.counting import definition
 from poise.model.event_types import BUDGET_CHANGED
-from poise.model.objective import Objective
-from poise.model.policy import DAY_S, BudgetPolicy
+from poise.model.increments import Summed
+from poise.model.period import period
+from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, Ref, Write
 from poise.model.standing import classify
 
-BURN_WINDOWS_S: Final = (300.0, 1800.0, 3600.0, 21_600.0, 3 * DAY_S)
-RATE_WINDOW_S: Final = 3600.0
 REFRESH_MAX_S: Final = 60.0
 MATERIAL_RATIO: Final = 0.001
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What the budget is decided from. ``since`` is when the objective began to be measured."""
+    """One budget: its column among all that were measured, and what was written of it before."""
 
-    objective: Objective
-    policy: BudgetPolicy
-    ledger: Ledger
-    spans: tuple[Span, ...]
-    since: datetime
+    sheet: Sheet
+    measures: Measures
+    sums: Summed
+    column: int
     before: Budget | None
     ref: Ref
     interpolated: bool = False
@@ -39,10 +37,10 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 def decide(seen: Seen, now: datetime) -> Decision:
     """Write the budget when something material changed; say so when its state did."""
-    budget = measure(seen, now)
-    if not _material(seen.before, budget, seen.policy, now):
+    budget, policy = budget_of(seen), seen.sheet.policies[seen.column]
+    if not _material(seen.before, budget, policy, now):
         return Decision()
-    event = _transition(seen.before, budget, seen.policy, now)
+    event = _transition(seen.before, budget, policy, now)
     return Decision(
         reads=(seen.ref,),
         writes=(Write(kind="Budget", key=budget.key, body=budget),),
@@ -50,63 +48,34 @@ def decide(seen: Seen, now: datetime) -> Decision:
     )
 
 
-def measure(seen: Seen, now: datetime) -> Budget:
-    """The budget at ``now``: sums over the window, clipped to the objective's start."""
-    objective, policy = seen.objective, seen.policy
-    start = _start(seen, now, objective.window_s)
-    good, bad = seen.ledger.window(start, now.timestamp())
-    last = max((end for _, end in seen.spans), default=None)
-    age_s = max(0.0, (now - seen.since).total_seconds())
-    bootstrap = age_s < policy.bootstrap_s or good + bad < policy.bootstrap_events
-    allowed = allowed_events(objective, good + bad, age_s, bootstrap=bootstrap)
-    burns = tuple(_burn(seen, now, window_s) for window_s in burn_windows(policy))
+def budget_of(seen: Seen) -> Budget:
+    """The budget of one column, as people and the gate read it."""
+    at, measures = seen.column, seen.measures
+    objective, period = seen.sheet.objectives[at], measures.period
+    left, allowed = float(measures.left_ratio[at]), float(measures.allowed[at])
+    measured_s = float(measures.measured_s[at])
     return Budget(
         service=objective.service,
         objective=objective.name,
         target_ratio=objective.target_ratio,
         window_s=objective.window_s,
-        good=good,
-        bad=bad,
+        good=float(period.good[at]),
+        bad=float(period.bad[at]),
         allowed=allowed,
-        left_ratio=left_ratio(bad, allowed),
-        burns=burns,
-        coverage_ratio=_coverage(seen, now, objective.window_s),
-        bootstrap=bootstrap,
-        since=seen.since,
-        measured_at=None if last is None else datetime.fromtimestamp(last, UTC),
-        at=now,
-        rate_per_s=_rate(seen, now),
-        recovers_at=_recovery(seen, now, allowed) if left_ratio(bad, allowed) <= 0 else None,
+        left_ratio=left,
+        burns=_burns(seen),
+        coverage_ratio=float(period.coverage_ratio[at]),
+        bootstrap=bool(measures.bootstrap[at]),
+        since=_instant(float(measures.since_s[at])),
+        measured_at=None if math.isnan(measured_s) else _instant(measured_s),
+        at=measures.now,
+        rate_per_s=float(measures.rate_per_s[at]),
+        recovers_at=_recovery(seen, allowed) if left <= 0 else None,
         interpolated=seen.interpolated,
         problem=seen.problem,
+        assumed_bad=float(period.assumed[at]),
+        definition=definition(objective),
     )
-
-
-def allowed_events(objective: Objective, events: float, age_s: float, *, bootstrap: bool) -> float:
-    """The bad events that the period allows: (1 - target) x period events.
-
-    In bootstrap the period's events are the larger of those counted and the observed rate x period.
-    """
-    if bootstrap and age_s > 0:
-        events = max(events, events * objective.window_s / min(age_s, objective.window_s))
-    return (1.0 - objective.target_ratio) * events
-
-
-def left_ratio(bad: float, allowed: float) -> float:
-    """1 - bad / allowed; 1 where nothing happened; at most 0 where nothing is allowed but was spent."""
-    if bad <= 0:
-        return 1.0
-    return 1.0 - bad / allowed if allowed > 0 else min(0.0, 1.0 - bad)
-
-
-def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:
-    """The windows (seconds, ascending) that burn is measured over: the workbook's and the policy's."""
-    return tuple(sorted({*policy.burn_windows_s, *BURN_WINDOWS_S}))
-
-
-def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:
-    """How far back any of the sums looks."""
-    return max(objective.window_s, *burn_windows(policy))
 
 
 def refresh_s(policy: BudgetPolicy) -> float:
@@ -114,59 +83,31 @@ def refresh_s(policy: BudgetPolicy) -> float:
     return min(REFRESH_MAX_S, policy.stale_after_s / 3)
 
 
-def coverage(spans: Sequence[Span], start: float, end: float) -> float:
-    """The share of (start, end] that was measured, 0..1; 0 for an empty window."""
-    if end <= start:
-        return 0.0
-    known_s = sum(max(0.0, min(to, end) - max(begin, start)) for begin, to in spans)
-    return min(1.0, known_s / (end - start))
+def _burns(seen: Seen) -> tuple[Burn, ...]:
+    at, sheet, measures = seen.column, seen.sheet, seen.measures
+    own, burns = burn_windows(sheet.policies[at]), measures.burns
+    return tuple(
+        Burn(
+            window_s=window_s,
+            rate=float(measures.burn_rate[row, at]) if measures.burn_known[row, at] else None,
+            coverage_ratio=float(burns.coverage_ratio[row, at]),
+            events=float(burns.events[row, at]),
+            bad=float(burns.failed[row, at]),
+        )
+        for row, window_s in enumerate(sheet.windows_s)
+        if window_s in own
+    )
 
 
-def _start(seen: Seen, now: datetime, window_s: float) -> float:
-    return max(now.timestamp() - window_s, seen.since.timestamp())
-
-
-def _burn(seen: Seen, now: datetime, window_s: float) -> Burn:
-    good, bad = seen.ledger.window(_start(seen, now, window_s), now.timestamp())
-    known = _coverage(seen, now, window_s)
-    events = good + bad
-    rate: float | None = None if known <= 0 else 0.0
-    if events > 0:
-        rate = bad / events / max(1e-9, 1.0 - seen.objective.target_ratio)
-    return Burn(window_s=window_s, rate=rate, coverage_ratio=known, events=events, bad=bad)
-
-
-def _coverage(seen: Seen, now: datetime, window_s: float) -> float:
-    """Measured time over the window. What follows a fresh last reading is pending, not unknown."""
-    if not seen.spans:
-        return 0.0
-    last = max(end for _, end in seen.spans)
-    end, start = now.timestamp(), _start(seen, now, window_s)
-    if end - last <= seen.policy.stale_after_s:
-        end = min(end, last)
-        if end <= start:
-            return 1.0
-    return coverage(seen.spans, start, end)
-
-
-def _rate(seen: Seen, now: datetime) -> float:
-    """Events a second, the larger of the last hour's and the last five minutes'."""
-    rates = []
-    for window_s in (RATE_WINDOW_S, BURN_WINDOWS_S[0]):
-        start = _start(seen, now, window_s)
-        elapsed_s = now.timestamp() - start
-        if elapsed_s > 0:
-            rates.append(sum(seen.ledger.window(start, now.timestamp())) / elapsed_s)
-    return max(rates, default=0.0)
-
-
-def _recovery(seen: Seen, now: datetime, allowed: float) -> datetime | None:
-    """When enough bad events leave the rolling window, if no more come and traffic stays as it is."""
-    start = _start(seen, now, seen.objective.window_s)
-    leaves = seen.ledger.bad_falls_to(start, now.timestamp(), max(0.0, allowed * (1.0 - 1e-9) - 1e-9))
-    if leaves is None or leaves == float("-inf"):
-        return None
-    return datetime.fromtimestamp(leaves, UTC) + timedelta(seconds=seen.objective.window_s)
+def _recovery(seen: Seen, allowed: float) -> datetime | None:
+    """When enough bad events leave the window, if no more come and traffic stays as it is."""
+    objective = seen.sheet.objectives[seen.column]
+    if objective.calendar is not None:
+        return period(objective.window, seen.measures.now).end
+    start = seen.measures.now.timestamp() - objective.window_s
+    most = max(0.0, allowed * (1.0 - 1e-9) - 1e-9)
+    leaves = seen.sums.spent_by(objective.key, start, most)
+    return None if leaves is None else _instant(leaves) + timedelta(seconds=objective.window_s)
 
 
 def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: datetime) -> bool:
@@ -175,7 +116,7 @@ def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: d
     declared = (before.target_ratio, before.window_s, before.bootstrap, before.since, before.problem)
     if declared != (after.target_ratio, after.window_s, after.bootstrap, after.since, after.problem):
         return True
-    if (now - before.at).total_seconds() >= refresh_s(policy):
+    if before.definition != after.definition or (now - before.at).total_seconds() >= refresh_s(policy):
         return True
     if abs(after.left_ratio - before.left_ratio) >= MATERIAL_RATIO:
         return True
@@ -204,3 +145,7 @@ def _transition(before: Budget | None, after: Budget, policy: BudgetPolicy, now:
             "allowed": after.allowed,
         },
     )
+
+
+def _instant(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)

@@ -12,7 +12,7 @@ from poise.balance.gate.facts import OpenIncident, OverdueAction, Question
 from poise.balance.gate.seal import is_genuine
 from poise.balance.gate.standing import PolicyStanding
 from poise.balance.gate.variables import values_of
-from poise.model.balance import Budget, Override, Verdict, verdict_key
+from poise.model.balance import COUNTED_KEY, Budget, Counted, Override, Verdict, verdict_key
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.duty import duties
 from poise.model.errors import NotFound
@@ -24,6 +24,7 @@ from poise.model.policy import Checked, PolicyState
 from poise.model.record import Decision, Event, Read, Ref, Write
 from poise.model.review import Review
 from poise.model.service import Project, Service
+from poise.model.standing import as_of
 from poise.ports.store import Store
 from poise.spec.condition import evaluate
 
@@ -188,6 +189,7 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     project, project_ref = await store.get(Project, service.project)
     objectives, objectives_ref = await store.scan(Objective, prefix)
     budgets, budgets_ref = await store.scan(Budget, prefix)
+    counted, _ = await store.get(Counted, COUNTED_KEY)
     overrides, overrides_ref = await store.scan(Override, prefix, limit=OVERRIDES_LIMIT, last=True)
     rollouts, rollouts_ref = await store.scan(Rollout, prefix, limit=ROLLOUTS_LIMIT, last=True)
     of_project = f"{service.project}/"
@@ -203,7 +205,7 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         service=service,
         project=project or Project(name=service.project),
         objectives=tuple(objective.key for objective in objectives),
-        budgets=tuple(budgets),
+        budgets=tuple(as_of(one, counted, (project or Project(name="")).policy) for one in budgets),
         overrides=tuple(one for one in overrides if is_genuine(one, signing_key)),
         live=live,
         incidents=_open(service, incidents),

@@ -9,11 +9,12 @@ from typing import Final
 from msgspec import structs
 
 from poise.balance.policy.decide import Seen, decide
-from poise.model.balance import Budget
+from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.objective import Objective
 from poise.model.policy import PolicyState
 from poise.model.record import Decision, Ref
 from poise.model.service import Project
+from poise.model.standing import as_of
 from poise.ports.store import Store
 
 LOOK_S: Final = 60.0  # a budget that goes stale says nothing by itself
@@ -46,11 +47,13 @@ class PolicyController:
         project, project_ref = await self._store.get(Project, key.partition("/")[0])
         objectives, objectives_ref = await self._store.scan(Objective, f"{key}/")
         budgets, budgets_ref = await self._store.scan(Budget, f"{key}/")
+        counted, _ = await self._store.get(Counted, COUNTED_KEY)
         before, ref = await self._store.get(PolicyState, key)
+        policy = (project or Project(name="")).policy
         seen = Seen(
             service=key,
-            policy=(project or Project(name="")).policy,
-            budgets=tuple(budgets),
+            policy=policy,
+            budgets=tuple(as_of(one, counted, policy) for one in budgets),
             declared=tuple(one.key for one in objectives),
             before=before,
             reads=(project_ref, objectives_ref, budgets_ref, ref),

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from poise.model.balance import Budget
+from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert
 from poise.model.objective import Objective
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
+from poise.model.standing import as_of
 from poise.ports.store import Store
 from poise.reliability.detection.conditions import Seen
 from poise.reliability.detection.decide import decide
@@ -58,6 +59,7 @@ class DetectionController:
         project = project or Project(name="")
         objectives, objectives_ref = await store.scan(Objective, f"{key}/")
         budgets, budgets_ref = await store.scan(Budget, f"{key}/")
+        counted, _ = await store.get(Counted, COUNTED_KEY)
         replicas, replicas_ref = await store.scan(Replica, f"{key}/")
         heals, heals_ref = await store.scan(HealOrder, f"{key}/")
         request, request_ref = await store.get(RollbackRequest, key)
@@ -71,7 +73,11 @@ class DetectionController:
             timing=project.alerts,
             policy=project.policy,
             objectives=tuple(one.name for one in objectives),
-            budgets=tuple(one for one in budgets if one.objective in {o.name for o in objectives}),
+            budgets=tuple(
+                as_of(one, counted, project.policy)
+                for one in budgets
+                if one.objective in {o.name for o in objectives}
+            ),
             replicas=tuple(replicas),
             live=live,
             active=active,

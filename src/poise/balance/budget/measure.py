@@ -1,0 +1,257 @@
+"""Every budget at once: sums over each window become rates, coverage and what is left. Pure arrays.
+
+Always numbers, never NaN. An objective is a column; a burn window is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from poise.model.increments import Numbers, Places, Summed
+from poise.model.objective import Objective
+from poise.model.period import period
+from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
+from poise.model.standing import FUTURE_TOLERANCE_S, MIN_FAILURES, edges
+
+BURN_WINDOWS_S: Final = (300.0, 1800.0, 3600.0, 21_600.0, 3 * DAY_S)
+RATE_WINDOW_S: Final = 3600.0
+Flags = NDArray[np.bool_]
+
+
+class Sheet(Struct, frozen=True, eq=False, kw_only=True):
+    """What was declared, as columns. Made anew only when something is declared otherwise."""
+
+    objectives: tuple[Objective, ...]
+    policies: tuple[BudgetPolicy, ...]
+    places: Places
+    windows_s: tuple[float, ...]  # every burn window of every policy, ascending
+    target_ratio: Numbers
+    window_s: Numbers
+    stale_after_s: Numbers
+    bootstrap_s: Numbers
+    bootstrap_events: Numbers
+    charged: Flags  # whether unknown time counts as bad
+
+
+class Windowed(Struct, frozen=True, eq=False, kw_only=True):
+    """Windows (rows) by column. ``assumed`` bad events are those that unknown time is charged with."""
+
+    good: Numbers
+    bad: Numbers
+    assumed: Numbers
+    coverage_ratio: Numbers
+
+    @property
+    def failed(self) -> Numbers:
+        """Bad events, those assumed included."""
+        made: Numbers = self.bad + self.assumed
+        return made
+
+    @property
+    def events(self) -> Numbers:
+        """All that count."""
+        made: Numbers = self.good + self.bad + self.assumed
+        return made
+
+    def rows(self, rows: int | slice) -> Windowed:
+        """Some of the windows, or one."""
+        return Windowed(
+            good=self.good[rows],
+            bad=self.bad[rows],
+            assumed=self.assumed[rows],
+            coverage_ratio=self.coverage_ratio[rows],
+        )
+
+
+class Measures(Struct, frozen=True, eq=False, kw_only=True):
+    """Every budget now, by column; ``burns`` by window. ``measured_s`` is NaN where nothing was measured."""
+
+    now: datetime
+    period: Windowed  # one row
+    burns: Windowed
+    burn_rate: Numbers  # how many times faster than allowed; NaN nowhere
+    burn_known: Flags
+    allowed: Numbers
+    left_ratio: Numbers
+    bootstrap: Flags
+    rate_per_s: Numbers
+    since_s: Numbers
+    measured_s: Numbers
+
+
+def sheet(objectives: Sequence[Objective], policies: Sequence[BudgetPolicy], places: Sequence[int]) -> Sheet:
+    """Columns of declared objectives, each with its project's policy and its place in the book."""
+    distinct = {id(policy): policy for policy in policies}.values()
+    windows = {*BURN_WINDOWS_S, *(window for policy in distinct for window in burn_windows(policy))}
+    return Sheet(
+        objectives=tuple(objectives),
+        policies=tuple(policies),
+        places=np.array(places, dtype=np.intp),
+        windows_s=tuple(sorted(windows)),
+        target_ratio=np.array([one.target_ratio for one in objectives]),
+        window_s=np.array([one.window_s for one in objectives]),
+        stale_after_s=np.array([one.stale_after_s for one in policies]),
+        bootstrap_s=np.array([one.bootstrap_s for one in policies]),
+        bootstrap_events=np.array([float(one.bootstrap_events) for one in policies]),
+        charged=np.array([one.on_unknown is OnUnknown.BAD for one in policies], dtype=bool),
+    )
+
+
+def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:
+    """The windows (seconds, ascending) that burn is measured over: the workbook's and the policy's."""
+    return tuple(sorted({*policy.burn_windows_s, *BURN_WINDOWS_S}))
+
+
+def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:
+    """How far back any of the sums looks."""
+    return max(objective.window_s, *burn_windows(policy))
+
+
+def starts_s(sheet: Sheet, now: datetime) -> Numbers:
+    """By column: when the period of the budget began, rolling or of the calendar."""
+    starts: Numbers = now.timestamp() - sheet.window_s
+    for column, objective in enumerate(sheet.objectives):
+        if objective.calendar is not None:
+            starts[column] = period(objective.window, now).start.timestamp()
+    return starts
+
+
+def measure(sheet: Sheet, sums: Summed, since_s: Numbers, measured_s: Numbers, now: datetime) -> Measures:
+    """All budgets at ``now``: measured since ``since_s``, known until ``measured_s``."""
+    now_s = now.timestamp()
+    seen = _Seen(sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now_s)
+    windows, elapsed_s = _windows(seen, now)
+    period, burns = windows.rows(0), windows.rows(slice(1, None))
+    rate, known = burn_rate(burns, sheet.target_ratio)
+    age_s = np.maximum(0.0, now_s - since_s)
+    counted = period.good + period.bad
+    bootstrap = (age_s < sheet.bootstrap_s) | (counted < sheet.bootstrap_events)
+    expected = period.events
+    young = bootstrap & (age_s > 0)
+    lived_s = np.where(young, np.minimum(age_s, sheet.window_s), sheet.window_s)
+    expected = np.maximum(expected, expected * sheet.window_s / lived_s)
+    allowed = (1.0 - sheet.target_ratio) * expected
+    return Measures(
+        now=now,
+        period=period,
+        burns=burns,
+        burn_rate=rate,
+        burn_known=known,
+        allowed=allowed,
+        left_ratio=left_ratio(period.failed, allowed),
+        bootstrap=bootstrap,
+        rate_per_s=_rate(sheet, burns, elapsed_s[1:]),
+        since_s=since_s,
+        measured_s=measured_s,
+    )
+
+
+def left_ratio(bad: Numbers, allowed: Numbers) -> Numbers:
+    """1 - bad / allowed; 1 where nothing happened; at most 0 where nothing is allowed but was spent."""
+    spent = np.where(allowed > 0, 1.0 - bad / np.where(allowed > 0, allowed, 1.0), np.minimum(0.0, 1.0 - bad))
+    left: Numbers = np.where(bad <= 0, 1.0, spent)
+    return left
+
+
+def burn_rate(window: Windowed, target_ratio: Numbers) -> tuple[Numbers, Flags]:
+    """How many times faster than allowed, and where that is known at all."""
+    events = window.events
+    some = events > 0
+    rate = np.where(some, window.failed / np.where(some, events, 1.0), 0.0)
+    return rate / np.maximum(1e-9, 1.0 - target_ratio), (window.coverage_ratio > 0) | some
+
+
+def signature(sheet: Sheet, measures: Measures) -> NDArray[np.int64]:
+    """A number per column that differs wherever a budget's standing under its policy may differ."""
+    now_s = measures.now.timestamp()
+    age_s = now_s - np.nan_to_num(measures.measured_s, nan=-np.inf)
+    bits = [age_s <= sheet.stale_after_s, age_s >= -FUTURE_TOLERANCE_S, measures.bootstrap]
+    failed = measures.burns.failed
+    row = {window_s: number for number, window_s in enumerate(sheet.windows_s)}
+    found = np.zeros(len(sheet.objectives), dtype=np.int64)
+    for policy, mine in _by_policy(sheet):
+        own = [bit[mine] for bit in bits]
+        own.append(measures.period.coverage_ratio[mine] < policy.coverage_min_ratio)
+        for edge in edges(policy):
+            own += [measures.left_ratio[mine] < edge, measures.left_ratio[mine] <= edge]
+        for tier in policy.fast_burn:
+            long, short = row[tier.long_s], row[tier.short_s]
+            enough = (failed[long] >= MIN_FAILURES) & measures.burn_known[long] & measures.burn_known[short]
+            both = (measures.burn_rate[long] > tier.factor) & (measures.burn_rate[short] > tier.factor)
+            own.append((enough & both)[mine])
+        for number, bit in enumerate(own):
+            found[mine] += bit.astype(np.int64) << number
+    return found
+
+
+class _Seen(Struct, frozen=True, eq=False):
+    """What every window of one round is measured from."""
+
+    sheet: Sheet
+    sums: Summed
+    since_s: Numbers
+    measured_s: Numbers
+    now_s: float
+
+
+def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers]:
+    """The period and every burn window (rows), and how long each has lasted since measuring began.
+
+    What follows a fresh last reading is pending, not unknown. Where unknown time is charged, it held bad
+    events at the mean rate of the period.
+    """
+    good, bad, known_s, start_s = _sums(seen, now)
+    start_s = np.maximum(start_s, seen.since_s)
+    measured = ~np.isnan(seen.measured_s)
+    last_s = np.where(measured, seen.measured_s, -np.inf)
+    fresh = seen.now_s - last_s <= seen.sheet.stale_after_s
+    end_s = np.where(fresh, np.minimum(seen.now_s, last_s), seen.now_s)
+    length_s = np.where(measured, np.maximum(end_s - start_s, 0.0), 0.0)
+    known_s = np.minimum(known_s, length_s)
+    lasted = length_s > 0
+    ratio = np.where(lasted, known_s / np.where(lasted, length_s, 1.0), fresh.astype(float))
+    assumed = np.zeros_like(good)
+    if seen.sheet.charged.any():
+        rate = (good[0] + bad[0]) / np.maximum(known_s[0], 1.0)
+        assumed = np.where(seen.sheet.charged, (length_s - known_s) * rate, 0.0)
+    coverage = np.where(measured, ratio, 0.0)
+    elapsed_s = np.maximum(seen.now_s - start_s, 0.0)
+    return Windowed(good=good, bad=bad, assumed=assumed, coverage_ratio=coverage), elapsed_s
+
+
+def _sums(seen: _Seen, now: datetime) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Good, bad, known seconds and starts ``[1 + burn windows, columns]``: the period is the first row."""
+    places = seen.sheet.places
+    starts = starts_s(seen.sheet, now)
+    asked_s = np.full(seen.sums.width, starts[0] if len(starts) else seen.now_s)
+    asked_s[places] = starts
+    found = [seen.sums.between(asked_s)]
+    found += [seen.sums.between(seen.now_s - window_s) for window_s in seen.sheet.windows_s]
+    good, bad, known_s, start_s = (
+        np.array([getattr(one, name)[places] for one in found])
+        for name in ("good", "bad", "known_s", "start_s")
+    )
+    return good, bad, known_s, start_s
+
+
+def _rate(sheet: Sheet, burns: Windowed, elapsed_s: Numbers) -> Numbers:
+    """Events a second, the larger of the last hour's and the last five minutes'."""
+    rows = [sheet.windows_s.index(window_s) for window_s in (RATE_WINDOW_S, BURN_WINDOWS_S[0])]
+    counted, elapsed = (burns.good + burns.bad)[rows], elapsed_s[rows]
+    rates: Numbers = np.where(elapsed > 0, counted / np.where(elapsed > 0, elapsed, 1.0), 0.0)
+    highest: Numbers = rates.max(axis=0, initial=0.0)
+    return highest
+
+
+def _by_policy(sheet: Sheet) -> list[tuple[BudgetPolicy, Places]]:
+    columns: dict[int, list[int]] = {}
+    policies: Mapping[int, BudgetPolicy] = {id(one): one for one in sheet.policies}
+    for number, policy in enumerate(sheet.policies):
+        columns.setdefault(id(policy), []).append(number)
+    return [(policies[one], np.array(mine, dtype=np.intp)) for one, mine in columns.items()]
