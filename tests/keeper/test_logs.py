@@ -104,6 +104,20 @@ def test_a_torn_record_is_cut_off(tmp_path: Path) -> None:
     assert [size for _, size in records(path)] == [2, 4]
 
 
+def test_a_log_without_an_index_is_trimmed_all_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk takes no record; times are wider then, but the log still makes room. It is told once."""
+    path, logs = tmp_path / "log", Logs()
+    Path(f"{path}.index").mkdir()
+    for turn in range(1, 4):
+        path.write_bytes(b"x" * 50_000 * turn)
+        logs.look(str(path), 20_000)
+        logs.mark(str(path))
+    assert disk_bytes(path) <= 20_000 + 2 * limits.LOG_BLOCK_BYTES
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 def test_an_index_that_grows_is_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a limit like all else; the newest record and the start of what is kept stay."""
     monkeypatch.setattr(limits, "LOG_INDEX_BYTES", 160)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import anyio
+
 from poise.adapters.masking import Flow, Masker
 from poise.adapters.output.text import clean
 from poise.api.views import LogLine
@@ -21,6 +23,11 @@ def run_lines(data: Path, run: Run, after: int, limit: int, masker: Masker) -> l
     A line that a step has not finished is left for later: it would be told by halves.
     """
     return list(islice(_all_lines(data, run, masker), after, after + limit))
+
+
+async def lines_of(data: Path, run: Run, after: int, limit: int, masker: Masker) -> list[LogLine]:
+    """As ``run_lines``, in a thread: a log of megabytes must not hold the loop."""
+    return await anyio.to_thread.run_sync(run_lines, data, run, after, limit, masker)
 
 
 def _all_lines(data: Path, run: Run, masker: Masker) -> Iterator[LogLine]:

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from poise.api import queries
 from poise.api.access import PUBLIC
-from poise.api.logs import run_lines
+from poise.api.logs import lines_of
 from poise.api.params import After, Cursor, Flag, Limit, Lines, Number, OfProject, Part, Subject
 from poise.api.parts import Parts
 from poise.api.views import LogLine, Page, ServiceStatus, Status
@@ -107,7 +107,7 @@ async def get_run_log(
     run, _ = await parts.store.get(Run, f"{project}/{n:06d}")
     if run is None:
         raise NotFound("POISE-E404", f"no run {n} of {project}", mend="Run: poise status")
-    lines = run_lines(parts.data, run, after, limit, parts.masker)
+    lines = await lines_of(parts.data, run, after, limit, parts.masker)
     return Page(items=lines, next=str(after + len(lines)) if len(lines) == limit else None)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from poise.api.logs import run_lines
+from poise.api.logs import lines_of
 from poise.api.params import After, Number, Part, Subject
 from poise.api.parts import Parts
 from poise.api.queries import may_see
@@ -73,7 +73,7 @@ async def log_rows(parts: Parts, key: str, after: int) -> AsyncIterator[ServerSe
             run, _ = await parts.store.get(Run, key)
             if run is None:
                 return
-            lines = run_lines(parts.data, run, after, BATCH, parts.masker)
+            lines = await lines_of(parts.data, run, after, BATCH, parts.masker)
             for line in lines:
                 after += 1
                 yield ServerSentEventMessage(data=msgspec.json.encode(line).decode(), id=str(after))

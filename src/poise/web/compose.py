@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from poise.api.logs import run_lines
+from poise.api.logs import lines_of
 from poise.api.parts import Parts
 from poise.api.queries import may_see, needs_somebody, recent_rollouts, service_status, status
 from poise.api.views import ServiceStatus
@@ -235,7 +235,7 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
     change, _ = await parts.store.get(Change, f"{project}/{found.commit}")
     known, _ = await parts.store.get(Project, project)
     last = (known or Project(name=project)).environments[-1]
-    lines = run_lines(parts.data, found, 0, views.LOG_LINES_MAX, parts.masker)
+    lines = await lines_of(parts.data, found, 0, views.LOG_LINES_MAX, parts.masker)
     first: dict[str, int] = {}
     for line in lines:
         first.setdefault(line.source, line.n)
