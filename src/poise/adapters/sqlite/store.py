@@ -18,7 +18,7 @@ from sqlalchemy import Connection, create_engine, delete, event, func, insert, s
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 
-from poise.adapters.sqlite import codec
+from poise.adapters.sqlite import codec, statements
 from poise.adapters.sqlite.schema import EVENT, INTENT, LEASE, METADATA, OBJECT
 from poise.model.errors import Unreachable
 from poise.model.kinds import BODY_VERSION
@@ -35,7 +35,6 @@ from poise.ports.store import (
 )
 
 T = TypeVar("T")
-_HIGH = "\U0010ffff"
 _BUSY_MS = 5000
 
 
@@ -69,8 +68,7 @@ class SqliteStore:
 
     async def get(self, body: type[Body], key: str) -> tuple[Body | None, Ref]:
         kind = body.__name__
-        query = select(OBJECT.c.generation, OBJECT.c.body).where(OBJECT.c.kind == kind, OBJECT.c.key == key)
-        row = self._read(lambda c: c.execute(query).first())
+        row = self._read(lambda c: c.execute(statements.GET, {"kind": kind, "key": key}).first())
         if row is None:
             return None, Ref(kind, key, 0)
         found = None if row.body is None else codec.decode_body(kind, row.body)
@@ -89,13 +87,9 @@ class SqliteStore:
         kind = body.__name__
 
         def read(connection: Connection) -> tuple[Sequence[Any], int]:
-            query = (
-                select(OBJECT.c.body)
-                .where(*_under(kind, prefix), OBJECT.c.key > after, OBJECT.c.body.is_not(None))
-                .order_by(OBJECT.c.key.desc() if last else OBJECT.c.key)
-                .limit(limit)
-            )
-            return connection.execute(query).all(), _last_sequence(connection, kind, prefix)
+            query = (statements.SCAN if prefix else statements.SCAN_ALL)[last]
+            asked = statements.under(kind, prefix) | {"after": after, "limit": limit}
+            return connection.execute(query, asked).all(), _last_sequence(connection, kind, prefix)
 
         rows, sequence = self._read(read)
         found: list[Any] = [codec.decode_body(kind, row.body) for row in rows]
@@ -135,7 +129,7 @@ class SqliteStore:
         if before:
             query = query.where(EVENT.c.sequence < before)
         if subject:
-            query = query.where(EVENT.c.subject >= subject, EVENT.c.subject < subject + _HIGH)
+            query = query.where(EVENT.c.subject >= subject, EVENT.c.subject < subject + statements.HIGH)
         if types:
             query = query.where(EVENT.c.type.in_(list(types)))
         query = query.order_by(EVENT.c.sequence.desc() if last else EVENT.c.sequence).limit(limit)
@@ -299,12 +293,12 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _under(kind: str, prefix: str) -> tuple[Any, ...]:
     bounds = (OBJECT.c.kind == kind,)
-    return (*bounds, OBJECT.c.key >= prefix, OBJECT.c.key < prefix + _HIGH) if prefix else bounds
+    return (*bounds, OBJECT.c.key >= prefix, OBJECT.c.key < prefix + statements.HIGH) if prefix else bounds
 
 
 def _last_sequence(connection: Connection, kind: str, prefix: str) -> int:
-    query = select(func.max(OBJECT.c.sequence)).where(*_under(kind, prefix))
-    return connection.execute(query).scalar() or 0
+    query = statements.LAST_SEQUENCE if prefix else statements.LAST_SEQUENCE_OF_ALL
+    return connection.execute(query, statements.under(kind, prefix)).scalar() or 0
 
 
 def _is_current(connection: Connection, read: Read) -> bool:
