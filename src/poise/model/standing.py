@@ -15,6 +15,7 @@ from poise.model.policy import BudgetPolicy, BurnTier, OnUnknown
 
 MIN_FAILURES: Final = 4.0  # fewer bad events are no fast burn, whatever their ratio
 FUTURE_TOLERANCE_S: Final = 5.0
+ROUNDING: Final = 1e-6
 
 
 class BudgetState(StrEnum):
@@ -57,6 +58,10 @@ def classify(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing:
         "hold_below_ratio": policy.hold_below_ratio,
         "coverage_ratio": budget.coverage_ratio,
     }
+    if budget.problem and budget.measured_at is not None:
+        age_s = (now - budget.measured_at).total_seconds()
+        text = f"{text} (as of {age_s:.0f} s ago; it cannot be read now: {budget.problem})"
+        numbers |= {"age_s": age_s, "stale_after_s": policy.stale_after_s}
     if tier is not None:
         numbers |= {"burn_factor": tier.factor, "long_s": tier.long_s, "short_s": tier.short_s}
         if state is not BudgetState.SPENT:
@@ -124,6 +129,13 @@ def fires(tier: BurnTier, burns: Iterable[Burn], age_s: float = math.inf) -> boo
     return long.bad >= MIN_FAILURES and long.rate * lived_ratio > tier.factor and short.rate > tier.factor
 
 
+def numbers_of(budget: Budget) -> tuple[float, ...]:
+    """Every number that must be one for the budget to be usable."""
+    rates = (burn.rate for burn in budget.burns if burn.rate is not None)
+    counted = (budget.good, budget.bad, budget.allowed, budget.left_ratio, budget.coverage_ratio)
+    return (*counted, budget.target_ratio, budget.rate_per_s, *rates)
+
+
 def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | None:
     """Why the budget cannot be relied on, if so."""
     name = _name(budget)
@@ -134,8 +146,10 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
         numbers = {"age_s": age_s, "stale_after_s": policy.stale_after_s}
     elif age_s < -FUTURE_TOLERANCE_S:
         rule, text, numbers = "future", f"{name} was measured in the future", {"age_s": age_s}
-    elif not all(map(math.isfinite, (budget.left_ratio, budget.coverage_ratio, budget.allowed))):
+    elif not all(map(math.isfinite, numbers_of(budget))):
         rule, text, numbers = "no-number", f"{name} has no usable number", {}
+    elif contradiction := _contradiction(budget, now):
+        rule, text, numbers = "contradiction", f"{name}'s numbers contradict one another: {contradiction}", {}
     elif _partial(budget, policy) and policy.on_unknown is OnUnknown.HOLD:
         rule = "partial"
         text = f"only {_percent(budget.coverage_ratio)} of {name}'s time was measured"
@@ -148,6 +162,23 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
     return Standing(
         objective=budget.key, state=BudgetState.UNKNOWN, rule=rule, text=text, numbers=dict(numbers)
     )
+
+
+def _contradiction(budget: Budget, now: datetime) -> str:
+    """What cannot be, whoever wrote it; empty when nothing is."""
+    if min(budget.good, budget.bad, budget.allowed, budget.rate_per_s) < 0:
+        return "a count is below zero"
+    if budget.left_ratio > 1.0 + ROUNDING:
+        return "more is left than there was"
+    if not 0.0 <= budget.coverage_ratio <= 1.0 + ROUNDING:
+        return "more time was measured than there was"
+    if not 0.0 < budget.target_ratio < 1.0:
+        return f"a target of {budget.target_ratio:g} leaves no budget"
+    if budget.bad > budget.allowed and budget.left_ratio > ROUNDING:
+        return "more failed than is allowed, yet something is left"
+    if (budget.since - now).total_seconds() > FUTURE_TOLERANCE_S:
+        return "it begins in the future"
+    return "a burn rate is below zero" if any((one.rate or 0.0) < 0 for one in budget.burns) else ""
 
 
 def _partial(budget: Budget, policy: BudgetPolicy) -> bool:

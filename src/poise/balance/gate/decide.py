@@ -6,6 +6,7 @@ Read ``judge`` first; each rule is one function that answers or passes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from poise.model.grant import Grant, GrantKind
 from poise.model.pacing import PARALLEL_MAX, Pace, pace_of
 from poise.model.policy import BudgetPolicy, Checked, Duty, Level, PolicyState
 from poise.model.service import Service
-from poise.model.standing import BudgetState, Standing, classify, missing, severity
+from poise.model.standing import BudgetState, Standing, classify, missing, numbers_of, severity
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
@@ -61,11 +62,13 @@ def judge(
     person agreed are judged here. ``checked`` are the policy's conditions as evaluated; ``problems`` say, by
     objective, why it could not be read.
     """
+    usable = [one for one in budgets if all(map(math.isfinite, numbers_of(one)))]
+    broken = {one.key: f"{one.objective} has no usable number" for one in budgets if one not in usable}
     facts = Facts(
         question=question,
         service=service,
         objectives=tuple(sorted(objectives)),
-        budgets=tuple(sorted(budgets, key=lambda budget: budget.key)),
+        budgets=tuple(sorted(usable, key=lambda budget: budget.key)),
         policy=policy,
         overrides=tuple(overrides),
         incidents=tuple(incidents),
@@ -75,7 +78,7 @@ def judge(
         duties=tuple(duties),
         checked=tuple(checked),
         grants=tuple(grants),
-        problems=dict(problems or {}),
+        problems={**broken, **(problems or {})},  # no JSON keeps a NaN, so none is an input
         rules=RULES,
     )
     return structs.replace(_verdict(facts), inputs=msgspec.json.decode(msgspec.json.encode(facts)))
