@@ -41,15 +41,32 @@ def check(
     github_summary: Annotated[
         bool, Parameter(name="--github", negative="", help="Write a step summary and outputs for GitHub.")
     ] = False,
+    slo: Annotated[
+        Path | None, Parameter(help="A file of objectives; asks --prometheus and needs no server of Poise.")
+    ] = None,
+    prometheus: Annotated[str | None, Parameter(help="The Prometheus-compatible API to count in.")] = None,
+    first_release: Annotated[
+        bool, Parameter(negative="", help="With --slo: nothing of the service is live yet.")
+    ] = False,
     common: Common = COMMON,
 ) -> int:
-    """Ask the gate: go and slow exit 0, hold exits 6. The same answer that a rollout's step gets."""
-    if service is None:
+    """Ask the gate: go and slow exit 0, hold exits 6. The same answer that a rollout's step gets.
+
+    With --slo FILE --prometheus URL it counts there itself: no server, no store.
+    """
+    if (slo is None) != (prometheus is None):
+        raise Invalid("POISE-E210", "--slo and --prometheus belong together", mend="Name both, or neither.")
+    if slo is not None and prometheus is not None:
+        from poise.cli.gate_alone import judged
+
+        verdict = judged(slo, prometheus, service, change, digest, common, first_release=first_release)
+    elif service is None:
         raise Invalid("POISE-E211", "which service?", mend="Run: poise gate check --service NAME")
-    key = service_key(common, service)
-    with Client(common) as client:
-        body = AskGate(change_class=change, digest=digest)
-        verdict = client.post(service_path(key) + "/gate", body, Verdict)
+    else:
+        key = service_key(common, service)
+        with Client(common) as client:
+            body = AskGate(change_class=change, digest=digest)
+            verdict = client.post(service_path(key) + "/gate", body, Verdict)
     if github_summary:
         github.tell(verdict)
     return _answer(verdict, common)

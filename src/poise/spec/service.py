@@ -75,18 +75,18 @@ def parse_project(
     """
     report = Report(filename)
     documents = [
-        document for node in compose(text, filename) if (document := _document(node, report)) is not None
+        document for node in compose(text, filename) if (document := document_of(node, report)) is not None
     ]
     _check_once(documents, report)
-    services_found = _of_kind(documents, "Service")
-    order = environments_of(_of_kind(documents, "Project"), services_found, report)
+    services_found = of_kind(documents, "Service")
+    order = environments_of(of_kind(documents, "Project"), services_found, report)
     found = [one for document in services_found for one in placed(document, order)]
     check_services(found, report)
-    policy = _policy(documents, report)
-    sources = sources_of(_of_kind(documents, "DataSource"), _of_kind(documents, "Project"), report)
-    probes = probes_of(_of_kind(documents, "Probe"), report)
-    projects = _of_kind(documents, "Project")
-    scrapes = scrapes_of(_of_kind(documents, "ScrapeConfig"), projects, found, file, report)
+    policy = policy_of(documents, report)
+    sources = sources_of(of_kind(documents, "DataSource"), of_kind(documents, "Project"), report)
+    probes = probes_of(of_kind(documents, "Probe"), report)
+    projects = of_kind(documents, "Project")
+    scrapes = scrapes_of(of_kind(documents, "ScrapeConfig"), projects, found, file, report)
     declared = replace(
         _project(documents, project, policy, order.names, report),
         sources=sources, probes=probes, scrapes=scrapes.configs,
@@ -100,13 +100,13 @@ def parse_project(
     }
     names = [probe.name for probe in probes]
     drafts = [
-        *openslo_drafts(_of_kind(documents, "SLO"), _of_kind(documents, "SLI"), services, report, sources),
-        *short_drafts(_of_kind(documents, "Objective"), services, sources, names, report),
+        *openslo_drafts(of_kind(documents, "SLO"), of_kind(documents, "SLI"), services, report, sources),
+        *short_drafts(of_kind(documents, "Objective"), services, sources, names, report),
     ]
     objectives = objectives_of(drafts, services, report)
-    exclusions = exclusions_of(_of_kind(documents, "Exclusion"), project, objectives, order.names, report)
+    exclusions = exclusions_of(of_kind(documents, "Exclusion"), project, objectives, order.names, report)
     schedules, escalations = oncall_of(documents, project, report)
-    globs = globs_of(_of_kind(documents, "Project"), report)
+    globs = globs_of(of_kind(documents, "Project"), report)
     report.raise_if_any()
     return Declared(
         project=declared,
@@ -120,7 +120,7 @@ def parse_project(
     )
 
 
-def _document(node: Node, report: Report) -> Document | None:
+def document_of(node: Node, report: Report) -> Document | None:
     """One document by its kind; None when it cannot even be told what it is."""
     if not isinstance(node, Mapping):
         mend = "Start with 'apiVersion: poise.dev/v1'."
@@ -179,7 +179,8 @@ def _is(node: Node | None, text: str) -> bool:
     return isinstance(node, Scalar) and node.text == text
 
 
-def _of_kind(documents: list[Document], kind: str) -> list[Document]:
+def of_kind(documents: list[Document], kind: str) -> list[Document]:
+    """The documents of one kind, in the order of the file."""
     return [document for document in documents if document.kind == kind]
 
 
@@ -193,14 +194,15 @@ def _check_once(documents: list[Document], report: Report) -> None:
             what = f"{document.kind} {shown(document.name)} is declared a second time"
             why = f"{'Only one is read, and one' if alone else 'It'} is already on line {first.place.line}."
             report.add(DECLARED_TWICE, document.place, what, why=why, mend="Keep one of the two.")
-    services = _of_kind(documents, "Service")
+    services = of_kind(documents, "Service")
     if len(services) > limits.SERVICES:
         place = services[limits.SERVICES].place
         report.add(TOO_LARGE, place, f"more than {limits.SERVICES} services", mend="Split the project.")
 
 
-def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
-    for document in _of_kind(documents, "BudgetPolicy"):
+def policy_of(documents: list[Document], report: Report) -> BudgetPolicy:
+    """The budget policy that is declared, checked; the default one where none is."""
+    for document in of_kind(documents, "BudgetPolicy"):
         check_policy(document.spec, report)
         if not report:
             values = {**_plain(document.spec), **defaulted(document.spec), "name": document.name}
@@ -211,7 +213,7 @@ def _policy(documents: list[Document], report: Report) -> BudgetPolicy:
 def _project(
     documents: list[Document], name: str, policy: BudgetPolicy, environments: tuple[str, ...], report: Report
 ) -> Project:
-    for document in _of_kind(documents, "Project"):
+    for document in of_kind(documents, "Project"):
         if document.name != name:
             what = f"this is project {shown(name)}, not {shown(document.name)}"
             report.add(CONTRADICTION, document.place, what, mend=f"Write 'name: {name}'.")

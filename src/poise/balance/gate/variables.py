@@ -16,8 +16,8 @@ def values_of(
     question: Question,
     service: Service,
     budgets: Sequence[Budget],
-    incidents: int,
-    overdue: int,
+    incidents: int | None,
+    overdue: int | None,
     now: datetime,
 ) -> dict[str, Value | None]:
     """By name, every variable that ``spec.condition`` declares; a number that lacks in one budget lacks."""
