@@ -1,6 +1,6 @@
 """The output of a service's replicas and of a run's steps: searched, followed, one place of it shown.
 
-Files are read in threads, two at a time: RE2 and the reading let go of the interpreter.
+Files are read in threads, searched one search at a time: two would hold the loop for over 20 ms.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from poise.model.delivery import Run
 from poise.model.errors import Invalid, NotFound, TooLarge
 from poise.model.output import OutputPage
 
-SEARCHES: Final = 2
+SEARCHES: Final = 1
 WAITING_MAX: Final = 32
 """Searches that wait for their turn; one more is refused."""
 FOLLOW_POLL_S: Final = 0.2  # a log file tells nobody that it grew
@@ -112,7 +112,7 @@ def _instant(text: str, name: str, now_ms: int) -> int:
 async def service_output(parts: Parts, key: str, replica: str, asked: Asked) -> OutputPage:
     """The newest lines of a service's replicas, dead ones too, merged by time."""
     await queries.service_or_raise(parts, key)
-    files = await in_turn(partial(replica_files, parts.data, key, checked(replica)))
+    files = await anyio.to_thread.run_sync(replica_files, parts.data, key, checked(replica))
     return await _page(parts, files, asked, by_time=True)
 
 
@@ -182,11 +182,12 @@ async def output_news(
     with admitted():
         quiet_s = 0.0
         if not cursor:
-            cursor = follow.now_cursor(await in_turn(files_of))
+            cursor = follow.now_cursor(await anyio.to_thread.run_sync(files_of))
         while True:
             ended = await over()
-            files = await in_turn(files_of)
-            told = await in_turn(partial(follow.news, files, cursor, matcher, parts.masker, ended))
+            files = await anyio.to_thread.run_sync(files_of)
+            look = partial(follow.news, files, cursor, matcher, parts.masker, bool(ended))
+            told = await anyio.to_thread.run_sync(look)
             cursor, quiet_s = told.cursor, quiet_s + FOLLOW_POLL_S
             if told.items or told.skipped_bytes:
                 yield ServerSentEventMessage(data=msgspec.json.encode(told).decode(), id=cursor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
+import anyio
 from litestar import MediaType, Response, get
 from litestar.params import QueryParameter
 from msgspec.structs import replace
@@ -45,7 +46,7 @@ async def service_logs(
         page = await api.service_output(parts, key, replica, _asked(fields))
     except Invalid as told:
         page, problem = OutputPage(items=()), told
-    everyone = await api.in_turn(lambda: replica_files(parts.data, key))
+    everyone = await anyio.to_thread.run_sync(replica_files, parts.data, key)
     around, cookies = await forms.around(request, project)
     view = OutputView(
         chrome=around, name=service, title=key, back=(key, links.service(key)), here=links.logs(key),
