@@ -18,6 +18,7 @@ from poise.adapters.rules import evaluate
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.worker.asking import AskedRules
 from poise.adapters.worker.pool import QueryWorker
+from poise.engine import ruling
 from poise.engine.ruler import Ruler
 from poise.model.errors import TimedOut
 from poise.model.record import Write
@@ -29,6 +30,7 @@ from poise.model.rules import (
     RuleGroup,
     RulesEvaluated,
     RuleState,
+    state_key,
 )
 from poise.model.samples import STALE_BITS, Appended, Labels, Reading, Round
 from poise.model.service import Service
@@ -297,7 +299,11 @@ def scraped(at: datetime, series: Sequence[Labels], *values: float) -> Round:
 async def test_stores_on_disk_and_a_worker_go_through_a_restart(tmp_path: Path) -> None:
     """What the next process finds is all that it needs."""
     clock = Clock()
-    clock.at = datetime.now(UTC) - timedelta(minutes=5)
+    past_ms = int((datetime.now(UTC) - timedelta(minutes=5)).timestamp() * 1000)
+    due_ms = ruling.due_ms(state_key("shop", "r.yml", "g"), 15, past_ms)
+    clock.at = datetime.fromtimestamp(due_ms / 1000, UTC) + timedelta(
+        seconds=5
+    )  # so that none is due at once
     house = Real(tmp_path, clock)
     total = Rule(record="job:up:sum", expr="sum by (job) (up)")
     body = RuleFile(

@@ -157,10 +157,12 @@ class RuleResult(Struct, frozen=True, kw_only=True):
     """What one rule gave: ``series`` and their ``values``, series that are ``gone``, its alerts after it.
 
     With an ``error`` there is nothing new and nothing gone: its alerts stand as they stood. ``notes`` tell
-    of templates that could not be filled and of warnings of the query.
+    of templates that could not be filled and of warnings of the query. ``same``: its series are those of
+    the time before, and are not sent again.
     """
 
     series: tuple[Labels, ...] = ()
+    same: bool = False
     values: tuple[float, ...] = ()
     gone: tuple[Labels, ...] = ()
     alerts: tuple[RuleAlert, ...] = ()

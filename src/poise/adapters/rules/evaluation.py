@@ -33,7 +33,7 @@ from poise.model.rules import (
 from poise.model.samples import NAME, STALE, AnswerKind, Frame, Labels, Limits
 from poise.ports.signals import Selector
 
-SERIES_MAX: Final = 20_000  # that one recording rule may make
+SERIES_MAX: Final = 10_000  # that one recording rule may make
 ALERTS_MAX: Final = 1_000  # pending or firing, of one rule
 NOTES_MAX: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import anyio.lowlevel
 import msgspec
+from msgspec.structs import replace
 
 from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.worker.wire import HowUsual
 from poise.model.anomaly import Usual
 from poise.model.errors import PoiseError
-from poise.model.rules import EvaluateRules, RulesEvaluated
+from poise.model.rules import EvaluateRules, RuleResult, RulesEvaluated
 
 PATIENCE_S: Final = 2.0  # nobody waits longer for what is usual
 
@@ -42,4 +44,12 @@ class AskedRules:
     async def __call__(self, asked: EvaluateRules, seconds: float) -> RulesEvaluated:
         """See the port."""
         answer = [piece async for piece in self._worker.ask("rules", asked, seconds)]
-        return msgspec.msgpack.decode(b"".join(answer), type=RulesEvaluated)
+        at_ms, sent = msgspec.msgpack.decode(b"".join(answer), type=tuple[int, list[msgspec.Raw]])
+        results = []
+        for place, raw in enumerate(sent):
+            result = msgspec.msgpack.decode(raw, type=RuleResult)
+            if result.same:
+                result = replace(result, series=asked.memories[place].series, same=False)
+            results.append(result)
+            await anyio.lowlevel.checkpoint()  # one rule may have thousands of series
+        return RulesEvaluated(at_ms=at_ms, results=tuple(results))
