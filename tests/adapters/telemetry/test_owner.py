@@ -164,8 +164,10 @@ def test_a_query_past_its_time_dies_alone(tmp_path: Path, monkeypatch: pytest.Mo
     from poise.adapters.telemetry.jobs import JOBS, Job
     from poise.adapters.telemetry.wire import Ask, Nothing
 
-    def forever(connection: Any, _: Nothing) -> Any:
-        return connection.execute("SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 3").fetchall()
+    def forever(reader: Any, _: Nothing) -> Any:
+        return reader.connection.execute(
+            "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 3"
+        ).fetchall()
 
     monkeypatch.setitem(JOBS, "forever", Job(Nothing, read=forever))  # type: ignore[arg-type]
     owner = Owner(TelemetryFile(tmp_path / FILE))

@@ -145,18 +145,17 @@ class Owner:
 
     def _read(self, job: Job, argument: Any, seconds: float) -> Any:
         assert job.read is not None, "a job reads or writes"
-        connection = self._file.reader()
-        over = threading.Event()
-        _thread(_interrupt, connection, over, seconds)
-        try:
-            return job.read(connection, argument)
-        except PoiseError:
-            raise
-        except Exception as error:
-            raise told(error, seconds) from error
-        finally:
-            over.set()
-            connection.close()
+        with self._file.reader() as reader:
+            over = threading.Event()
+            _thread(_interrupt, reader.connection, over, seconds)
+            try:
+                return job.read(reader, argument)
+            except PoiseError:
+                raise
+            except Exception as error:
+                raise told(error, seconds) from error
+            finally:
+                over.set()
 
 
 def _interrupt(connection: duckdb.DuckDBPyConnection, over: threading.Event, seconds: float) -> None:
@@ -182,6 +181,7 @@ def main(arguments: list[str]) -> int:
     folder, days, size, templates, parent = arguments
     die_with(int(parent))
     be_humble(limits.PROCESS_BYTES)
+    os.umask(0o077)
     data = Path(folder)
     asker = Asker(socket.socket(fileno=os.dup(0)))
     retention = Retention(days=float(days), bytes=int(size), templates=int(templates))

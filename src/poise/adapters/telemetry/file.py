@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ import numpy as np
 from poise.adapters.telemetry import limits
 from poise.adapters.telemetry.faults import DiskFull, Lost, opened
 from poise.adapters.telemetry.limits import Retention
+from poise.adapters.telemetry.reading import Reader
 from poise.adapters.telemetry.rows import SCHEMA, Columns, record_columns, span_columns
+from poise.adapters.telemetry.templates import Row, Templates
 from poise.adapters.telemetry.wire import State
 from poise.model.telemetry import SECOND_NS, Appended, LogRecord, Span
-from poise.model.template import OTHER, template_id, template_of
 
 DAY_NS = 86_400 * SECOND_NS
-LINES_REMEMBERED = 50_000  # bodies whose template is known; then all are forgotten at once
 OLDEST_SHARE = 0.1  # of the rows go at once when there are too many
 _NEW_SPANS = """
 INSERT INTO span SELECT batch.* FROM batch ANTI JOIN
@@ -52,14 +52,14 @@ class TelemetryFile:
         self._writer = opened(path)
         self._writer.execute(SCHEMA)
         self._next = self._one("SELECT coalesce(max(n), 0) + 1 FROM record")
-        rows = self._writer.execute("SELECT id, n FROM template").fetchall()
-        self._templates: dict[str, int] = dict(rows)
-        self._lines: dict[str, int] = {}
+        self._templates = self._read_templates()
         self._untended = 0
 
-    def reader(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own; close it."""
-        return self._writer.cursor()
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """A connection of its own, with the templates there are now."""
+        with closing(self._writer.cursor()) as connection:
+            yield Reader(connection, self._templates)
 
     def append_spans(self, spans: Sequence[Span]) -> Appended:
         """Keep those that are not there yet. Raises ``Unreachable`` when nothing of it is kept."""
@@ -82,38 +82,16 @@ class TelemetryFile:
     def append_columns(self, columns: Columns) -> Appended:
         """Log records as ``rows.record_columns`` makes them."""
         count = len(columns["at_ns"])
-        with self._transaction() as writer:
-            made: dict[str, tuple[int, str]] = {}
-            template = np.array([self._number(body, made) for body in columns["body"]], np.int32)
+        made: list[Row] = []
+        with self._transaction(made) as writer:
+            template, made[:] = self._templates.numbers(columns["body"].tolist())
             if made:
-                rows = [(n, one, text) for one, (n, text) in made.items()]
-                writer.executemany("INSERT INTO template VALUES (?, ?, ?)", rows)
+                writer.executemany("INSERT INTO template VALUES (?, ?, ?)", made)
             numbers = np.arange(self._next, self._next + count, dtype=np.int64)
+            self._next += count  # whether or not it is kept: numbers only have to ascend
             self._insert(writer, _NEW_RECORDS, {**columns, "n": numbers, "template": template}, [])
-        self._next += count
         self._untended += count
         return Appended(kept=count)
-
-    def _number(self, body: str, made: dict[str, tuple[int, str]]) -> int:
-        """The number of a body's template, a new one where there is place; 0 is the rest of them."""
-        known = self._lines.get(body)
-        if known is not None:
-            return known
-        text = template_of(body)
-        one = template_id(text)
-        number = self._templates.get(one)
-        if number is None and len(self._templates) >= self.retention.templates:
-            return 0
-        if number is None:
-            number = max(self._templates.values(), default=0) + 1 if not made else self._last + 1
-            self._last = self._templates[one] = number
-            made[one] = (number, text)
-        if len(self._lines) >= LINES_REMEMBERED:
-            self._lines.clear()
-        self._lines[body] = number
-        return number
-
-    _last = 0  # the newest template's number
 
     @staticmethod
     def _insert(writer: duckdb.DuckDBPyConnection, text: str, columns: Columns, arguments: list[Any]) -> int:
@@ -125,18 +103,17 @@ class TelemetryFile:
         return int(row[0]) if row else 0
 
     @contextmanager
-    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Committed on leaving; nothing of it is there when it raises."""
+    def _transaction(self, made: Sequence[Row] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Committed on leaving; nothing of it is there when it raises, the templates it made neither."""
         if shutil.disk_usage(self.path.parent).free < limits.FREE_BYTES_MIN:
             raise DiskFull(f"Less than {limits.FREE_BYTES_MIN >> 20} MiB are free.")
         with self._writing:
-            before = dict(self._templates)
             try:
                 self._writer.begin()
                 yield self._writer
                 self._writer.commit()
             except BaseException as error:
-                self._templates, self._lines = before, {}
+                self._templates.take_back(made)
                 self._roll_back()
                 first = (str(error).splitlines() or [""])[0][:200]
                 if isinstance(error, duckdb.FatalException | duckdb.InternalException):
@@ -207,8 +184,11 @@ class TelemetryFile:
             return
         with self._writing:
             self._writer.execute("DELETE FROM template WHERE n NOT IN (SELECT template FROM record)")
-            rows = self._writer.execute("SELECT id, n FROM template").fetchall()
-            self._templates, self._lines = dict(rows), {}
+            self._templates = self._read_templates()
+
+    def _read_templates(self) -> Templates:
+        rows = self._writer.execute("SELECT n, id, template FROM template").fetchall()
+        return Templates(rows, self.retention.templates)
 
     # -- the whole ----------------------------------------------------------------------------------
 
@@ -227,11 +207,16 @@ class TelemetryFile:
             file_bytes=_size(self.path),
         )
 
+    def checkpoint(self) -> None:
+        """Write the log into the file."""
+        with self._writing:
+            self._writer.execute("CHECKPOINT")
+
     def copy_to(self, target: Path) -> None:
         """A copy that opens as this file does now; appends wait meanwhile. Raises ``OSError``."""
         wal = self.path.with_name(self.path.name + limits.WAL)
+        self.checkpoint()
         with self._writing:
-            self._writer.execute("CHECKPOINT")
             shutil.copyfile(self.path, target)
             if wal.exists():
                 shutil.copyfile(wal, target.with_name(target.name + limits.WAL))
@@ -248,11 +233,6 @@ class TelemetryFile:
         row = self._writer.execute(text).fetchone()
         assert row is not None, "an aggregate has a row"
         return row
-
-
-def other(template: str | None) -> str:
-    """A template's text; number 0 has no row."""
-    return OTHER if template is None else template
 
 
 def _size(path: Path) -> int:

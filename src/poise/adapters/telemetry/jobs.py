@@ -6,23 +6,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import duckdb
 from msgspec import Struct
 
 from poise.adapters.telemetry import reading
 from poise.adapters.telemetry.file import TelemetryFile
+from poise.adapters.telemetry.reading import Reader
 from poise.adapters.telemetry.wire import Copy, Id, LogRecords, Nothing, Push, Spans, Taken, Window
 from poise.model.telemetry import RecordQuery, SpanQuery, TraceQuery
 
-Connection = duckdb.DuckDBPyConnection
-
 
 class Job(NamedTuple):
-    """What it takes, and what it does with the file or with a connection that reads it."""
+    """What it takes, and what it does with the file or with a reader of it."""
 
     argument: type[Struct]
     write: Callable[[TelemetryFile, Any], Any] | None = None
-    read: Callable[[Connection, Any], Any] | None = None
+    read: Callable[[Reader, Any], Any] | None = None
 
 
 def _push(file: TelemetryFile, asked: Push) -> Taken:
@@ -44,7 +42,7 @@ JOBS: Final[Mapping[str, Job]] = {
     "copy": Job(Copy, write=_copy),
     "tend": Job(Nothing, write=lambda file, _: file.tend()),
     "state": Job(Nothing, write=lambda file, _: file.state()),
-    "trace": Job(Id, read=lambda connection, asked: reading.trace(connection, asked.trace_id)),
+    "trace": Job(Id, read=lambda reader, asked: reading.trace(reader, asked.trace_id)),
     "find_traces": Job(TraceQuery, read=reading.find_traces),
     "spans_of": Job(SpanQuery, read=reading.spans_of),
     "edges": Job(Window, read=lambda c, asked: reading.edges(c, asked.since_ns, asked.until_ns)),

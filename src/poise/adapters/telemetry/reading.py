@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -16,6 +16,7 @@ from poise.adapters.telemetry.rows import (
     span_of,
     trace_id_of,
 )
+from poise.adapters.telemetry.templates import Templates
 from poise.model.errors import Invalid
 from poise.model.telemetry import (
     ERROR_FROM,
@@ -31,9 +32,14 @@ from poise.model.telemetry import (
     Traces,
     TraceSummary,
 )
-from poise.model.template import OTHER, template_id
 
-Connection = duckdb.DuckDBPyConnection
+
+class Reader(NamedTuple):
+    """A connection that only reads, and the templates of its file."""
+
+    connection: duckdb.DuckDBPyConnection
+    templates: Templates
+
 
 _ONE_TRACE: Final = (
     f"SELECT {SPAN} FROM span WHERE trace_hi = ? AND trace_lo = ? ORDER BY start_ns, span_id LIMIT ?"  # noqa: S608
@@ -81,23 +87,23 @@ GROUP BY nth, service ORDER BY nth, service LIMIT $limit
 """
 
 
-def trace(connection: Connection, trace_id: str) -> tuple[Span, ...]:
+def trace(reader: Reader, trace_id: str) -> tuple[Span, ...]:
     """See the port; an id that is none has no spans."""
     try:
         hi, lo = halves(trace_id)
     except ValueError:
         return ()
-    rows = connection.execute(_ONE_TRACE, [hi, lo, limits.SPANS_MAX]).fetchall()
+    rows = reader.connection.execute(_ONE_TRACE, [hi, lo, limits.SPANS_MAX]).fetchall()
     return tuple(map(span_of, rows))
 
 
-def spans_of(connection: Connection, asked: SpanQuery) -> tuple[Span, ...]:
+def spans_of(reader: Reader, asked: SpanQuery) -> tuple[Span, ...]:
     """See the port."""
     bound = [asked.service, asked.since_ns, asked.until_ns, min(asked.limit, limits.SPANS_MAX)]
-    return tuple(map(span_of, connection.execute(_SPANS_OF, bound).fetchall()))
+    return tuple(map(span_of, reader.connection.execute(_SPANS_OF, bound).fetchall()))
 
 
-def find_traces(connection: Connection, asked: TraceQuery) -> Traces:
+def find_traces(reader: Reader, asked: TraceQuery) -> Traces:
     """See the port."""
     limit = min(asked.limit, limits.PAGE_MAX)
     at, hi, lo = _trace_cursor(asked.before)
@@ -115,7 +121,7 @@ def find_traces(connection: Connection, asked: TraceQuery) -> Traces:
         "lo": lo,
         "limit": limit + 1,
     }
-    rows = connection.execute(_TRACES, bound).fetchall()
+    rows = reader.connection.execute(_TRACES, bound).fetchall()
     items = tuple(
         TraceSummary(
             trace_id=trace_id_of(hi, lo),
@@ -133,7 +139,7 @@ def find_traces(connection: Connection, asked: TraceQuery) -> Traces:
     return Traces(items=items, next=after)
 
 
-def edges(connection: Connection, since_ns: int, until_ns: int) -> tuple[Edge, ...]:
+def edges(reader: Reader, since_ns: int, until_ns: int) -> tuple[Edge, ...]:
     """See the port."""
     bound = {
         "since": since_ns,
@@ -142,28 +148,25 @@ def edges(connection: Connection, since_ns: int, until_ns: int) -> tuple[Edge, .
         "around": limits.TRACE_SPAN_NS,
         "limit": limits.EDGES_MAX,
     }
-    rows = connection.execute(_EDGES, bound).fetchall()
+    rows = reader.connection.execute(_EDGES, bound).fetchall()
     return tuple(Edge(caller=caller, callee=callee, calls=n, errors=bad) for caller, callee, n, bad in rows)
 
 
-def find_records(connection: Connection, asked: RecordQuery) -> Records:
+def find_records(reader: Reader, asked: RecordQuery) -> Records:
     """See the port."""
     limit = min(asked.limit, limits.PAGE_MAX)
-    where, bound = _wanted(connection, asked)
+    where, bound = _wanted(reader, asked)
     text = (
         f"SELECT n, template, {RECORD} FROM record WHERE {' AND '.join(where)} "  # noqa: S608  ours
         "ORDER BY at_ns DESC, n DESC LIMIT ?"
     )
-    rows = connection.execute(text, [*bound, limit + 1]).fetchall()
-    known = _template_ids(connection, {row[1] for row in rows[:limit]})
-    items = tuple(record_of(row[2:], known.get(row[1], _OTHER_ID)) for row in rows[:limit])
+    rows = reader.connection.execute(text, [*bound, limit + 1]).fetchall()
+    items = tuple(record_of(row[2:], reader.templates.of(row[1])[0]) for row in rows[:limit])
     after = f"{rows[limit - 1][2]}.{rows[limit - 1][0]}" if len(rows) > limit else ""
     return Records(items=items, next=after)
 
 
-def templates(
-    connection: Connection, since_ns: int, until_ns: int, service: str
-) -> tuple[TemplateCount, ...]:
+def templates(reader: Reader, since_ns: int, until_ns: int, service: str) -> tuple[TemplateCount, ...]:
     """See the port."""
     bound = {
         "since": since_ns,
@@ -172,12 +175,11 @@ def templates(
         "error": ERROR_FROM,
         "limit": limits.TEMPLATES_MAX,
     }
-    rows = connection.execute(_TEMPLATES, bound).fetchall()
-    texts = _template_texts(connection, {row[0] for row in rows})
+    rows = reader.connection.execute(_TEMPLATES, bound).fetchall()
     return tuple(
         TemplateCount(
-            template_id=texts.get(number, (_OTHER_ID, OTHER))[0],
-            template=texts.get(number, (_OTHER_ID, OTHER))[1],
+            template_id=reader.templates.of(number)[0],
+            template=reader.templates.of(number)[1],
             service=name,
             records=count,
             errors=bad,
@@ -188,9 +190,7 @@ def templates(
     )
 
 
-def errors_per_minute(
-    connection: Connection, since_ns: int, until_ns: int, service: str
-) -> tuple[ErrorMinute, ...]:
+def errors_per_minute(reader: Reader, since_ns: int, until_ns: int, service: str) -> tuple[ErrorMinute, ...]:
     """See the port."""
     bound = {
         "since": since_ns,
@@ -200,7 +200,7 @@ def errors_per_minute(
         "minute": MINUTE_NS,
         "limit": limits.MINUTES_MAX,
     }
-    rows = connection.execute(_MINUTES, bound).fetchall()
+    rows = reader.connection.execute(_MINUTES, bound).fetchall()
     return tuple(
         ErrorMinute(at_ns=at * MINUTE_NS, service=name, records=count, errors=bad)
         for at, name, count, bad in rows
@@ -209,10 +209,8 @@ def errors_per_minute(
 
 # -- parts of a question --------------------------------------------------------------------------
 
-_OTHER_ID: Final = template_id(OTHER)
 
-
-def _wanted(connection: Connection, asked: RecordQuery) -> tuple[list[str], list[Any]]:
+def _wanted(reader: Reader, asked: RecordQuery) -> tuple[list[str], list[Any]]:
     """The conditions in words of SQL that are ours, and the values that are theirs."""
     where = ["at_ns >= ?", "at_ns < ?"]
     bound: list[Any] = [asked.since_ns, asked.until_ns]
@@ -233,33 +231,14 @@ def _wanted(connection: Connection, asked: RecordQuery) -> tuple[list[str], list
         except ValueError:
             where.append("false")
     if asked.template_id:
-        where.append("template = ?")
-        bound.append(_template_number(connection, asked.template_id))
+        number = reader.templates.number_of(asked.template_id)
+        where.append("false" if number is None else "template = ?")
+        bound += [] if number is None else [number]
     if asked.before:
         at, n = _record_cursor(asked.before)
         where.append("(at_ns < ? OR (at_ns = ? AND n < ?))")
         bound += [at, at, n]
     return where, bound
-
-
-def _template_number(connection: Connection, wanted: str) -> int:
-    if wanted == _OTHER_ID:
-        return 0
-    row = connection.execute("SELECT n FROM template WHERE id = ?", [wanted]).fetchone()
-    return int(row[0]) if row else -1
-
-
-def _template_ids(connection: Connection, numbers: set[int]) -> dict[int, str]:
-    return {number: one for number, (one, _) in _template_texts(connection, numbers).items()}
-
-
-def _template_texts(connection: Connection, numbers: set[int]) -> dict[int, tuple[str, str]]:
-    if not numbers:
-        return {}
-    rows = connection.execute(
-        "SELECT n, id, template FROM template WHERE n IN (SELECT unnest(?::INTEGER[]))", [sorted(numbers)]
-    ).fetchall()
-    return {number: (one, text) for number, one, text in rows}
 
 
 def _trace_cursor(text: str) -> tuple[int, int, int]:
