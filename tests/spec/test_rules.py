@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poise.model.rules import Rule, RuleGroup
 from poise.spec.problems import Problems
+from poise.spec.rule_tests import parse_rule_tests
 from poise.spec.rules import ExpressionFault, parse_rules, read_rule_files
 from poise.spec.service import Declared, parse_project
 
@@ -142,3 +145,16 @@ def test_every_file_tells_all_its_problems() -> None:
 def test_a_glob_stays_in_the_repository(glob: str) -> None:
     with pytest.raises(Problems):
         declared(f"'{glob}'")
+
+
+@given(st.text(alphabet="groups:nameulxprclt-[]{} \n'\"&*!|>0", max_size=120))
+def test_any_text_is_a_rule_file_or_tells_why_not(text: str) -> None:
+    """What somebody pushes never ends in a stack trace."""
+    for read in (
+        lambda: parse_rules(text, project="p", path="a.yml"),
+        lambda: parse_rule_tests(text, path="t"),
+    ):
+        try:
+            read()
+        except Problems as problems:
+            assert all(one.where and one.mend for one in problems.problems)
