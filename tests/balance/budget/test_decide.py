@@ -246,7 +246,8 @@ def test_a_budget_is_written_only_when_something_material_changed() -> None:
     again = seen([*minutes(2, 60), (-4.0, 5.0, 0.0)], before=budget, now=soon)
     assert decide(again, soon).is_empty
     fresh = seen(minutes(2, 60), before=budget, spans=((T - 40 * DAY_S, T + 21),), now=later)
-    refreshed = decide(fresh, later)
+    assert decide(fresh, later).is_empty
+    refreshed = decide(structs.replace(fresh, is_due=True), later)
     assert len(refreshed.writes) == 1 and not refreshed.events
     worse = seen([*minutes(2, 60), (-4.0, 200.0, 200.0)], before=budget, now=soon)
     spent = decide(worse, soon)

@@ -20,14 +20,14 @@ from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
-from poise.model.record import Decision, Event, Read, Ref, Write
+from poise.model.record import Decision, Event, PrefixRef, Read, Ref, Write
 from poise.model.service import Project
 from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 
 TICK_S: Final = 5.0
 ALL: Final = "all"  # the one key
-REFRESHES: Final = 5  # unchanged budgets that one look writes again, the oldest first
+REFRESHES: Final = 2  # unchanged budgets that one look writes again, the oldest first
 WRITES_MAX: Final = 500  # of one look; the rest follows with the next
 SOON_S: Final = 0.5
 
@@ -78,18 +78,23 @@ class BudgetController:
         self._declared: Declared = {}
         self._reads: tuple[Read, ...] = ()
         self._written: dict[str, _Written] = {}
-        self._unsure: set[str] | None = None  # budgets whose write may not have happened; None: of all
+        self._wanted: dict[str, Budget | None] = {}  # budgets that were to be written by the last look
+        self._confirmed: dict[str, Ref] = {}  # of these, the ones of which the store told that they were
+        self._budgets_ref: PrefixRef | None = None  # as of which ``_written`` is what is
+        self._is_checked = False  # whether that was seen since the last resync
         self._counting: Counting | None = None
         self._marks: _Marks | None = None
         self._told_at: datetime | None = None
 
     async def keys(self) -> Iterable[str]:
-        """The one key. What was read of the store is read again: this is the resync."""
-        self._reads, self._unsure = (), None
+        """The one key. What is known of the store is compared with it: this is the resync."""
+        self._is_checked = False
         return (ALL,)
 
     def wakes(self, ref: Ref) -> str | None:
         """An objective was declared, changed or removed."""
+        if ref.kind == "Budget" and ref.key in self._wanted:
+            self._confirmed[ref.key] = ref
         return ALL if ref.kind == "Objective" else None
 
     async def look(self, key: str, now: datetime) -> Decision:
@@ -98,7 +103,7 @@ class BudgetController:
         increments = await counting.follow(self._signals, now)
         sheet = counting.sheet
         measures = measure(sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
-        decisions = [self._gone(), *self._budgets(counting, measures, now)]
+        decisions = [self._gone(), *self._budgets(counting, measures)]
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
         decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
         wait_s = SOON_S if late else self._tick_s
@@ -112,9 +117,11 @@ class BudgetController:
         if changed:
             self._declared, self._reads = await _declared(self._store)
         await self._settle()
-        budgets = {key: one.body for key, one in self._written.items() if one.body is not None}
         counting = self._counting
-        if counting is not None and changed and not _same(counting, self._declared):
+        if counting is not None and (not changed or _same(counting, self._declared)):
+            return counting
+        budgets = {key: one.body for key, one in self._written.items() if one.body is not None}
+        if counting is not None:
             counting = redeclared(counting, self._declared, budgets, now)
             self._marks = None
         if counting is None:
@@ -124,19 +131,26 @@ class BudgetController:
         return counting
 
     async def _settle(self) -> None:
-        """Find out which of the budgets that were to be written were."""
-        if self._unsure is None:
-            self._written, self._marks = await _budgets(self._store), None
-        else:
-            for key in sorted(self._unsure):
+        """Know which budgets stand in the store, those of the last look included."""
+        for key, body in self._wanted.items():
+            ref = self._confirmed.get(key)
+            if ref is None:  # nobody told: look
                 body, ref = await self._store.get(Budget, key)
-                self._written[key] = _Written(body=body, ref=ref)
-                self._mark(key)
-        self._unsure = set()
+            self._written[key] = _Written(body=body, ref=ref)
+            self._mark(key)
+        if self._wanted:
+            self._wanted, self._confirmed = {}, {}
+            _, self._budgets_ref = await self._store.scan(Budget, limit=1)
+        if self._is_checked:
+            return
+        if self._budgets_ref is None or not await self._store.unchanged([self._budgets_ref]):
+            _, self._budgets_ref = await self._store.scan(Budget, limit=1)
+            self._written, self._marks = await _budgets(self._store), None
+        self._is_checked = True
 
     # -- what is worth writing ------------------------------------------------------------------------
 
-    def _budgets(self, counting: Counting, measures: Measures, now: datetime) -> Iterable[Decision]:
+    def _budgets(self, counting: Counting, measures: Measures) -> Iterable[Decision]:
         """Of each budget that may have changed materially, and of a few that were not written for long."""
         marks = self._marked(counting)
         seen = signature(counting.sheet, measures)
@@ -145,16 +159,17 @@ class BudgetController:
         moved |= (seen != marks.signature) | (measures.bootstrap != marks.bootstrap)
         moved |= np.abs(measures.since_s - marks.since_s) > 1e-3
         moved |= np.array([a != b for a, b in zip(problems, marks.problem, strict=True)], dtype=bool)
-        due = now.timestamp() - marks.at_s >= np.array([refresh_s(one) for one in counting.sheet.policies])
-        old = np.flatnonzero(due & ~moved)
-        columns = [*np.flatnonzero(moved).tolist(), *old[np.argsort(marks.at_s[old])][:REFRESHES].tolist()]
+        every_s = np.array([refresh_s(one) for one in counting.sheet.policies])
+        old = np.flatnonzero(measures.now.timestamp() - marks.at_s >= every_s)
+        refreshed = old[np.argsort(marks.at_s[old])][:REFRESHES]
+        columns = np.union1d(np.flatnonzero(moved), refreshed).tolist()
         marks.signature = seen
         for column in columns[:WRITES_MAX]:
-            yield self._decided(counting, measures, column, problems[column], now)
+            yield self._decided(counting, measures, column, problems[column], column in refreshed)
         marks.signature[columns[WRITES_MAX:]] = -1
 
     def _decided(
-        self, counting: Counting, measures: Measures, column: int, problem: str, now: datetime
+        self, counting: Counting, measures: Measures, column: int, problem: str, is_due: bool
     ) -> Decision:
         key = counting.sheet.objectives[column].key
         written = self._written.get(key, _Written(body=None, ref=Ref("Budget", key, 0)))
@@ -167,8 +182,9 @@ class BudgetController:
             ref=written.ref,
             interpolated=counting.counter.columns[key].interpolated,
             problem=problem,
+            is_due=is_due,
         )
-        decision = decide(seen, now)
+        decision = decide(seen, measures.now)
         self._doubt(decision)
         return decision
 
@@ -215,8 +231,9 @@ class BudgetController:
     # -- what was written -----------------------------------------------------------------------------
 
     def _doubt(self, decision: Decision) -> None:
-        if self._unsure is not None:
-            self._unsure |= {write.key for write in decision.writes if write.kind == "Budget"}
+        for write in decision.writes:
+            assert write.body is None or isinstance(write.body, Budget)
+            self._wanted[write.key] = write.body
 
     def _marked(self, counting: Counting) -> _Marks:
         if self._marks is None:

@@ -23,7 +23,10 @@ MATERIAL_RATIO: Final = 0.001
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """One budget: its column among all that were measured, and what was written of it before."""
+    """One budget: its column among all that were measured, and what was written of it before.
+
+    ``is_due``: it was not written for so long that it is written though nothing changed.
+    """
 
     sheet: Sheet
     measures: Measures
@@ -33,12 +36,13 @@ class Seen(Struct, frozen=True, kw_only=True):
     ref: Ref
     interpolated: bool = False
     problem: str = ""
+    is_due: bool = False
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
     """Write the budget when something material changed; say so when its state did."""
     budget, policy = budget_of(seen), seen.sheet.policies[seen.column]
-    if not _material(seen.before, budget, policy, now):
+    if not seen.is_due and not _material(seen.before, budget, policy, now):
         return Decision()
     event = _transition(seen.before, budget, policy, now)
     return Decision(
@@ -85,16 +89,19 @@ def refresh_s(policy: BudgetPolicy) -> float:
 
 def _burns(seen: Seen) -> tuple[Burn, ...]:
     at, sheet, measures = seen.column, seen.sheet, seen.measures
-    own, burns = burn_windows(sheet.policies[at]), measures.burns
+    own, column = burn_windows(sheet.policies[at]), measures.burns.columns(at)
+    told = zip(
+        sheet.windows_s,
+        measures.burn_rate[:, at].tolist(),
+        measures.burn_known[:, at].tolist(),
+        column.coverage_ratio.tolist(),
+        column.events.tolist(),
+        column.failed.tolist(),
+        strict=True,
+    )
     return tuple(
-        Burn(
-            window_s=window_s,
-            rate=float(measures.burn_rate[row, at]) if measures.burn_known[row, at] else None,
-            coverage_ratio=float(burns.coverage_ratio[row, at]),
-            events=float(burns.events[row, at]),
-            bad=float(burns.failed[row, at]),
-        )
-        for row, window_s in enumerate(sheet.windows_s)
+        Burn(window_s=window_s, rate=rate if known else None, coverage_ratio=covered, events=events, bad=bad)
+        for window_s, rate, known, covered, events, bad in told
         if window_s in own
     )
 
@@ -116,7 +123,7 @@ def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: d
     declared = (before.target_ratio, before.window_s, before.bootstrap, before.since, before.problem)
     if declared != (after.target_ratio, after.window_s, after.bootstrap, after.since, after.problem):
         return True
-    if before.definition != after.definition or (now - before.at).total_seconds() >= refresh_s(policy):
+    if before.definition != after.definition:
         return True
     if abs(after.left_ratio - before.left_ratio) >= MATERIAL_RATIO:
         return True

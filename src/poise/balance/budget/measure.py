@@ -59,6 +59,15 @@ class Windowed(Struct, frozen=True, eq=False, kw_only=True):
         made: Numbers = self.good + self.bad + self.assumed
         return made
 
+    def columns(self, at: int) -> Windowed:
+        """Every window of one objective."""
+        return Windowed(
+            good=self.good[:, at],
+            bad=self.bad[:, at],
+            assumed=self.assumed[:, at],
+            coverage_ratio=self.coverage_ratio[:, at],
+        )
+
     def rows(self, rows: int | slice) -> Windowed:
         """Some of the windows, or one."""
         return Windowed(

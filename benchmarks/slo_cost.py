@@ -1,0 +1,444 @@
+"""What a thousand objectives cost: Poise end to end beside Prometheus with Sloth's 17 rules for each.
+
+Both follow the same counters in the same run. One Prometheus scrapes an exporter and evaluates the rules once
+a minute, as their groups do by default; another scrapes the same exporter without rules, and Poise reads it:
+queries, counting, measuring, every write of signals.db and poise.db. CPU is that of the processes, after a
+warm-up, over the same seconds. Then the same over the embedded store, whose own appends do not count, and
+looks at 10,000 objectives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import anyio
+import numpy as np
+
+from bench.house import free_port, until
+from bench.report import Goal, Report, Unmeasured, percentile, run
+from bench.rivals import missing
+from poise.adapters.blocks import BlockStore
+from poise.adapters.clock import SystemClock
+from poise.adapters.prometheus.endpoint import Endpoint
+from poise.adapters.prometheus.store import PrometheusSignals
+from poise.adapters.regex import matching
+from poise.adapters.sqlite.store import SqliteStore
+from poise.adapters.totals import StoredTotals
+from poise.balance.budget.controller import BudgetController
+from poise.engine.loop import Loop
+from poise.engine.query_reader import PERIOD_S, QueryReader
+from poise.model.objective import IndicatorKind, Objective, Queries
+from poise.model.record import Write
+from poise.model.samples import NAME, Labels, Reading, Round
+from poise.model.service import Project
+from poise.ports.signals import SignalStore
+from poise.ports.store import Transaction
+from poise.spec.foreign.slo import AlertRule, Events, Slo
+from poise.spec.foreign.sloth_rules import Wanted, rule_file
+
+INTERVAL_S = 60
+TARGET = 0.999
+TICKS_PER_HZ = os.sysconf("SC_CLK_TCK")
+WRITTEN_AT_ONCE = 500
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--objectives", type=int, default=1000)
+    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--warm-s", type=float, default=75.0)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument(
+        "--history-days", type=float, default=0.0, help="raw counters that Prometheus has already"
+    )
+    parser.add_argument("--beats", type=int, default=30, help="of the embedded store")
+    parser.add_argument("--alone", action="store_true", help="without Prometheus")
+    parser.add_argument("--engine", help=argparse.SUPPRESS)  # the measured process: its settings as JSON
+
+
+def measure(given: argparse.Namespace) -> Report:
+    figures: dict[str, float | int] = {"objectives": given.objectives, "period_s": PERIOD_S}
+    with tempfile.TemporaryDirectory(prefix="poise-bench-") as folder:
+        if not given.alone:
+            if absent := [one for one in missing() if one != "victoria-metrics"]:
+                raise Unmeasured(f"not installed: {', '.join(absent)}")
+            figures |= _beside_prometheus(given, Path(folder))
+        figures |= anyio.run(_embedded, Path(folder) / "embedded", given.objectives, given.beats)
+        many = anyio.run(_embedded, Path(folder) / "many", given.many, 12)
+        figures |= {f"{name}_{given.many}": value for name, value in many.items()}
+    goals = [
+        Goal("embedded_core_percent", at_most=1.0),
+        Goal(f"embedded_look_ms_max_{given.many}", at_most=1000.0),
+    ]
+    if not given.alone:
+        goals += [
+            Goal("prometheus_rules_over_poise", at_least=100.0),
+            Goal("poise_core_percent", at_most=1.0),
+        ]
+    remarks = [
+        f"Prometheus begins with {given.history_days:g} days of raw counters and no recorded history: its"
+        " rules over 3 and 30 days do less than they would in a month-old installation.",
+        "Poise looks every 5 s and asks every 10 s; Sloth's rules are evaluated once a minute.",
+    ]
+    return Report(figures=dict(figures), goals=goals, remarks=remarks)
+
+
+# -- beside Prometheus ---------------------------------------------------------------------------------
+
+
+def _beside_prometheus(given: argparse.Namespace, folder: Path) -> dict[str, float]:
+    with ExitStack() as stack:
+        exporter = stack.enter_context(_exporter(given.objectives))
+        rules = folder / "rules.json"
+        rules.write_text(json.dumps(rule_file(_slos(given.objectives), Wanted(version="v"))))
+        ruled, _ = stack.enter_context(_prometheus(folder / "ruled", exporter, rules, given))
+        plain, port = stack.enter_context(_prometheus(folder / "plain", exporter, None, given))
+        time.sleep(INTERVAL_S / 2)  # the exporter has been scraped
+        told = json.dumps({"port": port, "folder": str(folder / "engine"), "objectives": given.objectives,
+                           "warm_s": given.warm_s, "seconds": given.seconds})  # fmt: skip
+        with subprocess.Popen(
+            [sys.executable, __file__, "--engine", told], stdout=subprocess.PIPE, text=True
+        ) as engine:
+            assert engine.stdout is not None
+            engine.stdout.readline()  # warm
+            before = [_cpu_s(pid) for pid in (ruled, plain)]
+            began = time.monotonic()
+            said = engine.stdout.readline()
+            minutes = (time.monotonic() - began) / 60
+            spent = [_cpu_s(pid) - was for pid, was in zip((ruled, plain), before, strict=True)]
+        if not said:
+            raise Unmeasured("the measured process ended early")
+        mine = json.loads(said)
+        if mine["measured"] < given.objectives:
+            raise Unmeasured(
+                f"only {mine['measured']} of {given.objectives} objectives were measured: {mine}"
+            )
+    own = mine["cpu_s"] / minutes
+    return {
+        "prometheus_rules_cpu_s_per_min": spent[0] / minutes,
+        "prometheus_asked_by_poise_cpu_s_per_min": spent[1] / minutes,
+        "poise_cpu_s_per_min": own,
+        "poise_core_percent": 100 * own / 60,
+        "poise_rss_mib": mine["rss_mib"],
+        "poise_look_ms_p50": mine["look_ms_p50"],
+        "prometheus_rules_over_poise": spent[0] / minutes / own,
+    }
+
+
+def _slos(count: int) -> list[Slo]:
+    made = []
+    for name in _names(count):
+        total = f'http_requests_total{{service="{name}"}}'
+        bad = f'http_requests_total{{service="{name}",code=~"5.."}}'
+        window = "[{{.window}}]"
+        events = Events(bad=f"sum(rate({bad}{window}))", total=f"sum(rate({total}{window}))")
+        made.append(
+            Slo(
+                service=name,
+                name="availability",
+                percent=100 * TARGET,
+                indicator=events,
+                page=AlertRule(),
+                ticket=AlertRule(),
+                alert="Burning",
+            )
+        )
+    return made
+
+
+def _names(count: int) -> list[str]:
+    return [f"svc-{n:05}" for n in range(count)]
+
+
+def objectives(count: int, source: str) -> list[Objective]:
+    """One availability objective a service, of two series."""
+    return [
+        Objective(
+            service=f"acme/production/{name}",
+            name="availability",
+            indicator=IndicatorKind.QUERY,
+            target_ratio=TARGET,
+            queries=Queries(
+                source=source,
+                total=f'http_requests_total{{service="{name}"}}',
+                bad=f'http_requests_total{{service="{name}",code=~"5.."}}',
+            ),
+        )
+        for name in _names(count)
+    ]
+
+
+@contextmanager
+def _exporter(count: int) -> Iterator[int]:
+    """Counters of every service that grow with time; its CPU is nobody's. The port."""
+    chance, began = random.Random(1), time.time()
+    rates = [chance.choice([0.02, 0.2, 2.0, 20.0, 200.0]) for _ in range(count)]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            elapsed = time.time() - began + 86_400
+            lines = ["# TYPE http_requests_total counter"]
+            for name, rate in zip(_names(count), rates, strict=True):
+                total = int(rate * elapsed)
+                lines.append(f'http_requests_total{{service="{name}",code="200"}} {total - total // 2000}')
+                lines.append(f'http_requests_total{{service="{name}",code="500"}} {total // 2000}')
+            body = ("\n".join(lines) + "\n").encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+@contextmanager
+def _prometheus(
+    folder: Path, exporter: int, rules: Path | None, given: argparse.Namespace
+) -> Iterator[tuple[int, int]]:
+    """(pid, port)."""
+    folder.mkdir()
+    if given.history_days:
+        _history(folder, given.objectives, given.history_days)
+    config = folder / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
+                "rule_files": [str(rules)] if rules else [],
+                "scrape_configs": [
+                    {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]}
+                ],
+            }
+        )
+    )
+    port = free_port()
+    command = [
+        "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=10y", "--log.level=error",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: _ok(port), 120.0, "Prometheus ready")
+            yield process.pid, port
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+
+
+def _history(folder: Path, count: int, days: float) -> None:
+    """Raw counters of the days before, a sample a minute."""
+    text, end = folder / "history.txt", int(time.time()) - 120
+    stamps = range(end - int(days * 86_400), end, INTERVAL_S)
+    with text.open("w") as out:
+        out.write("# TYPE http_requests unknown\n# TYPE http_requests_total unknown\n")
+        for n, name in enumerate(_names(count)):
+            for code, every in (("200", 1), ("500", 2000)):
+                labels = f'instance="127.0.0.1:0",job="shop",service="{name}",code="{code}"'
+                head = f"http_requests_total{{{labels}}} "
+                out.writelines(
+                    f"{head}{(place * 60 * (1 + n % 50)) // every} {at}\n" for place, at in enumerate(stamps)
+                )
+        out.write("# EOF\n")
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=486h",
+         str(text), str(folder / "data")],
+        check=True, capture_output=True, timeout=1800,
+    )  # fmt: skip
+    text.unlink()
+
+
+def _ok(port: int) -> bool:
+    import urllib.request
+
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2.0) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_HZ
+
+
+# -- the measured process ------------------------------------------------------------------------------
+
+
+async def _engine(port: int, folder: str, objectives_: int, warm_s: float, seconds: float) -> None:
+    """Poise's own part: reads Prometheus, counts, keeps; then says what it cost."""
+    made = await _Engine.open(Path(folder), objectives(objectives_, "prometheus"),
+                              PrometheusSignals(Endpoint(url=f"http://127.0.0.1:{port}")))  # fmt: skip
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.reader.run)
+        group.start_soon(made.loop.run)
+        await anyio.sleep(warm_s)
+        print("warm", flush=True)
+        before = time.process_time()
+        made.took.clear()
+        await anyio.sleep(seconds)
+        cpu_s = time.process_time() - before
+        group.cancel_scope.cancel()
+    print(json.dumps({"cpu_s": cpu_s, "measured": await made.measured(), "rss_mib": _rss_mib(),
+                      "look_ms_p50": percentile(made.took, 50)}), flush=True)  # fmt: skip
+
+
+class _Engine:
+    """The store, the totals, the reader and the loop with the budget room."""
+
+    def __init__(self, store: SqliteStore, totals: StoredTotals, signals: SignalStore, clock: _Clock) -> None:
+        async def source(_project: str, _name: str) -> SignalStore:
+            return signals
+
+        self.store, self.totals, self.clock = store, totals, clock
+        self.took: list[float] = []
+        self.reader = QueryReader(store, totals, source, clock, matching)
+        self.room = BudgetController(store, totals, problem_of=self.reader.problem)
+        self.loop = Loop(store, clock, [_Timed(self.room, self.took)], {}, "bench")  # type: ignore[list-item]
+
+    @classmethod
+    async def open(
+        cls, folder: Path, declared: Sequence[Objective], signals: SignalStore, clock: _Clock | None = None
+    ) -> _Engine:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = cls(
+            SqliteStore(folder / "poise.db"), StoredTotals(folder / "signals.db"), signals, clock or _Clock()
+        )
+        writes: list[Write] = [Write(kind="Project", key="acme", body=Project(name="acme"))]
+        writes += [Write(kind="Objective", key=one.key, body=one) for one in declared]
+        for first in range(0, len(writes), WRITTEN_AT_ONCE):
+            at = made.clock.now()
+            await made.store.commit(Transaction(at=at, writes=writes[first : first + WRITTEN_AT_ONCE]))
+        return made
+
+    async def measured(self) -> int:
+        """How many objectives' budgets have counted anything."""
+        counting = self.room._counting
+        assert counting is not None
+        return int(np.isfinite(counting.measured_s(self.clock.now())).sum())
+
+
+class _Timed:
+    """The budget room, its looks timed (ms)."""
+
+    def __init__(self, inner: BudgetController, took: list[float]) -> None:
+        self._inner, self._took = inner, took
+        self.name, self.keys, self.wakes = inner.name, inner.keys, inner.wakes
+
+    async def look(self, key: str, now: datetime) -> object:
+        began = time.perf_counter()
+        decision = await self._inner.look(key, now)
+        self._took.append((time.perf_counter() - began) * 1000)
+        return decision
+
+
+class _Clock(SystemClock):
+    """The system's, or one that is set."""
+
+    def __init__(self, at: datetime | None = None) -> None:
+        super().__init__()
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at or super().now()
+
+
+def _rss_mib() -> float:
+    with Path("/proc/self/status").open() as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+
+# -- over the embedded store ---------------------------------------------------------------------------
+
+
+async def _embedded(folder: Path, count: int, beats: int) -> dict[str, float]:
+    """Beats one after another on a clock that is set: what is appended to the store is not counted."""
+    folder.mkdir()
+    clock = _Clock(datetime.now(UTC).replace(microsecond=0))
+    metrics = BlockStore(folder / "metrics.db", now_ms=lambda: round(clock.now().timestamp() * 1000) + 1000)
+    made = await _Engine.open(folder, objectives(count, ""), metrics, clock)
+    await made.loop.lead()
+    feed = _feed(metrics, count)
+    beat_cpu, beat_ms, look_ms = [], [], []
+    for beat in range(beats):
+        assert clock.at is not None
+        clock.at += timedelta(seconds=PERIOD_S)
+        await feed(clock.at, beat)
+        cpu, began = time.process_time(), time.perf_counter()
+        await made.reader.read_once()
+        for _ in range(2):  # two looks a beat
+            looked = time.perf_counter()
+            await made.loop.lead()
+            if beat % 3 == 0:  # the resync of every half minute
+                await made.room.keys()
+            await made.loop.tick(clock.at)
+            look_ms.append((time.perf_counter() - looked) * 1000)
+            clock.at += timedelta(seconds=PERIOD_S / 2)
+        clock.at -= timedelta(seconds=PERIOD_S)
+        beat_cpu.append(time.process_time() - cpu)
+        beat_ms.append((time.perf_counter() - began) * 1000)
+    half = beats // 2
+    per_minute = 60 / PERIOD_S * sum(beat_cpu[half:]) / len(beat_cpu[half:])
+    measured = await made.measured()
+    await made.totals.close()
+    await made.store.close()
+    await metrics.close()
+    if measured < count:
+        raise Unmeasured(f"only {measured} of {count} objectives were measured over the embedded store")
+    return {
+        "embedded_cpu_s_per_min": per_minute,
+        "embedded_core_percent": 100 * per_minute / 60,
+        "embedded_beat_ms_p50": percentile(beat_ms[half:], 50),
+        "embedded_look_ms_p50": percentile(look_ms[half:], 50),
+        "embedded_look_ms_max": max(look_ms[half:]),
+    }
+
+
+def _feed(metrics: BlockStore, count: int) -> Callable[[datetime, int], object]:
+    series: tuple[Labels, ...] = tuple(
+        ((NAME, "http_requests_total"), ("code", code), ("service", name))
+        for name in _names(count)
+        for code in ("200", "500")
+    )
+    grown = np.random.default_rng(1).integers(1, 1000, len(series)).astype(float)
+    grown[1::2] //= 500
+
+    async def feed(at: datetime, beat: int) -> None:
+        at_ms = np.array([round(at.timestamp() * 1000) - 500], dtype=np.int64)
+        values = (grown * (beat + 1))[:, None]
+        some = Reading(target="shop", series=series, at_ms=at_ms, values=values)
+        appended = await metrics.append(Round(readings=(some,)))
+        assert not appended.refused, appended.refused
+
+    return feed
+
+
+if __name__ == "__main__":
+    if "--engine" in sys.argv:
+        told = json.loads(sys.argv[sys.argv.index("--engine") + 1])
+        asyncio.run(
+            _engine(told["port"], told["folder"], told["objectives"], told["warm_s"], told["seconds"])
+        )
+        sys.exit(0)
+    sys.exit(run("slo_cost", measure, options))
