@@ -143,6 +143,8 @@ def _sentence(
 ) -> str:
     if active is not None and active.state is RolloutState.STEPPING:
         return f"Release {active.release} takes {active.weight_percent} % as a canary beside the live one."
+    if service.runs_elsewhere:
+        return f"Runs elsewhere. {verdict.sentence}"
     if live is None:
         return "Not released yet." if active is None else f"Release {active.release} is coming up."
     ready = sum(replica.ready for replica in replicas if replica.rollout == live.n)

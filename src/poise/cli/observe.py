@@ -60,7 +60,8 @@ def _row(one: ServiceStatus) -> tuple[str, ...]:
     worst = min((budget.left_ratio for budget in one.budgets), default=None)
     canary = f"r{one.active.release} {one.active.weight_percent} %" if one.active else ""
     live = f"r{one.live.release}" if one.live else "–"
-    ready = f"{one.replicas_ready}/{one.replicas_wanted}"
+    elsewhere = one.service.runs_elsewhere
+    ready = "elsewhere" if elsewhere else f"{one.replicas_ready}/{one.replicas_wanted}"
     return one.key, one.verdict.kind.value, output.percent(worst), live, canary, ready, one.sentence
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import anyio
+from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_totals import MemoryTotals
@@ -67,6 +68,23 @@ def test_a_service_that_is_gone_has_no_target() -> None:
         store = MemoryStore()
         body = ScaleTarget(service=KEY, replicas=4)
         await store.commit(Transaction(at=NOW, writes=(Write(kind="ScaleTarget", key=KEY, body=body),)))
+        assert await look(ScalingController(store, MemoryTotals()), store, 1) is None
+
+    anyio.run(work)
+
+
+def test_what_runs_elsewhere_is_scaled_by_whoever_runs_it() -> None:
+    """A target would be a promise that nobody here keeps; one from before it moved away goes."""
+
+    async def work() -> None:
+        store = MemoryStore()
+        target = ScaleTarget(service=KEY, replicas=4)
+        service = replace(SERVICE, command="")
+        writes = (
+            Write(kind="Service", key=KEY, body=service),
+            Write(kind="ScaleTarget", key=KEY, body=target),
+        )
+        await store.commit(Transaction(at=NOW, writes=writes))
         assert await look(ScalingController(store, MemoryTotals()), store, 1) is None
 
     anyio.run(work)

@@ -61,6 +61,8 @@ class ScalingController:
     async def _see(self, key: str, now: datetime) -> Seen:
         service, service_ref = await self._store.get(Service, key)
         before, before_ref = await self._store.get(ScaleTarget, key)
+        if service is not None and service.runs_elsewhere:
+            service = None  # whoever runs it scales it
         if service is None or service.scaling.service_rate_per_s is None:
             self._courses.pop(key, None)
             return Seen(key=key, service=service, before=before, reads=(service_ref, before_ref))
