@@ -261,12 +261,22 @@ async def test_a_series_that_vanishes_gets_a_stale_marker_once() -> None:
     assert rows[-1] == STALE_BITS
 
 
-async def test_without_the_lease_nothing_is_evaluated(tmp_path: Path) -> None:
-    house = House(DOWN)
+async def test_without_the_lease_nothing_is_evaluated_and_nothing_spins(tmp_path: Path) -> None:
+    """A process that no longer leads waits; it does not look a thousand times a second."""
+    house = House(Rule(record="r", expr="vector(1)"))
     await house.declare()
+    await house.ruler.turn()
+    house.clock.at += timedelta(seconds=60)
+    asked: list[None] = []
+
+    def fence() -> None:
+        asked.append(None)
+
+    house.ruler._fence = fence
     with anyio.move_on_after(0.05):
         await house.ruler.run()
     assert house.metrics.rounds == []
+    assert len(asked) < 3
 
 
 class Real:

@@ -33,6 +33,7 @@ SECONDS_MAX: Final = 30.0  # that one group's evaluation may take
 FILES_MAX: Final = 1000
 GROUPS_AT_ONCE: Final = 8  # that wait for the worker; more wait for these
 REST_S: Final = 60.0  # without a group that is due
+FOLLOWING_S: Final = 1.0  # between two looks at whether this process leads
 
 
 class Ruler:
@@ -69,12 +70,14 @@ class Ruler:
             while True:
                 changed = anyio.Event()
                 self._changed = changed.set
+                rest_s = FOLLOWING_S
                 if self._fence() is not None:
                     await self._refreshed()
                     for key, at_ms, missed in self._due():
                         self._busy.add(key)
                         group.start_soon(self._in_turn, key, at_ms, missed)
-                with anyio.move_on_after(self._rest_s()):
+                    rest_s = self._rest_s()
+                with anyio.move_on_after(rest_s):
                     await changed.wait()
 
     async def turn(self) -> None:
