@@ -48,23 +48,33 @@ _SPANS_OF: Final = (
     f"SELECT {SPAN} FROM span WHERE service = ? AND start_ns >= ? AND start_ns < ? "  # noqa: S608
     "ORDER BY start_ns, span_id LIMIT ?"
 )
-_TRACES: Final = """
+# first only what orders and filters, then the rest for the rows of the page
+_TAKES_PART: Final = """
 WITH hit AS (SELECT DISTINCT trace_hi, trace_lo FROM span WHERE start_ns >= $since AND start_ns < $until
                AND ($service = '' OR service = $service)
                AND ($environment = '' OR environment = $environment)),
-whole AS (SELECT trace_hi, trace_lo, min(start_ns) AS start_ns,
-            max(start_ns + duration_ns) - min(start_ns) AS duration_ns, count(*) AS spans,
-            count(*) FILTER (status = $error) AS errors, list_sort(list_distinct(list(service))) AS services,
-            coalesce(arg_min(service, start_ns) FILTER (parent_id = 0), arg_min(service, start_ns))
-              AS service,
-            coalesce(arg_min(name, start_ns) FILTER (parent_id = 0), arg_min(name, start_ns)) AS name
-          FROM span SEMI JOIN hit USING (trace_hi, trace_lo)
-          WHERE start_ns >= $since - $around AND start_ns < $until + $around GROUP BY trace_hi, trace_lo)
-SELECT trace_hi, trace_lo, service, name, start_ns, duration_ns, spans, errors, services FROM whole
-WHERE start_ns >= $since AND start_ns < $until AND duration_ns >= $min_duration AND errors >= $min_errors
-  AND (start_ns < $at OR (start_ns = $at AND (trace_hi < $hi OR (trace_hi = $hi AND trace_lo < $lo))))
-ORDER BY start_ns DESC, trace_hi DESC, trace_lo DESC LIMIT $limit
 """
+_TRACES: Final = """
+whole AS (SELECT trace_hi, trace_lo, min(start_ns) AS start_ns, max(start_ns + duration_ns) AS end_ns,
+            count(*) AS spans, count(*) FILTER (status = $error) AS errors
+          FROM span {of} WHERE start_ns >= $since - $around AND start_ns < $until + $around
+          GROUP BY trace_hi, trace_lo),
+page AS (SELECT * FROM whole
+         WHERE start_ns >= $since AND start_ns < $until AND end_ns - start_ns >= $min_duration
+           AND errors >= $min_errors AND (start_ns < $at OR
+             (start_ns = $at AND (trace_hi < $hi OR (trace_hi = $hi AND trace_lo < $lo))))
+         ORDER BY start_ns DESC, trace_hi DESC, trace_lo DESC LIMIT $limit)
+SELECT trace_hi, trace_lo,
+  coalesce(arg_min(service, span.start_ns) FILTER (parent_id = 0), arg_min(service, span.start_ns)),
+  coalesce(arg_min(name, span.start_ns) FILTER (parent_id = 0), arg_min(name, span.start_ns)),
+  any_value(page.start_ns) AS start_ns, any_value(end_ns - page.start_ns), any_value(spans),
+  any_value(errors), list_sort(list_distinct(list(service)))
+FROM span JOIN page USING (trace_hi, trace_lo)
+WHERE span.start_ns >= $since - $around AND span.start_ns < $until + $around
+GROUP BY trace_hi, trace_lo ORDER BY start_ns DESC, trace_hi DESC, trace_lo DESC
+"""
+_ALL_TRACES: Final = f"WITH {_TRACES.format(of='')}"
+_TRACES_OF: Final = _TAKES_PART + _TRACES.format(of="SEMI JOIN hit USING (trace_hi, trace_lo)")
 _EDGES: Final = """
 SELECT parent.service, child.service, count(*), count(*) FILTER (child.status = $error)
 FROM span AS child JOIN span AS parent
@@ -110,8 +120,6 @@ def find_traces(reader: Reader, asked: TraceQuery) -> Traces:
     bound = {
         "since": asked.since_ns,
         "until": asked.until_ns,
-        "service": asked.service,
-        "environment": asked.environment,
         "min_duration": asked.min_duration_ns,
         "min_errors": int(asked.errors),
         "error": ERROR,
@@ -121,7 +129,11 @@ def find_traces(reader: Reader, asked: TraceQuery) -> Traces:
         "lo": lo,
         "limit": limit + 1,
     }
-    rows = reader.connection.execute(_TRACES, bound).fetchall()
+    if asked.service or asked.environment:
+        some = {"service": asked.service, "environment": asked.environment}
+        rows = reader.connection.execute(_TRACES_OF, {**bound, **some}).fetchall()
+    else:
+        rows = reader.connection.execute(_ALL_TRACES, bound).fetchall()
     items = tuple(
         TraceSummary(
             trace_id=trace_id_of(hi, lo),
