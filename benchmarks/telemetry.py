@@ -116,13 +116,14 @@ def statement(dice: random.Random) -> tuple[int, str]:
 def columnar(path: Path, count: int, begin_ns: int) -> dict[str, Any]:
     """The file of Poise."""
     file = TelemetryFile(path)
-    took = from_records = 0.0
+    took = from_records = cpu = 0.0
     for batch in records(count, begin_ns):
         between = time.perf_counter()
         columns = record_columns(batch)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         file.append_columns(columns)
         took += time.perf_counter() - began
+        cpu += time.process_time() - worked
         from_records += time.perf_counter() - between
     file.checkpoint()
     hour = {"since_ns": begin_ns + 12 * HOUR_NS, "until_ns": begin_ns + 13 * HOUR_NS}
@@ -146,10 +147,12 @@ def columnar(path: Path, count: int, begin_ns: int) -> dict[str, Any]:
             "templates_ms": lambda: reading.templates(connection, *day.values(), ""),
         }
         figures = {name: median_ms(ask) for name, ask in asked.items()}
+        figures |= {name.replace("_ms", "_cpu_ms"): cpu_ms(asked[name]) for name in list(asked)[:2]}
     size = file.used_bytes()
     file.close()
     return {
         "log_rows_per_s": count / took,
+        "log_cpu_us_per_row": cpu / count * 1e6,
         "records_rows_per_s": count / from_records,
         "log_bytes_per_row": size / count,
         **figures,
@@ -331,6 +334,14 @@ def median_ms(ask: Callable[[], object], times: int = REPEATS) -> float:
         ask()
         took.append((time.perf_counter() - began) * 1000)
     return statistics.median(took)
+
+
+def cpu_ms(ask: Callable[[], object], times: int = REPEATS) -> float:
+    """Processor time of one, over all threads: what a busy machine does not change much."""
+    began = time.process_time()
+    for _ in range(times):
+        ask()
+    return (time.process_time() - began) / times * 1000
 
 
 if __name__ == "__main__":
