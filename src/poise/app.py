@@ -61,6 +61,7 @@ from poise.api.server import make_server
 from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
 from poise.balance.gate.controller import GateController
+from poise.balance.indicator.shaping import Shaping
 from poise.balance.policy.controller import PolicyController
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
@@ -72,6 +73,7 @@ from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
+from poise.engine.gauge_reader import GaugeReader
 from poise.engine.housekeeping import Housekeeping
 from poise.engine.lag import LoopLag
 from poise.engine.limits import LEASE_RENEW_S
@@ -139,6 +141,7 @@ class House:
         self.scraper = Scraper(self.store, self.metrics, self.clock, named, self.intakes.count)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
+        self.gauge_reader = GaugeReader(self.store, self.signals, self.sources.of, self.clock)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
@@ -183,7 +186,13 @@ class House:
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
             PolicyController(store),
-            BudgetController(store, self.signals, problem_of=self.query_reader.problem),
+            BudgetController(
+                store,
+                self.signals,
+                problem_of=self._problem_of,
+                interpolated_of=self.gauge_reader.is_interpolated,
+                shaper=Shaping,
+            ),
             HealingController(store),
             ScalingController(store, self.signals),
             DetectionController(store),
@@ -197,6 +206,10 @@ class House:
             self.fleet,
             Housekeeping(store),
         ]
+
+    def _problem_of(self, objective: str) -> str:
+        """Why an objective's counters or gauges cannot be read; empty while they can."""
+        return self.query_reader.problem(objective) or self.gauge_reader.problem(objective)
 
     def _performers(self) -> Mapping[type, Performer]:
         store, runtime = self.store, self.runtime
@@ -324,6 +337,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.query_reader.run,
+            house.gauge_reader.run,
             house.recorder.run,
             house.host.run,
             house.blackbox.run,

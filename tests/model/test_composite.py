@@ -75,13 +75,13 @@ def test_a_late_component_counts_as_it_is_told_and_not_before_its_time(
 ) -> None:
     """A component that reports late must neither stop the composite nor silently be good."""
     journey = composite(Combination.ALL_OF, 1, 1, when=when)
-    state, found = combine(Waiting(), {"a": [Slice(60.0, 0.9, 0.1)]}, journey, 60.0, now_s=359.0)
+    state, found = combine(Waiting(), {"a": [Slice(60.0, 0.9, 0.1)]}, journey, now_s=359.0)
     assert found == ()
-    state, found = combine(state, {}, journey, 60.0, now_s=360.0)
+    state, found = combine(state, {}, journey, now_s=360.0)
     assert [(one.end_s, pytest.approx(one.good)) for one in found] == [
         (one.end_s, one.good) for one in expected
     ]
-    assert combine(state, {"b": [Slice(60.0, 0.0, 1.0)]}, journey, 60.0, now_s=400.0)[1] == ()
+    assert combine(state, {"b": [Slice(60.0, 0.0, 1.0)]}, journey, now_s=400.0)[1] == ()
 
 
 def test_nothing_known_of_any_component_is_unknown() -> None:

@@ -165,6 +165,17 @@ def test_what_cannot_be_is_told_with_its_place_and_a_mend(more: str, told: str) 
     assert refused("{service: shop, target: 99%, " + more + "}").startswith(f"POISE-{told}")
 
 
+def test_a_composite_that_is_a_part_of_itself_is_refused() -> None:
+    """It would wait for itself for ever."""
+    spec = "{service: shop, target: 99%, allOf: [other, latency]}"
+    other = "---\napiVersion: poise.dev/v1\nkind: Objective\nmetadata: {name: other}\nspec: " + spec.replace(
+        "other", "mine"
+    )
+    with pytest.raises(Problems) as caught:
+        parse_project(FILE % spec + other, project="acme")
+    assert "S116 composites are made of one another" in str(caught.value)
+
+
 def test_the_target_is_below_100_percent() -> None:
     """Without a budget there is nothing to pace by."""
     assert refused("{service: shop, target: 100%, probe: home}").startswith("POISE-S113 'target'")

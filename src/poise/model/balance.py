@@ -27,6 +27,29 @@ class Burn(Struct, frozen=True, kw_only=True):
     bad: float = 0.0
 
 
+class GroupBudget(Struct, frozen=True, kw_only=True):
+    """The budget of one group of an objective, such as ``region=eu``."""
+
+    group: str
+    good: float
+    bad: float
+    left_ratio: float
+    coverage_ratio: float
+
+
+class PeriodBudget(Struct, frozen=True, kw_only=True):
+    """The budget over one of an objective's windows: ``name`` as people call it; [start, end)."""
+
+    name: str
+    start: datetime
+    end: datetime
+    good: float
+    bad: float
+    allowed: float
+    left_ratio: float
+    coverage_ratio: float
+
+
 class Budget(Struct, frozen=True, kw_only=True):
     """An objective's error budget now; key as the objective's. Written by budget.
 
@@ -38,7 +61,10 @@ class Budget(Struct, frozen=True, kw_only=True):
     ``interpolated`` says that a latency threshold lies between two bucket bounds; ``problem`` why the
     objective's counters cannot be read, empty while they can. Where the policy counts unknown time as bad,
     ``assumed_bad`` events are charged for it in ``left_ratio`` and in the burns, at the mean rate of events.
-    ``definition`` tells what was counted: a budget of another definition is counted anew.
+    ``definition`` tells what was counted: a budget of another definition is counted anew. ``excluded_s`` of
+    the window does not count; without exclusions ``unadjusted_bad`` events would have left
+    ``unadjusted_left_ratio``. ``group`` is the one whose budget this is, the worst of ``groups``.
+    ``periods`` are the objective's windows, the gate's first.
     """
 
     service: str
@@ -61,6 +87,12 @@ class Budget(Struct, frozen=True, kw_only=True):
     problem: str = ""
     assumed_bad: float = 0.0
     definition: str = ""
+    excluded_s: float = 0.0
+    unadjusted_bad: float | None = None
+    unadjusted_left_ratio: float | None = None
+    group: str = ""
+    groups: tuple[GroupBudget, ...] = ()
+    periods: tuple[PeriodBudget, ...] = ()
 
     @property
     def key(self) -> str:

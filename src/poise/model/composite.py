@@ -51,7 +51,6 @@ def combine(
     waiting: Waiting,
     said: Mapping[str, Iterable[Slice]],
     composite: Composite,
-    slice_s: float,
     now_s: float,
 ) -> tuple[Waiting, tuple[Slice, ...]]:
     """Take in slices of components (by key) and combine those that are complete or too late to wait for.

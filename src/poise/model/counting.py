@@ -64,7 +64,9 @@ def selectors(objective: Objective) -> dict[str, str]:
 
 
 def weights(objective: Objective) -> Weights:
-    """By role: what one event of it adds to all events and to good ones."""
+    """By role: what one event adds to all events and to good ones; empty where nothing is read for it."""
+    if objective.gauge is not None or objective.histogram is not None:
+        return _WEIGHTS[frozenset({"good", "total"})]
     return _WEIGHTS.get(frozenset(selectors(objective)), {})
 
 

@@ -1,7 +1,8 @@
 """Exclusions: time that does not count, such as announced maintenance. Pure.
 
 Nothing that was counted is ever changed: an exclusion is subtracted when a budget is asked for, so that
-taking it away gives back the identical budget.
+taking it away gives back the identical budget. What was read in [start, end) does not count; edges lie on the
+grain that budgets keep at that age (5 s for an hour, 1 min for a day, 5 min beyond).
 """
 
 from __future__ import annotations

@@ -34,6 +34,16 @@ class Increments(Struct, frozen=True, eq=False, kw_only=True):
     def __len__(self) -> int:
         return len(self.place)
 
+    def only(self, mine: NDArray[np.bool_]) -> Increments:
+        """Some of them."""
+        return Increments(
+            place=self.place[mine],
+            at_s=self.at_s[mine],
+            good=self.good[mine],
+            bad=self.bad[mine],
+            known_from_s=self.known_from_s[mine],
+        )
+
 
 class Sums(Struct, frozen=True, eq=False, kw_only=True):
     """Per place: what happened in [``start_s``, ``end_s``). ``start_s`` is the edge that was really used.

@@ -4,7 +4,7 @@ Slice ``n`` is (n x slice_s, (n + 1) x slice_s] since the epoch. One is judged o
 end, or ``late_s`` after it. It is unknown, and no unit at all, where less than half of it was measured; a
 known slice without events is good: no traffic burns nothing.
 
-A reading counts in the slice that it falls into; one that spans more than a whole slice (a gap between two
+A reading counts in the slice that it falls into; one that spans much more than a slice (a gap between two
 readings of the same counter) is spread over the time that it stands for.
 
 Source: OpenSLO v1 README, budgetingMethod, timeSliceTarget, timeSliceWindow.
@@ -22,6 +22,7 @@ from poise.model.objective import Method, Slicing
 
 KNOWN_MIN_RATIO: Final = 0.5  # of a slice; with less it is unknown
 LATE_S: Final = 120.0
+WHOLE_MAX: Final = 1.5  # slices: a shorter reading is not spread; one a minute is not quite a minute long
 FILLED_MAX: Final = 100_000  # slices of one advance; a longer gap is unknown time
 
 
@@ -114,7 +115,7 @@ def _spread(reading: Reading, slice_s: float) -> Iterator[tuple[int, Filling]]:
     last = math.ceil(reading.at_s / slice_s) - 1
     length_s = max(0.0, reading.at_s - reading.known_from_s)
     first = max(last - FILLED_MAX, math.floor(reading.known_from_s / slice_s)) if length_s else last
-    whole = length_s <= slice_s
+    whole = length_s <= WHOLE_MAX * slice_s
     for number in range(first, last + 1):
         begin, end = max(reading.known_from_s, number * slice_s), min(reading.at_s, (number + 1) * slice_s)
         known_s = max(0.0, end - begin) if length_s else 0.0

@@ -24,12 +24,14 @@ from poise.model.objective import (
 )
 from poise.model.service import DataSource
 from poise.spec import limits
+from poise.spec.checks import circle
 from poise.spec.document import Node
 from poise.spec.durations import parse_duration
 from poise.spec.indicator import Indicator, indicator_of
 from poise.spec.problems import (
     BAD_VALUE,
     CONTRADICTION,
+    CYCLE,
     DECLARED_TWICE,
     MISSING_KEY,
     TOO_LARGE,
@@ -119,6 +121,7 @@ def objectives_of(drafts: Sequence[Draft], services: Services, report: Report) -
         defaults = default_objectives(key) if key in counted else ()
         result += own + [default for default in defaults if default.name not in taken]
     _check_references(drafts, {objective.key for objective in result}, report)
+    _check_circles(drafts, report)
     return tuple(result)
 
 
@@ -375,6 +378,19 @@ def _indicator(
     inline = spec.values.get("indicator")
     assert isinstance(inline, dict)  # a clean document
     return indicator_of(inline["spec"], spec, path, sources, report)
+
+
+def _check_circles(drafts: Sequence[Draft], report: Report) -> None:
+    """A composite that is a part of itself would wait for itself for ever."""
+    made_of = {
+        draft.objective.key: tuple(part.objective for part in draft.objective.composite.components)
+        for draft in drafts
+        if draft.objective.composite is not None
+    }
+    if ring := circle(made_of):
+        names = " -> ".join(key.rpartition("/")[2] for key in (*ring, ring[0]))
+        place = next(draft.place for draft in drafts if draft.objective.key == ring[0])
+        report.add(CYCLE, place, f"composites are made of one another: {names}", mend="Remove one of these.")
 
 
 def _check_references(drafts: Sequence[Draft], known: set[str], report: Report) -> None:

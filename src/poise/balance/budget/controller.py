@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from poise.balance.budget.counting import Counting, Declared, Plain, counted, redeclared
 from poise.balance.budget.decide import MATERIAL_RATIO, Seen, decide, refresh_s
+from poise.balance.budget.derived import derived
 from poise.balance.budget.measure import Measures, measure, signature
 from poise.model.balance import COUNTED_KEY, Budget, Counted
+from poise.model.exclusion import Exclusion, Stretch, merged
 from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
@@ -24,11 +26,13 @@ from poise.model.record import Decision, Event, PrefixRef, Read, Ref, Write
 from poise.model.service import Project
 from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
+from poise.spec.recurrence import stretches
 
 TICK_S: Final = 5.0
 ALL: Final = "all"  # the one key
 REFRESHES: Final = 2  # unchanged budgets that one look writes again, the oldest first
 WRITES_MAX: Final = 500  # of one look; the rest follows with the next
+EXPANDED_S: Final = 900.0  # how often rules of exclusions are expanded anew
 SOON_S: Final = 0.5
 
 
@@ -66,6 +70,7 @@ class BudgetController:
         *,
         tick_s: float = TICK_S,
         problem_of: Callable[[str], str] = lambda _: "",
+        interpolated_of: Callable[[str], bool] = lambda _: False,
         shaper: Callable[[], Shaper] = Plain,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -73,6 +78,7 @@ class BudgetController:
         self._signals = signals
         self._tick_s = tick_s
         self._problem_of = problem_of
+        self._interpolated_of = interpolated_of
         self._shaper = shaper
         self._observers = observers
         self._declared: Declared = {}
@@ -85,6 +91,10 @@ class BudgetController:
         self._counting: Counting | None = None
         self._marks: _Marks | None = None
         self._told_at: datetime | None = None
+        self._exclusions: tuple[Exclusion, ...] = ()
+        self._expanded: dict[int, tuple[Stretch, ...]] = {}  # by column
+        self._expanded_at: datetime | None = None
+        self._plain: Measures | None = None
 
     async def keys(self) -> Iterable[str]:
         """The one key. What is known of the store is compared with it: this is the resync."""
@@ -95,14 +105,19 @@ class BudgetController:
         """An objective was declared, changed or removed."""
         if ref.kind == "Budget" and ref.key in self._wanted:
             self._confirmed[ref.key] = ref
-        return ALL if ref.kind == "Objective" else None
+        return ALL if ref.kind in ("Objective", "Exclusion") else None
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Count what is new in one read and decide what to write; again in ``tick_s``."""
         counting = await self._current(now)
         increments = await counting.follow(self._signals, now)
         sheet = counting.sheet
-        measures = measure(sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
+        since_s, measured_s = counting.since_s(), counting.measured_s(now)
+        excluded = self._excluded(counting, now)
+        measures = plain = derived(sheet, measure(sheet, counting.book, since_s, measured_s, now))
+        if excluded:
+            measures = derived(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
+        self._plain = plain if excluded else None
         decisions = [self._gone(), *self._budgets(counting, measures)]
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
         decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
@@ -115,7 +130,8 @@ class BudgetController:
         """What is counted, after what was declared or written by now."""
         changed = not self._reads or not await self._store.unchanged(self._reads)
         if changed:
-            self._declared, self._reads = await _declared(self._store)
+            self._declared, self._exclusions, self._reads = await _declared(self._store)
+            self._expanded_at = None
         await self._settle()
         counting = self._counting
         if counting is not None and (not changed or _same(counting, self._declared)):
@@ -123,12 +139,27 @@ class BudgetController:
         budgets = {key: one.body for key, one in self._written.items() if one.body is not None}
         if counting is not None:
             counting = redeclared(counting, self._declared, budgets, now)
-            self._marks = None
+            self._marks, self._expanded_at = None, None
         if counting is None:
             counting = await counted(self._signals, self._declared, budgets, now, self._shaper)
             self._marks = None
         self._counting = counting
         return counting
+
+    def _excluded(self, counting: Counting, now: datetime) -> dict[int, tuple[Stretch, ...]]:
+        """By column: time that does not count, as far back as any window looks."""
+        if self._expanded_at is None or not 0 <= (now - self._expanded_at).total_seconds() < EXPANDED_S:
+            start = now - timedelta(seconds=counting.book.horizon_s)
+            end = now + timedelta(seconds=EXPANDED_S)
+            found = {one.key: stretches(one, start, end) for one in self._exclusions}
+            self._expanded = {
+                column: merged(stretch for one in mine for stretch in found[one.key])
+                for column, objective in enumerate(counting.sheet.objectives)
+                if (mine := [one for one in self._exclusions if one.covers(objective.key)])
+            }
+            self._expanded = {column: some for column, some in self._expanded.items() if some}
+            self._expanded_at = now
+        return self._expanded
 
     async def _settle(self) -> None:
         """Know which budgets stand in the store, those of the last look included."""
@@ -180,9 +211,10 @@ class BudgetController:
             column=column,
             before=written.body,
             ref=written.ref,
-            interpolated=counting.counter.columns[key].interpolated,
+            interpolated=counting.counter.columns[key].interpolated or self._interpolated_of(key),
             problem=problem,
             is_due=is_due,
+            unadjusted=self._plain if column in self._expanded else None,
         )
         decision = decide(seen, measures.now)
         self._doubt(decision)
@@ -261,8 +293,8 @@ class BudgetController:
         marks.problem[column] = body.problem
 
 
-async def _declared(store: Store) -> tuple[Declared, tuple[Read, ...]]:
-    """Every objective with its project's policy, ascending by key, and what that was read from."""
+async def _declared(store: Store) -> tuple[Declared, tuple[Exclusion, ...], tuple[Read, ...]]:
+    """Every objective with its project's policy, every exclusion, and what that was read from."""
     projects, projects_ref = await store.scan(Project)
     policies = {project.name: project.policy for project in projects}
     found: list[Objective] = []
@@ -274,7 +306,20 @@ async def _declared(store: Store) -> tuple[Declared, tuple[Read, ...]]:
         page, _ = await store.scan(Objective, after=page[-1].key)
     none = BudgetPolicy()
     declared = {one.key: (one, policies.get(one.key.partition("/")[0], none)) for one in found}
-    return declared, (projects_ref, objectives_ref)
+    exclusions, exclusions_ref = await _exclusions(store)
+    return declared, exclusions, (projects_ref, objectives_ref, exclusions_ref)
+
+
+async def _exclusions(store: Store) -> tuple[tuple[Exclusion, ...], Read]:
+    """Every exclusion that was not taken back."""
+    found: list[Exclusion] = []
+    page, ref = await store.scan(Exclusion)
+    while page:
+        found += [one for one in page if one.removed_at is None]
+        if len(page) < LIST_LIMIT:
+            break
+        page, _ = await store.scan(Exclusion, after=page[-1].key)
+    return tuple(found), ref
 
 
 async def _budgets(store: Store) -> dict[str, _Written]:

@@ -19,11 +19,12 @@ from poise.balance.indicator.counters import Counter
 from poise.model.balance import Budget
 from poise.model.counting import definition
 from poise.model.increments import Increments, Numbers, Shaper
-from poise.model.objective import Objective
+from poise.model.objective import Objective, WhenDelayed
 from poise.model.policy import BudgetPolicy
 from poise.model.signal import Rows
 from poise.ports.totals import Totals
 
+COMPOSITES_DEEP: Final = 10
 OVERLAP_S: Final = 10.0  # a source may be a little late to append what it read
 REPLAYED_S: Final = 3600.0  # of readings at once
 
@@ -52,11 +53,21 @@ class Counting(Struct, kw_only=True):
         """Count readings, ascending per epoch; what they added."""
         objectives = {column.place: column.objective for column in self.counter.columns.values()}
         counted = self.counter.take(rows)
-        made = self.shaper.shaped(objectives, counted, now.timestamp())
+        made = self._since(self.shaper.shaped(objectives, counted, now.timestamp()))
         self.book.add(made)
         newest = max((float(one.at_s[-1]) for one in rows), default=self.until.timestamp())
         self.until = max(self.until, datetime.fromtimestamp(newest, UTC))
         return made
+
+    def _since(self, made: Increments) -> Increments:
+        """Without what composites are said to have been before they were declared."""
+        if not self.sheet.composites or not len(made):
+            return made
+        since_s = np.full(self.book.width, -np.inf)
+        for number in self.sheet.composites:
+            column = self.counter.columns[self.sheet.objectives[number].key]
+            since_s[column.place] = column.since_s
+        return made.only(made.at_s > since_s[made.place])
 
     async def follow(self, totals: Totals, now: datetime) -> Increments:
         """Take what was read since the last time: one read for all objectives."""
@@ -70,10 +81,23 @@ class Counting(Struct, kw_only=True):
 
     def measured_s(self, now: datetime) -> Numbers:
         """By column: the newest known instant up to ``now``; NaN where nothing was measured."""
-        columns = self.counter.columns
-        newest = [columns[one.key].measured_s for one in self.sheet.objectives]
+        newest = [self.counter.columns[one.key].measured_s for one in self.sheet.objectives]
+        for column in self.sheet.composites:
+            newest[column] = self._measured_s(self.sheet.objectives[column].key, COMPOSITES_DEEP)
         measured: Numbers = np.array([np.nan if one is None else one for one in newest])
         return np.minimum(measured, now.timestamp())
+
+    def _measured_s(self, key: str, deep: int) -> float | None:
+        """A composite is known as far as all of its components are, or, where it does without some, any."""
+        column = self.counter.columns.get(key)
+        composite = column.objective.composite if column is not None else None
+        if column is None or composite is None or not deep:
+            return None if column is None else column.measured_s
+        newest = [self._measured_s(one.objective, deep - 1) for one in composite.components]
+        known = [one for one in newest if one is not None]
+        if composite.when_delayed is WhenDelayed.UNKNOWN:
+            return min(known) if len(known) == len(newest) else None
+        return max(known, default=None)
 
 
 async def counted(

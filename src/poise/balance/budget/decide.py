@@ -37,6 +37,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     interpolated: bool = False
     problem: str = ""
     is_due: bool = False
+    unadjusted: Measures | None = None  # without exclusions; None where there are none for this budget
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
@@ -79,6 +80,9 @@ def budget_of(seen: Seen) -> Budget:
         problem=seen.problem,
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
+        excluded_s=float(measures.excluded_s[at]),
+        unadjusted_bad=None if seen.unadjusted is None else float(seen.unadjusted.period.bad[at]),
+        unadjusted_left_ratio=None if seen.unadjusted is None else float(seen.unadjusted.left_ratio[at]),
     )
 
 
@@ -122,6 +126,8 @@ def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: d
         return True
     declared = (before.target_ratio, before.window_s, before.bootstrap, before.since, before.problem)
     if declared != (after.target_ratio, after.window_s, after.bootstrap, after.since, after.problem):
+        return True
+    if (before.unadjusted_left_ratio is None) != (after.unadjusted_left_ratio is None):
         return True
     if before.definition != after.definition:
         return True

@@ -5,15 +5,18 @@ Always numbers, never NaN. An objective is a column; a burn window is a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from poise.model.increments import Numbers, Places, Summed
+from poise.model.exclusion import Stretch, effective
+from poise.model.increments import Numbers, Places, Summed, Sums
 from poise.model.objective import Objective
 from poise.model.period import period
 from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
@@ -37,6 +40,8 @@ class Sheet(Struct, frozen=True, eq=False, kw_only=True):
     bootstrap_s: Numbers
     bootstrap_events: Numbers
     charged: Flags  # whether unknown time counts as bad
+    slice_s: Numbers  # of time-slices; 0 where events are counted
+    composites: tuple[int, ...]  # columns
 
 
 class Windowed(Struct, frozen=True, eq=False, kw_only=True):
@@ -92,6 +97,10 @@ class Measures(Struct, frozen=True, eq=False, kw_only=True):
     rate_per_s: Numbers
     since_s: Numbers
     measured_s: Numbers
+    excluded_s: Numbers  # of the period
+
+
+_NONE: Final[Mapping[int, Sequence[Stretch]]] = MappingProxyType({})
 
 
 def sheet(objectives: Sequence[Objective], policies: Sequence[BudgetPolicy], places: Sequence[int]) -> Sheet:
@@ -109,6 +118,8 @@ def sheet(objectives: Sequence[Objective], policies: Sequence[BudgetPolicy], pla
         bootstrap_s=np.array([one.bootstrap_s for one in policies]),
         bootstrap_events=np.array([float(one.bootstrap_events) for one in policies]),
         charged=np.array([one.on_unknown is OnUnknown.BAD for one in policies], dtype=bool),
+        slice_s=np.array([one.slicing.slice_s if one.slicing else 0.0 for one in objectives]),
+        composites=tuple(n for n, one in enumerate(objectives) if one.composite is not None),
     )
 
 
@@ -131,11 +142,23 @@ def starts_s(sheet: Sheet, now: datetime) -> Numbers:
     return starts
 
 
-def measure(sheet: Sheet, sums: Summed, since_s: Numbers, measured_s: Numbers, now: datetime) -> Measures:
-    """All budgets at ``now``: measured since ``since_s``, known until ``measured_s``."""
+def measure(
+    sheet: Sheet,
+    sums: Summed,
+    since_s: Numbers,
+    measured_s: Numbers,
+    now: datetime,
+    excluded: Mapping[int, Sequence[Stretch]] = _NONE,
+) -> Measures:
+    """All budgets at ``now``: measured since ``since_s``, known until ``measured_s``.
+
+    ``excluded`` is, by column, time that does not count; no more of each window than the objective allows.
+    """
     now_s = now.timestamp()
-    seen = _Seen(sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now_s)
-    windows, elapsed_s = _windows(seen, now)
+    seen = _Seen(
+        sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now_s, excluded=excluded
+    )
+    windows, elapsed_s, excluded_s = _windows(seen, now)
     period, burns = windows.rows(0), windows.rows(slice(1, None))
     rate, known = burn_rate(burns, sheet.target_ratio)
     age_s = np.maximum(0.0, now_s - since_s)
@@ -158,6 +181,7 @@ def measure(sheet: Sheet, sums: Summed, since_s: Numbers, measured_s: Numbers, n
         rate_per_s=_rate(sheet, burns, elapsed_s[1:]),
         since_s=since_s,
         measured_s=measured_s,
+        excluded_s=excluded_s,
     )
 
 
@@ -207,21 +231,26 @@ class _Seen(Struct, frozen=True, eq=False):
     since_s: Numbers
     measured_s: Numbers
     now_s: float
+    excluded: Mapping[int, Sequence[Stretch]]
 
 
-def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers]:
-    """The period and every burn window (rows), and how long each has lasted since measuring began.
+def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers, Numbers]:
+    """The period and every burn window (rows), how long each has lasted, and what is excluded of the period.
 
-    What follows a fresh last reading is pending, not unknown. Where unknown time is charged, it held bad
-    events at the mean rate of the period.
+    What follows a fresh last reading is pending, not unknown, and so is a slice that has not ended. Where
+    unknown time is charged, it held bad events at the mean rate of the period.
     """
     good, bad, known_s, start_s = _sums(seen, now)
     start_s = np.maximum(start_s, seen.since_s)
+    excluded_s = _exclude(seen, start_s, good, bad, known_s)
     measured = ~np.isnan(seen.measured_s)
     last_s = np.where(measured, seen.measured_s, -np.inf)
     fresh = seen.now_s - last_s <= seen.sheet.stale_after_s
     end_s = np.where(fresh, np.minimum(seen.now_s, last_s), seen.now_s)
-    length_s = np.where(measured, np.maximum(end_s - start_s, 0.0), 0.0)
+    slice_s = np.where(seen.sheet.slice_s > 0, seen.sheet.slice_s, 1.0)
+    judged_s = np.floor(np.where(np.isfinite(end_s), end_s, 0.0) / slice_s) * slice_s
+    end_s = np.where(seen.sheet.slice_s > 0, judged_s, end_s)
+    length_s = np.where(measured, np.maximum(end_s - start_s - excluded_s, 0.0), 0.0)
     known_s = np.minimum(known_s, length_s)
     lasted = length_s > 0
     ratio = np.where(lasted, known_s / np.where(lasted, length_s, 1.0), fresh.astype(float))
@@ -231,7 +260,8 @@ def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers]:
         assumed = np.where(seen.sheet.charged, (length_s - known_s) * rate, 0.0)
     coverage = np.where(measured, ratio, 0.0)
     elapsed_s = np.maximum(seen.now_s - start_s, 0.0)
-    return Windowed(good=good, bad=bad, assumed=assumed, coverage_ratio=coverage), elapsed_s
+    windows = Windowed(good=good, bad=bad, assumed=assumed, coverage_ratio=coverage)
+    return windows, elapsed_s, excluded_s[0]
 
 
 def _sums(seen: _Seen, now: datetime) -> tuple[Numbers, Numbers, Numbers, Numbers]:
@@ -247,6 +277,31 @@ def _sums(seen: _Seen, now: datetime) -> tuple[Numbers, Numbers, Numbers, Number
         for name in ("good", "bad", "known_s", "start_s")
     )
     return good, bad, known_s, start_s
+
+
+def _exclude(seen: _Seen, start_s: Numbers, good: Numbers, bad: Numbers, known_s: Numbers) -> Numbers:
+    """Take what lies in excluded time out of the sums, in place; how long it is ``[windows, columns]``.
+
+    The cap is a share of each whole window, so a burn window may be excluded in full only where the window
+    that it is part of has room for it.
+    """
+    excluded_s = np.zeros_like(good)
+    found: dict[Stretch, Sums] = {}
+    for column, stretches in seen.excluded.items():
+        objective, place = seen.sheet.objectives[column], seen.sheet.places[column]
+        most_s = objective.excluded_max_ratio * objective.window_s
+        counted = effective(stretches, float(start_s[0, column]), seen.now_s, most_s)
+        for row in range(len(good)):
+            for stretch in effective(counted, float(start_s[row, column]), seen.now_s, math.inf):
+                if stretch not in found:
+                    end_s = stretch[1] if stretch[1] < seen.now_s else None  # up to all that is known
+                    found[stretch] = seen.sums.between(stretch[0], end_s)
+                sums = found[stretch]
+                good[row, column] = max(0.0, good[row, column] - sums.good[place])
+                bad[row, column] = max(0.0, bad[row, column] - sums.bad[place])
+                known_s[row, column] = max(0.0, known_s[row, column] - sums.known_s[place])
+                excluded_s[row, column] += stretch[1] - stretch[0]
+    return excluded_s
 
 
 def _rate(sheet: Sheet, burns: Windowed, elapsed_s: Numbers) -> Numbers:

@@ -17,10 +17,10 @@ def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
     """What to read. ``bounds`` are the ``le`` labels (ms) that the service's histogram has now.
 
     Availability: total minus errors. Latency: the cumulative bucket at the threshold over the largest
-    bucket; between two bounds the good events are interpolated linearly and the plan says so. A query: what
-    was read of its roles.
+    bucket; between two bounds the good events are interpolated linearly and the plan says so. Of a metrics
+    store: what was read of its roles; nothing for a composite, which is made of others.
     """
-    if objective.indicator is IndicatorKind.QUERY:
+    if objective.is_queried:
         return Plan(
             wanted=tuple(
                 Wanted(
@@ -32,8 +32,6 @@ def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
                 for role, (total, good) in weights(objective).items()
             )
         )
-    if objective.is_queried:
-        return Plan(wanted=())  # nothing is read for it: never measured, so unknown
     service = {"service": objective.service}
     if objective.indicator is IndicatorKind.AVAILABILITY:
         return Plan(
