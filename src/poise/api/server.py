@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from poise import __version__
 from poise.api import (
     act,
+    exclusions,
     forges,
     gate,
     hooks,
@@ -81,6 +82,7 @@ def make_server(
             *inbound.ROUTES,
             *incidents.ROUTES,
             *reviews.ROUTES,
+            *exclusions.ROUTES,
             *oncall.ROUTES,
             *scorecard.ROUTES,
             *prometheus.ROUTES,

@@ -85,9 +85,9 @@ class Client:
         headers = {"if-match": if_match, "content-type": "application/json"}
         return msgspec.json.decode(self._send("PUT", path, body, headers), type=answer)
 
-    def delete(self, path: str, answer: type[T]) -> T:
+    def delete(self, path: str, answer: type[T], **query: Any) -> T:
         """DELETE, decoded."""
-        return msgspec.json.decode(self._send("DELETE", path), type=answer)
+        return msgspec.json.decode(self._send("DELETE", path + _query(query)), type=answer)
 
     def lines(self, path: str, **query: Any) -> Iterator[tuple[str, str]]:
         """Server-sent events as ``(event, data)`` until the server ends them."""

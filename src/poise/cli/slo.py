@@ -10,12 +10,16 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from poise.cli import output
+from poise.cli.exclusion import exclude, exclusions, include
 from poise.cli.place import COMMON, Common, text_of
 from poise.model.errors import Invalid
 from poise.spec.foreign.slo import Slo
 from poise.spec.problems import Problems
 
 slo = App(name="slo", help="Objectives of a service: target, now, left, burn; files of other tools.")
+slo.command(exclude)
+slo.command(exclusions)
+slo.command(include)
 
 
 @slo.default

@@ -57,6 +57,8 @@ OVERRIDE_APPROVED: Final = "dev.poise.override.approved"
 GRANT_ASKED: Final = "dev.poise.grant.asked"
 GRANT_DECIDED: Final = "dev.poise.grant.decided"
 POLICY_LEVEL_CHANGED: Final = "dev.poise.policy.changed"  # the level of a service, not each number
+EXCLUSION_CREATED: Final = "dev.poise.exclusion.created"  # by a person; declared ones are objects
+EXCLUSION_REMOVED: Final = "dev.poise.exclusion.removed"
 
 CONFIG_CHANGED: Final = "dev.poise.config.changed"
 SECRET_CHANGED: Final = "dev.poise.secret.changed"  # noqa: S105 - a type, not a secret
