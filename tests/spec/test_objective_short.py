@@ -20,6 +20,7 @@ from poise.model.objective import (
     WhenDelayed,
     Window,
 )
+from poise.spec.explain_objective import explain_objective, measures
 from poise.spec.problems import Problems
 from poise.spec.service import parse_project
 
@@ -179,3 +180,38 @@ def test_a_composite_that_is_a_part_of_itself_is_refused() -> None:
 def test_the_target_is_below_100_percent() -> None:
     """Without a budget there is nothing to pace by."""
     assert refused("{service: shop, target: 100%, probe: home}").startswith("POISE-S113 'target'")
+
+
+def test_explain_says_what_is_measured_and_what_cannot_be_met() -> None:
+    """People read this before they believe a number."""
+    found = parse_project(
+        FILE % "{service: shop, target: 99.95%, allOf: [latency, payments/availability], "
+        "requires: payments/availability}",
+        project="acme",
+    ).objectives
+    mine = next(one for one in found if one.name == "mine")
+    rows = {field: (value, source) for field, value, source in explain_objective(mine, found)}
+    assert rows["measures"] == ("all of latency, payments/availability", "declared")
+    assert rows["method"] == ("RatioTimeslices of 1m", "declared")
+    assert rows["excludedMax"] == ("10%", "default")
+    assert rows["warning"][0].endswith("shop/latency and payments/availability: at best 98.9010%")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("threshold: depth, below: 100", "depth < 100"),
+        ("failureRatio: r", "1 - r"),
+        ("boolean: ready", "ready is 1"),
+        ("probe: home", 'probe_success{probe="home"} is 1'),
+        ("histogram: x_bucket, atMost: 0.25", "x_bucket of at most 0.25"),
+        ("good: a, total: b", "a of b"),
+        ("good: a, bad: b", "a of a and b"),
+        ("bad: a, total: b", "all but a of b"),
+        ("weighted: [{objective: latency, weight: 3}, availability]",
+         "the weighted mean of latency x 3, availability"),
+    ],
+)  # fmt: skip
+def test_each_measurement_is_said_in_one_phrase(more: str, said: str) -> None:
+    """As one would say it, not as it is stored."""
+    assert measures(objective("{service: shop, target: 99%, " + more + "}")) == said

@@ -15,7 +15,7 @@ from poise.cli.client import Client
 from poise.cli.place import COMMON, Common, declared_in, project_of, service_key
 from poise.engine.journal import ChainReport
 from poise.model.balance import Budget
-from poise.model.errors import NotFound, PoiseError
+from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.record import Recorded
 
 if TYPE_CHECKING:
@@ -176,13 +176,15 @@ def explain(
     file: Annotated[Path, Parameter(help="The spec to read.")] = Path("poise.yaml"),
     common: Common = COMMON,
 ) -> None:
-    """The settings in force for service/NAME or scrape/JOB, each declared or a default. Needs no server."""
+    """The settings in force for service/NAME, slo/SERVICE/NAME or scrape/JOB. Needs no server."""
     from poise.spec.explain import explain as explain_service
 
     name = what.removeprefix("service/")
     declared = declared_in(file, common)
     if what.startswith("scrape/"):
         return _explain_scrape(what.removeprefix("scrape/"), declared, file, common)
+    if what.startswith("slo/"):
+        return _explain_objective(what.removeprefix("slo/"), declared, file, common)
     environments = reversed(declared.project.environments)
     wanted = (common.named_environment,) if common.named_environment else tuple(environments)
     for environment in wanted:
@@ -193,6 +195,26 @@ def explain(
             return _settings(explain_service(service, mine, declared.project.policy), common)
     names = ", ".join(one.name for one in declared.services)
     raise NotFound("POISE-E302", f"no service {name} in {file}", why=f"It declares {names}.")
+
+
+def _explain_objective(name: str, declared: Declared, file: Path, common: Common) -> None:
+    """``service/objective``, or ``objective`` where one alone has that name."""
+    from poise.spec.explain_objective import explain_objective
+
+    environments = reversed(declared.project.environments)
+    wanted = (common.named_environment,) if common.named_environment else tuple(environments)
+    for environment in wanted:
+        here = [one for one in declared.objectives if one.key.split("/")[1] == environment]
+        mine = [one for one in here if name in (one.name, "/".join(one.key.split("/")[2:]))]
+        if len(mine) > 1:
+            known = ", ".join("slo/" + "/".join(one.key.split("/")[2:]) for one in mine)
+            raise Invalid(
+                "POISE-E303", f"several objectives are called {name}", mend=f"Write one of {known}."
+            )
+        if mine:
+            return _settings(explain_objective(mine[0], here), common)
+    names = ", ".join(dict.fromkeys("/".join(one.key.split("/")[2:]) for one in declared.objectives))
+    raise NotFound("POISE-E302", f"no objective {name} in {file}", why=f"It declares {names}.")
 
 
 def _explain_scrape(name: str, declared: Declared, file: Path, common: Common) -> None:

@@ -137,8 +137,10 @@ def infeasible(objectives: Iterable[Objective]) -> tuple[Infeasible, ...]:
     by_key = {one.key: one for one in objectives}
     found = []
     for one in by_key.values():
-        because, best = _required(one, by_key), ceiling(one, by_key)
         steps = one.composite
+        own = {part.objective for part in steps.components} if steps is not None else set()
+        because = tuple(key for key in _required(one, by_key) if key not in own)  # each counts once
+        best = math.prod(by_key[key].target_ratio for key in because)
         if steps is not None and all(part.objective in by_key for part in steps.components):
             targets = {part.objective: by_key[part.objective].target_ratio for part in steps.components}
             if steps.combination is not Combination.BURN:

@@ -7,11 +7,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from poise.model.objective import Objective
+from poise.model.objective import IndicatorKind, Objective
+from poise.model.period import name
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
 from poise.spec.durations import format_duration, format_size
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
+from poise.spec.explain_objective import measures
 from poise.spec.keys_policy import POLICY
 from poise.spec.keys_service import SERVICE
 from poise.spec.shape import Duration, Ratio, Record, Shape, Short, Size
@@ -95,6 +97,8 @@ def _item(value: object) -> str:
 
 
 def _sentence(objective: Objective) -> str:
-    under = f" under {objective.threshold_ms:g} ms" if objective.threshold_ms is not None else ""
     target = f"{objective.target_ratio * 100:.6g}%"
-    return f"{target} {objective.indicator.value}{under} over {format_duration(objective.window_s)}"
+    if objective.indicator in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY):
+        under = f" under {objective.threshold_ms:g} ms" if objective.threshold_ms is not None else ""
+        return f"{target} {objective.indicator.value}{under} over {name(objective.window)}"
+    return f"{target} of {measures(objective)} over {name(objective.window)}"
