@@ -46,7 +46,7 @@ def test_a_review_goes_from_draft_to_published_with_an_action_that_is_done(
     fold(house, review)
     shown = online("postmortem", "show", "1").out
     assert "published" in shown and "detected after 20 s" in shown and "8.0 %" in shown
-    assert "[due 2026-12-07] 1 (prevent, ada): refuse a currency" in shown
+    assert "[due 2026-12-07] 1 (p2, prevent, ada): refuse a currency" in shown
     assert "1 of 1 to do" in online("postmortem", "list").out
     assert online("postmortem", "action", "done", "1", "1").code == 0
     assert fold(house, review).actions[0].done_by == "owner"

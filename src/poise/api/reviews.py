@@ -13,6 +13,7 @@ from litestar import Request, Response, get, post, put
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
+from poise.api.asks import Name
 from poise.api.idempotency import create_once
 from poise.api.params import Cursor, Flag, Limit, Number, Part
 from poise.api.parts import Parts
@@ -20,7 +21,7 @@ from poise.api.read import page_of, parts_of
 from poise.api.views import Created, Page
 from poise.model.errors import Conflict, Invalid, NotFound
 from poise.model.record import Decision, PrefixRef, Ref, Write
-from poise.model.review import Action, ActionKind, Review, ReviewEdit, ReviewState
+from poise.model.review import Action, ActionKind, Priority, Review, ReviewEdit, ReviewState
 from poise.ports.store import Stale, Transaction
 from poise.reliability.review.decide import ACTIONS_MAX, folded, numbered
 from poise.reliability.review.draft import plain
@@ -54,6 +55,13 @@ class SetAction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     due: Annotated[str, Meta(max_length=40)]
     verification: Annotated[str, Meta(max_length=1000)]
     n: Annotated[int, Meta(ge=0, le=999_999)] = 0
+    priority: Priority = Priority.P2
+
+
+class NameClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What kind of outage it was, in the team's words; the budget policy adds each class up."""
+
+    outage_class: Name
 
 
 class Nothing(Struct, frozen=True):
@@ -171,6 +179,20 @@ async def finish_action(request: Asked, project: Part, n: Number, action: Number
     return await _patiently(request, parts, Nothing(), make)
 
 
+@post(_REVIEW + "/outage-class", opt={"permission": "developer", "once": True})
+async def name_class(request: Asked, project: Part, n: Number, data: JSONBody[NameClass]) -> Created:
+    """Say what kind of outage it was."""
+    parts = parts_of(request)
+
+    async def make() -> tuple[Decision, Created]:
+        now = await _now(parts, project, n)
+        decision, key = _edit(request, now, outage_class=data.outage_class)
+        said = f"{_asker(request)} says that incident {n} is of class {data.outage_class}."
+        return decision, Created(key=key, sentence=said)
+
+    return await _patiently(request, parts, data, make)
+
+
 @post(_REVIEW + "/publish", opt={"permission": "operator", "once": True})
 async def publish(request: Asked, project: Part, n: Number) -> Created:
     """Say that it may be read by all; no draft replaces it any more."""
@@ -207,7 +229,7 @@ def _checked(parts: Parts, ask: SetAction, before: Action | None, where: str) ->
         )  # fmt: skip
     return Action(
         n=ask.n, kind=ask.kind, text=ask.text.strip(), owner=parts.masker.text(ask.owner.strip()),
-        due_at=due_at, verification=ask.verification.strip(),
+        due_at=due_at, verification=ask.verification.strip(), priority=ask.priority,
         done_at=before.done_at if before else None, done_by=before.done_by if before else None,
     )  # fmt: skip
 
@@ -305,4 +327,6 @@ def _asker(request: Asked) -> str:
     return name
 
 
-ROUTES = [list_reviews, get_review, get_text, write_text, set_action, finish_action, publish]
+ROUTES = [
+    list_reviews, get_review, get_text, write_text, set_action, finish_action, name_class, publish,
+]  # fmt: skip

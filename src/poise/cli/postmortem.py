@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -17,7 +17,7 @@ from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.place import COMMON, Common, project_of, text_of
 from poise.model.errors import Invalid, PoiseError
-from poise.model.review import Action, ActionKind, Review
+from poise.model.review import Action, ActionKind, Priority, Review
 
 postmortem = App(name="postmortem", help="What incidents taught: drafts from the record, finished by people.")
 action = App(name="action", help="What will be done, by whom, until when. (add, replace, done)")
@@ -29,6 +29,7 @@ What = Annotated[str, Parameter(help="What will be done.")]
 Kind = Annotated[ActionKind, Parameter(help="What it is for.")]
 Owner = Annotated[str, Parameter(help="Who does it.")]
 Due = Annotated[str, Parameter(help="Until when: a day (2026-12-07) or an instant with its offset.")]
+How = Annotated[Priority, Parameter(help="How soon; p0 goes before any feature.")]
 Verify = Annotated[str, Parameter(help="How one will know that it worked.")]
 
 
@@ -92,7 +93,7 @@ def show(n: N, *, common: Common = COMMON) -> None:
     output.say(f"\n{found.text.rstrip()}\n")
     now = datetime.now(UTC)
     for one in found.actions:
-        output.say(f"{_state(one, now)} {one.n} ({one.kind}, {one.owner}): {one.text}")
+        output.say(f"{_state(one, now)} {one.n} ({one.priority}, {one.kind}, {one.owner}): {one.text}")
         output.say(f"    known to work by: {one.verification}")
     if not found.actions:
         output.say(
@@ -187,26 +188,47 @@ def publish(n: N, *, common: Common = COMMON) -> None:
         _tell(client.post(_path(common, f"/{n}/publish"), {}, Created), common)
 
 
+@postmortem.command
+def classify(
+    n: N,
+    outage_class: Annotated[str, Parameter(help="What kind of outage: a name of the team's own.")],
+    *,
+    common: Common = COMMON,
+) -> None:
+    """Name its class of outage; the budget policy adds each class up over a quarter."""
+    with Client(common) as client:
+        body = {"outage_class": outage_class}
+        _tell(client.post(_path(common, f"/{n}/outage-class"), body, Created), common)
+
+
 @action.command
 def add(
-    n: N, text: What, *, kind: Kind, owner: Owner, due: Due, verify: Verify, common: Common = COMMON
-) -> None:
+    n: N, text: What, *, kind: Kind, owner: Owner, due: Due, verify: Verify, priority: How = Priority.P2,
+    common: Common = COMMON,
+) -> None:  # fmt: skip
     """Add an action."""
-    _set(n, 0, text, kind, owner, due, verify, common)
+    body: dict[str, Any] = {"kind": kind, "text": text, "owner": owner, "due": due, "verification": verify}
+    _set(n, body | {"priority": priority}, common)
 
 
 @action.command
 def replace(
-    n: N, a: A, text: What, *, kind: Kind, owner: Owner, due: Due, verify: Verify, common: Common = COMMON
-) -> None:
+    n: N, a: A, text: What, *, kind: Kind, owner: Owner, due: Due, verify: Verify,
+    priority: How = Priority.P2, common: Common = COMMON,
+) -> None:  # fmt: skip
     """Put another in the place of an action."""
-    _set(n, a, text, kind, owner, due, verify, common)
+    body: dict[str, Any] = {
+        "n": a,
+        "kind": kind,
+        "text": text,
+        "owner": owner,
+        "due": due,
+        "verification": verify,
+    }
+    _set(n, body | {"priority": priority}, common)
 
 
-def _set(
-    n: int, a: int, text: str, kind: ActionKind, owner: str, due: str, verify: str, common: Common
-) -> None:
-    body = {"n": a, "kind": kind, "text": text, "owner": owner, "due": due, "verification": verify}
+def _set(n: int, body: dict[str, Any], common: Common) -> None:
     with Client(common) as client:
         _tell(client.post(_path(common, f"/{n}/actions"), body, Created), common)
 

@@ -89,6 +89,7 @@ ONCALL_OVERRIDDEN: Final = "dev.poise.oncall.overridden"
 CAUSE_DIAGNOSED: Final = "dev.poise.cause.diagnosed"
 REVIEW_DRAFTED: Final = "dev.poise.review.drafted"
 REVIEW_EDITED: Final = "dev.poise.review.edited"
+REVIEW_CLASSIFIED: Final = "dev.poise.review.classified"  # what kind of outage it was
 REVIEW_PUBLISHED: Final = "dev.poise.review.published"
 ACTION_ADDED: Final = "dev.poise.action.added"
 ACTION_DONE: Final = "dev.poise.action.done"

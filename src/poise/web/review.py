@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import htpy as h
 
-from poise.model.review import Action, ActionKind, ReviewState
+from poise.model.review import Action, ActionKind, Priority, ReviewState
 from poise.web import links
 from poise.web.incident import state_pill
 from poise.web.incident_views import EventView, NoReviewView, ReviewPageView
@@ -135,7 +135,8 @@ def _action(action: Action, view: ReviewPageView) -> tuple[h.Node, ...]:
             ],
         ]
     due = moment(action.due_at, "day")
-    return f"{action.n}. {action.text}", action.kind.value, action.owner, due, action.verification, state
+    what = f"{action.kind.value}, {action.priority.value}"
+    return f"{action.n}. {action.text}", what, action.owner, due, action.verification, state
 
 
 def _add(view: ReviewPageView) -> h.Element:
@@ -153,6 +154,10 @@ def _add(view: ReviewPageView) -> h.Element:
             h.label(for_="action-kind")["What it is for"],
             h.select("#action-kind", name="kind")[
                 (h.option(value=kind.value)[kind.value] for kind in ActionKind)
+            ],
+            h.label(for_="action-priority")["How soon; p0 goes before any feature"],
+            h.select("#action-priority", name="priority")[
+                (h.option(value=one.value, selected=one is Priority.P2)[one.value] for one in Priority)
             ],
             field("owner", "Who does it"),
             field("due", "Until when", type="date", value=day),

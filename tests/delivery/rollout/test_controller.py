@@ -234,3 +234,31 @@ def test_an_order_is_handled_once() -> None:
         assert (await controller.look(KEY, NOW)).is_empty
 
     anyio.run(scenario)
+
+
+def test_what_moves_elsewhere_in_the_environment_is_counted_before_a_start() -> None:
+    """The verdict's bound on rollouts at once holds over services; nobody reads it while nothing waits."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        controller = RolloutController(store, MemoryTotals())
+        await first_live(store, controller)
+        live = await rollout_of(store)
+        for name, state in (("pay", RolloutState.STEPPING), ("cart", RolloutState.RETIRED)):
+            other = replace(live, service=name, state=state)
+            await put(store, replace(SERVICE, name=name), other.service_key)
+            await put(store, other, other.key)
+        assert (await controller.see(KEY)).moving_elsewhere == 0
+        await put(store, replace(RELEASE, n=2, digest="sha256:b"), f"{RELEASE.key[:-1]}2")
+        await step(store, controller)  # created
+        await step(store, controller)  # asks
+        waiting = await rollout_of(store, 2)
+        assert waiting.ask is not None
+        answer = replace(go_for(waiting), parallel_rollouts=1)
+        await put(store, answer, verdict_key(waiting.key, waiting.ask.n))
+        assert (await controller.see(KEY)).moving_elsewhere == 1
+        await step(store, controller)
+        held = await rollout_of(store, 2)
+        assert held.state is RolloutState.WAITING and "the policy allows 1" in held.reason
+
+    anyio.run(scenario)

@@ -77,6 +77,7 @@ class World:
         self.configs: list[Config] = []
         self.secrets: list[Secret] = []
         self.request: RollbackRequest | None = None
+        self.moving_elsewhere = 0
         self.events: list[Event] = []
         self.weights_seen: list[tuple[int, int]] = []
 
@@ -181,6 +182,7 @@ class World:
             configs=tuple(self.configs),
             secrets=tuple(self.secrets),
             request=self.request,
+            moving_elsewhere=self.moving_elsewhere,
         )
 
     def look(self) -> Decision:

@@ -194,3 +194,11 @@ def test_the_words_of_others_are_neither_markdown_nor_html(said: str) -> None:
     tokens = MarkdownIt("commonmark", {"html": True}).parseInline(plain(said))
     kinds = {child.type for token in tokens for child in token.children or []}
     assert kinds <= {"text", "text_special"}
+
+
+def test_the_class_of_outage_is_kept_through_drafts() -> None:
+    """The budget policy adds classes up over a quarter; a new draft must not forget one."""
+    named = folded(drafted(), edit(1, outage_class="dns"))
+    seen = Seen(facts=replace(FACTS, impacts=()), review=named)
+    (write,) = decide(seen, at(700)).writes
+    assert named.outage_class == "dns" and write.body.outage_class == "dns"  # type: ignore[union-attr]

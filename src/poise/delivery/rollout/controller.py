@@ -10,10 +10,12 @@ from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
-from poise.model.balance import Override, Verdict
+from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.config import Config, Secret
-from poise.model.delivery import Order, Release, Rollout
+from poise.model.delivery import Order, Release, Rollout, RolloutState
 from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
+from poise.model.grant import Grant
+from poise.model.pacing import PARALLEL_MAX
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
 from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL
@@ -23,10 +25,14 @@ from poise.ports.totals import Totals
 ROLLOUTS_SEEN: Final = 200  # newest rollouts of a service: how far back a rejected digest is remembered
 RELEASES_SEEN: Final = 50
 ORDERS_SEEN: Final = 50
+MOVING_SEEN: Final = 10  # newest rollouts of another service that are looked through for one under way
 SETTINGS_SEEN: Final = 50
 OWN_KINDS: Final = frozenset(
-    {"Service", "Order", "Verdict", "Route", "Replica", "Override", "Config", "Secret", "RollbackRequest"}
-)
+    {
+        "Service", "Order", "Verdict", "Route", "Replica", "Override", "Grant", "Config", "Secret",
+        "RollbackRequest",
+    }
+)  # fmt: skip
 
 
 class RolloutController:
@@ -82,18 +88,19 @@ class RolloutController:
             Release, f"{project}/{name}/", limit=RELEASES_SEEN, last=True
         )
         orders, orders_ref = await store.scan(Order, under, limit=ORDERS_SEEN, last=True)
-        overrides, overrides_ref = await store.scan(Override, under, limit=1, last=True)
         route, route_ref = await store.get(Route, key)
         target, target_ref = await store.get(ScaleTarget, key)
         configs, configs_ref = await store.scan(Config, under, limit=SETTINGS_SEEN, last=True)
         secrets, secrets_ref = await store.scan(Secret, under, limit=SETTINGS_SEEN, last=True)
         request, request_ref = await store.get(RollbackRequest, key)
-        reads: list[Read] = [service_ref, rollouts_ref, releases_ref, orders_ref, overrides_ref, route_ref]
+        reads: list[Read] = [service_ref, rollouts_ref, releases_ref, orders_ref, route_ref]
         reads += [configs_ref, secrets_ref, request_ref, target_ref]
         first, before = await environment_before(store, key, reads)
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
         totals, measured_at = await self._totals(moving)
+        granted_at = await self._granted_at(under, reads)
+        elsewhere = await self._moving_elsewhere(key, moving, verdict, reads)
         return Seen(
             key=key,
             service=service,
@@ -105,7 +112,8 @@ class RolloutController:
             replicas=tuple(replicas),
             totals=tuple(totals),
             measured_at=measured_at,
-            override_at=overrides[-1].at if overrides else None,
+            override_at=granted_at,
+            moving_elsewhere=elsewhere,
             target=target,
             before=before,
             environment_before=first,
@@ -114,6 +122,41 @@ class RolloutController:
             request=request,
             reads=tuple(reads),
         )
+
+    async def _granted_at(self, under: str, reads: list[Read]) -> datetime | None:
+        """When a person last decided something that the gate may go by: an override, a grant."""
+        overrides, overrides_ref = await self._store.scan(Override, under, limit=1, last=True)
+        grants, grants_ref = await self._store.scan(Grant, under, limit=1, last=True)
+        reads += [overrides_ref, grants_ref]
+        times = [one.approved_at or one.at for one in overrides]
+        times += [one.decided_at or one.at for one in grants]
+        return max(times, default=None)
+
+    async def _moving_elsewhere(
+        self, key: str, moving: Rollout | None, verdict: Verdict | None, reads: list[Read]
+    ) -> int:
+        """How many other services of the environment are being rolled out; asked for before a start alone.
+
+        All rollouts of the environment are referred to, so that two that start at once do not both count one
+        too few.
+        """
+        if moving is None or verdict is None or moving.state is not RolloutState.WAITING:
+            return 0
+        if verdict.kind is VerdictKind.HOLD or verdict.parallel_rollouts >= PARALLEL_MAX:
+            return 0
+        around = key.rpartition("/")[0] + "/"
+        _, ref = await self._store.scan(Rollout, around, limit=1)
+        reads.append(ref)
+        services, _ = await self._store.scan(Service, around)
+        others = [one.key for one in services if one.key != key]
+        return sum([await self._is_moving(one) for one in others])
+
+    async def _is_moving(self, key: str) -> bool:
+        """Whether a rollout of a service is under way; what is older than the live one is over."""
+        newest, _ = await self._store.scan(Rollout, f"{key}/", limit=MOVING_SEEN, last=True)
+        if any(one.state.is_active for one in newest):
+            return True
+        return len(newest) == MOVING_SEEN and not any(one.state is RolloutState.LIVE for one in newest)
 
     async def _answers(
         self, moving: Rollout | None, reads: list[Read]

@@ -82,6 +82,9 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     answer = _answer(seen, rollout, now, 1, weight)
     if not isinstance(answer, Verdict):
         return answer
+    if seen.moving_elsewhere >= answer.parallel_rollouts:
+        few = f"{seen.moving_elsewhere} rollouts are under way in {rollout.environment}, "
+        return _hold_on(seen, rollout, now, f"hold: {few}the policy allows {answer.parallel_rollouts}")
     live = seen.live
     started = replace(
         rollout,
@@ -89,6 +92,8 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         straight=straight,
         baseline=live.n if live else None,
         replicas=_replicas_needed(seen, replace(rollout, straight=straight), weight),
+        steps_percent=answer.steps_percent,
+        bake_factor=answer.bake_factor,
         reason="",
         started_at=now,
     )

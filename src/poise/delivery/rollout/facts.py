@@ -51,6 +51,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     configs: tuple[Config, ...] = ()
     secrets: tuple[Secret, ...] = ()
     request: RollbackRequest | None = None
+    moving_elsewhere: int = 0  # rollouts of other services that are under way in this environment
     reads: tuple[Read, ...] = ()
 
     @property

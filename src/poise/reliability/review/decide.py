@@ -74,7 +74,10 @@ def _fresh(facts: Facts, before: Review | None, now: datetime) -> Review:
     )
     if before is None:
         return fresh
-    return replace(fresh, actions=before.actions, edits_seen=before.edits_seen, drafted_at=before.drafted_at)
+    return replace(
+        fresh, actions=before.actions, edits_seen=before.edits_seen, drafted_at=before.drafted_at,
+        outage_class=before.outage_class,
+    )  # fmt: skip
 
 
 def _drafted(review: Review) -> Event:
@@ -105,6 +108,10 @@ def _fold(review: Review, edit: ReviewEdit) -> tuple[Review, Event]:
         review = replace(review, actions=_done(review.actions, edit))
         kind, said = event_types.ACTION_DONE, f"has done action {edit.done} of"
         data["action"] = edit.done
+    elif edit.outage_class is not None:
+        review = replace(review, outage_class=edit.outage_class)
+        kind, said = event_types.REVIEW_CLASSIFIED, f"named the class of outage ({edit.outage_class}) in"
+        data["outage_class"] = edit.outage_class
     else:
         published_at, by = review.published_at or edit.at, review.published_by or edit.by
         review = replace(review, state=ReviewState.PUBLISHED, published_at=published_at, published_by=by)
