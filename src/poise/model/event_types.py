@@ -51,6 +51,7 @@ HEAL_SPENT: Final = "dev.poise.heal.spent"
 HEAL_FAILED: Final = "dev.poise.heal.failed"  # healed three times in a row and still not ready
 
 BUDGET_CHANGED: Final = "dev.poise.budget.changed"  # its state, not each number
+BUDGET_CHARGED: Final = "dev.poise.budget.charged"  # an entry of the ledger has ended, and whose it is
 GATE_ANSWERED: Final = "dev.poise.gate.answered"
 OVERRIDE_CREATED: Final = "dev.poise.override.created"
 OVERRIDE_APPROVED: Final = "dev.poise.override.approved"
