@@ -360,6 +360,9 @@ BAD = [
     (policy("bootstrapEvents: 1e4"), "POISE-S112", "11:25"),
     (policy("slowSteps: [5, 2]"), "POISE-S113", "11:23"),
     (policy("") + policy("").replace(SIX_LINES, ""), "POISE-S117", "15:18"),
+    (SIX_LINES + project("alerts: {tickets: [{long: 2h, short: 30m, factor: 3}]}"), "POISE-S118", "11:34"),
+    (SIX_LINES + project("alerts: {burns: sometimes}"), "POISE-S113", "11:24"),
+    (SIX_LINES + project("alerts: {minFailures: 0}"), "POISE-S113", "11:30"),
     (
         SIX_LINES + "---\napiVersion: poise.dev/v1\nkind: Project\nmetadata: {name: acne}\nspec: {}",
         "POISE-S118",

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 DAY_S = 86_400.0
+BURN_WINDOWS_S = (300.0, 1800.0, 3600.0, 21_600.0, 3 * DAY_S)  # measured whatever the policy says
 
 
 class OnUnknown(StrEnum):

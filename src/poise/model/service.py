@@ -11,7 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from poise.model.output import LOG_BYTES
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.scrape import ScrapeConfig
 
 
@@ -113,13 +113,22 @@ class Heal(Struct, frozen=True, kw_only=True):
     cooldown_s: float = 10.0
 
 
+class BurnAlerts(StrEnum):
+    """What tells of a burn: the policy's windows and factors, the sequential tests, or either."""
+
+    BOTH = "both"
+    TIERS = "tiers"
+    SEQUENTIAL = "sequential"
+
+
 class Detection(Struct, frozen=True, kw_only=True):
     """When a condition is an alert, when alerts are one incident, and when it is over.
 
     An alert is over after its condition was known not to hold for ``resolve_after_s``. An incident waits
     ``group_wait_s`` for alerts of the same cause before it opens; services join one while the gap between
     their alerts is at most ``group_window_s``. Clear for ``close_after_s`` it resolves itself; what fires
-    again within ``reopen_within_s`` reopens it.
+    again within ``reopen_within_s`` reopens it. ``burns`` says what tells of a burn; the policy's tiers page,
+    those of ``tickets`` wait for working hours, and none fires of fewer bad events than ``failures_min``.
     """
 
     resolve_after_s: float = 60.0
@@ -130,6 +139,9 @@ class Detection(Struct, frozen=True, kw_only=True):
     group_window_s: float = 600.0
     close_after_s: float = 300.0
     reopen_within_s: float = 600.0
+    burns: BurnAlerts = BurnAlerts.BOTH
+    tickets: tuple[BurnTier, ...] = ()
+    failures_min: int = 4
 
 
 class DataSource(Struct, frozen=True, kw_only=True):

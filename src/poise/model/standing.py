@@ -113,7 +113,9 @@ def severity(standing: Standing) -> tuple[int, bool, float, str]:
     return (standing.state.rank, standing.fast_burn, -(standing.left_ratio or 0.0), standing.objective)
 
 
-def fires(tier: BurnTier, burns: Iterable[Burn], age_s: float = math.inf) -> bool:
+def fires(
+    tier: BurnTier, burns: Iterable[Burn], age_s: float = math.inf, failures_min: float = MIN_FAILURES
+) -> bool:
     """Whether both windows burn over the factor and enough failed to mean anything.
 
     An objective of ``age_s`` younger than the long window has not burned for all of it yet: its rate counts
@@ -126,7 +128,7 @@ def fires(tier: BurnTier, burns: Iterable[Burn], age_s: float = math.inf) -> boo
     if long is None or short is None or long.rate is None or short.rate is None:
         return False
     lived_ratio = min(1.0, max(0.0, age_s) / tier.long_s)
-    return long.bad >= MIN_FAILURES and long.rate * lived_ratio > tier.factor and short.rate > tier.factor
+    return long.bad >= failures_min and long.rate * lived_ratio > tier.factor and short.rate > tier.factor
 
 
 def numbers_of(budget: Budget) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import BURN_WINDOWS_S, BudgetPolicy
 from poise.spec.condition import NotACondition, check_condition
 from poise.spec.document import Place, Scalar
 from poise.spec.durations import format_duration
@@ -24,7 +24,7 @@ _BOUNDS: Final = (
 def check_policy(spec: Found, report: Report) -> None:
     """Every contradiction of a policy, at its line and column."""
     _check_bounds(spec, report)
-    _check_tiers(spec, report)
+    _check_tiers(_records(spec, "fast_burn"), report)
     _check_conditions(spec, report)
     for rule in _records(spec, "classes"):
         if not rule.values.get("paths") and not rule.values.get("labels"):
@@ -60,8 +60,22 @@ def _number(spec: Found, target: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
-def _check_tiers(spec: Found, report: Report) -> None:
-    for tier in _records(spec, "fast_burn"):
+def check_tickets(alerts: object, policy: BudgetPolicy, report: Report) -> None:
+    """A tier over a window that nobody counts would never fire, and nobody would know."""
+    tickets = _found(alerts.get("tickets")) if isinstance(alerts, dict) else []
+    _check_tiers(tickets, report)
+    windows = {*BURN_WINDOWS_S, *policy.burn_windows_s}
+    for tier in tickets:
+        for key, target in (("long", "long_s"), ("short", "short_s")):
+            window_s = tier.values.get(target)
+            if isinstance(window_s, float) and window_s not in windows:
+                what = f"no burn rate is measured over {format_duration(window_s)}"
+                known = ", ".join(format_duration(one) for one in sorted(windows))
+                report.add(CONTRADICTION, tier.at(key), what, mend=f"Use one of {known}.")
+
+
+def _check_tiers(tiers: list[Found], report: Report) -> None:
+    for tier in tiers:
         long_s, short_s = tier.values.get("long_s"), tier.values.get("short_s")
         if isinstance(long_s, float) and isinstance(short_s, float) and short_s >= long_s:
             what = "'short' must be shorter than 'long'"
@@ -88,5 +102,8 @@ def _check_conditions(spec: Found, report: Report) -> None:
 
 
 def _records(spec: Found, target: str) -> list[Found]:
-    value = spec.values.get(target)
+    return _found(spec.values.get(target))
+
+
+def _found(value: object) -> list[Found]:
     return [item for item in value if isinstance(item, Found)] if isinstance(value, list) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.policy import Level, OnUnknown
+from poise.model.service import BurnAlerts
 from poise.spec import limits
 from poise.spec.keys_datasource import CONNECTION
 from poise.spec.keys_text import BRANCH, FOLDER, NAME, STEPS, URL
@@ -219,6 +220,16 @@ ALERTS: Final = Record(
         Field(
             "reopenWithin", Duration(), "reopen_within_s", "What fires again so soon reopens its incident."
         ),
+        Field(
+            "burns",
+            Choice(words=tuple(BurnAlerts)),
+            "burns",
+            "What tells of a burn: the policy's tiers, the sequential tests, or either.",
+        ),
+        Field(
+            "tickets", ListOf(item=BURN_TIER, high=10), "tickets", "Burn rates that wait for working hours."
+        ),
+        Field("minFailures", Integer(low=1, high=1_000_000), "failures_min", "Fewer bad events are no burn."),
     )
 )
 PROJECT: Final = Record(

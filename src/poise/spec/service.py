@@ -15,7 +15,7 @@ from poise.model.rules import RuleFile
 from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
 from poise.spec.checks import check_services
-from poise.spec.checks_policy import check_policy, defaulted
+from poise.spec.checks_policy import check_policy, check_tickets, defaulted
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.exclusion import exclusions_of
@@ -217,6 +217,7 @@ def _project(
         if document.name != name:
             what = f"this is project {shown(name)}, not {shown(document.name)}"
             report.add(CONTRADICTION, document.place, what, mend=f"Write 'name: {name}'.")
+        check_tickets(document.spec.values.get("alerts"), policy, report)
         values = _plain(document.spec)
         heal = convert(values.get("heal", {}), Heal)
         return Project(

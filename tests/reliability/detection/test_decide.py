@@ -14,7 +14,8 @@ from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertState, Severity
 from poise.model.policy import BurnTier
 from poise.model.record import Decision
-from poise.model.service import Service
+from poise.model.service import BurnAlerts, Detection, Service
+from poise.model.spend import BurnNow, Outlook
 from poise.reliability.detection.conditions import Seen, onset
 from poise.reliability.detection.decide import decide
 
@@ -77,9 +78,48 @@ def heal(index: int, **more: Any) -> HealOrder:
     )  # fmt: skip
 
 
+def outlook(test: str, *, pages: bool = True, burn_rate: float = 8.0, at: datetime | None = None) -> Outlook:
+    burn = BurnNow(
+        test=test, pages=pages, since=ago(900), events=5000, bad=40, spent_ratio=0.04, burn_rate=burn_rate,
+        real_chance=0.97,
+    )  # fmt: skip
+    return Outlook(
+        service=KEY, objective="availability", at=at or ago(5), bad=100, allowed=1000, window_s=2e6, burn=burn
+    )
+
+
 CRASHED = tuple(ago(at) for at in (200, 100, 50))
 FIRES = {
     "nothing": (seen(), {}),
+    "a test finds a burn that no tier sees": (
+        seen(outlooks=(outlook("slow"),)), {"burn/availability": Severity.SEV2}
+    ),
+    "an outage": (seen(outlooks=(outlook("outage", burn_rate=900.0),)), {"burn/availability": Severity.SEV1}),
+    "a burn that can wait": (
+        seen(outlooks=(outlook("trickle", pages=False),)), {"burn/availability": Severity.SEV3}
+    ),
+    "tiers and tests are one alert": (
+        seen(budgets=(budget(burns=burns(fast=20, slow=20)),), outlooks=(outlook("slow"),)),
+        {"burn/availability": Severity.SEV1},
+    ),
+    "tests are not asked for": (
+        seen(outlooks=(outlook("outage"),), timing=Detection(burns=BurnAlerts.TIERS)), {}
+    ),
+    "tiers are not asked for": (
+        seen(
+            budgets=(budget(burns=burns(fast=20, slow=20)),), timing=Detection(burns=BurnAlerts.SEQUENTIAL)
+        ),
+        {},
+    ),
+    "an outlook that nobody renews": (seen(outlooks=(outlook("outage", at=ago(1000)),)), {}),
+    "a tier that is a ticket": (
+        seen(budgets=(budget(burns=burns(fast=3, slow=3)),),
+             timing=Detection(tickets=(BurnTier(long_s=21_600, short_s=1800, factor=2),))),
+        {"burn/availability": Severity.SEV3},
+    ),
+    "too few bad events for any tier": (
+        seen(budgets=(budget(burns=burns(fast=20, slow=20)),), timing=Detection(failures_min=101)), {}
+    ),
     "the fast tier": (
         seen(budgets=(budget(burns=burns(fast=20, slow=20)),)), {"burn/availability": Severity.SEV1}
     ),
@@ -149,6 +189,16 @@ def test_what_is_seen_fires_exactly(case: str) -> None:
     assert len(decision.events) == len(expected)
     for alert in alerts(decision).values():
         assert alert.started_at <= NOW == alert.seen_at
+
+
+def test_a_burn_is_told_with_start_spend_chance_and_evidence() -> None:
+    """Whoever is woken needs to know since when, what it cost, and whether it is real."""
+    told = alerts(decide(seen(outlooks=(outlook("slow"),)), NOW))["burn/availability"]
+    assert told.summary == (
+        "availability burns its error budget 8 times too fast (90 % is left); "
+        "4 % of the budget was spent since 11:45 UTC, 97 % likely to be real"
+    )
+    assert (told.numbers["test"], told.numbers["real_chance"], told.started_at) == ("slow", 0.97, ago(840))
 
 
 def test_tiers_are_severities_of_one_alert_that_gets_worse_but_not_better() -> None:

@@ -19,10 +19,9 @@ from poise.model.exclusion import Stretch, effective
 from poise.model.increments import Numbers, Places, Summed, Sums
 from poise.model.objective import Objective
 from poise.model.period import period
-from poise.model.policy import DAY_S, BudgetPolicy, OnUnknown
+from poise.model.policy import BURN_WINDOWS_S, BudgetPolicy, OnUnknown
 from poise.model.standing import FUTURE_TOLERANCE_S, MIN_FAILURES, edges
 
-BURN_WINDOWS_S: Final = (300.0, 1800.0, 3600.0, 21_600.0, 3 * DAY_S)
 RATE_WINDOW_S: Final = 3600.0
 Flags = NDArray[np.bool_]
 

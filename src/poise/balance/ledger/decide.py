@@ -187,7 +187,7 @@ def _why(found: Charge, weighed: int) -> str:
     lag_min = max(0.0, found.lag_min or 0.0)
     after = "at the same time" if lag_min < 1.0 else f"{lag_min:.0f} min after"
     others = f", of {weighed} that were weighed" if weighed > 1 else ""
-    return f"it began {after}, {found.chance:.0%} likely{others}"
+    return f"it began {after}, {found.chance * 100:.2g} % likely{others}"
 
 
 def _in_minutes(episode: SpendEpisode) -> Episode:

@@ -16,11 +16,14 @@ from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertSource, Severity
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Read
-from poise.model.service import Detection, Service
+from poise.model.service import BurnAlerts, Detection, Service
+from poise.model.spend import BurnNow, Outlook
 from poise.model.standing import FUTURE_TOLERANCE_S, fires
 
 CRASHES: Final = 3  # as many unasked ends of one replica within CRASH_WINDOW_S are a loop
 CRASH_WINDOW_S: Final = 300.0
+OUTLOOK_MAX_AGE_S: Final = 900.0  # an older one says nothing of now
+PAGED_AT_ONCE: Final = 14.4  # from this burn rate on users suffer now
 HEALS_IN_VAIN: Final = 3  # as many heals in a row without a quiet time between have failed
 
 
@@ -54,6 +57,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     policy: BudgetPolicy = BudgetPolicy()
     objectives: tuple[str, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    outlooks: tuple[Outlook, ...] = ()
     replicas: tuple[Replica, ...] = ()
     live: Rollout | None = None
     active: Rollout | None = None
@@ -80,22 +84,94 @@ def conditions(seen: Seen, now: datetime) -> list[Condition]:
 
 
 def _burns(seen: Seen, now: datetime) -> Iterator[Condition]:
-    """One condition per objective; its tiers are severities of the one alert, the fastest the worst."""
-    tiers = sorted(seen.policy.fast_burn, key=lambda tier: -tier.factor)
+    """One condition per objective; its tiers and tests are severities of the one alert."""
+    outlooks = {one.objective: one for one in seen.outlooks}
     for budget in seen.budgets:
-        severities = [Severity.SEV1, *[Severity.SEV2] * len(tiers)]
-        age_s = (budget.at - budget.since).total_seconds()
-        hit = next(
-            ((t, s) for t, s in zip(tiers, severities, strict=False) if fires(t, budget.burns, age_s)), None
-        )
         name = f"burn/{budget.objective}"
         if not _is_current(budget, seen, now):
             yield Condition(name=name, source=AlertSource.BURN, holds=Holds.UNKNOWN)
-        elif hit is None:
-            known = all(_is_known(tier, budget.burns) for tier in tiers)
-            yield Condition(name=name, source=AlertSource.BURN, holds=Holds.NO if known else Holds.UNKNOWN)
-        else:
-            yield _burning(budget, name, *hit)
+            continue
+        outlook = outlooks.get(budget.objective)
+        burn = outlook.burn if outlook is not None and _is_fresh(outlook, now) else None
+        yield _burn(budget, name, burn, outlook, seen.timing, seen.policy)
+
+
+def _burn(
+    budget: Budget,
+    name: str,
+    burn: BurnNow | None,
+    outlook: Outlook | None,
+    timing: Detection,
+    policy: BudgetPolicy,
+) -> Condition:
+    """What the tiers or the tests say, whichever is worse; the tests know more of it."""
+    tiers = [] if timing.burns is BurnAlerts.SEQUENTIAL else _tiers(timing, policy)
+    age_s = (budget.at - budget.since).total_seconds()
+    hit = next((one for one in tiers if fires(one[0], budget.burns, age_s, timing.failures_min)), None)
+    found = None if hit is None else _burning(budget, name, *hit)
+    if burn is not None and timing.burns is not BurnAlerts.TIERS:
+        tested = _tested(budget, name, burn)
+        if found is None or _rank(tested) < _rank(found):
+            return tested
+    if found is None:
+        known = all(_is_known(tier, budget.burns) for tier, severity in tiers if severity.pages)
+        return Condition(name=name, source=AlertSource.BURN, holds=Holds.NO if known else Holds.UNKNOWN)
+    if outlook is None:
+        return found
+    told = {"real_chance": outlook.real_chance} if burn is None else _evidence(burn)
+    said = found.summary if burn is None else f"{found.summary}; {_said(burn)}"
+    return structs.replace(found, summary=said, numbers=found.numbers | told)
+
+
+def _tiers(timing: Detection, policy: BudgetPolicy) -> list[tuple[BurnTier, Severity]]:
+    """The fastest is the worst; those that are tickets come last."""
+    paging = sorted(policy.fast_burn, key=lambda tier: -tier.factor)
+    severities = [Severity.SEV1, *[Severity.SEV2] * len(paging)]
+    return [*zip(paging, severities, strict=False), *((tier, Severity.SEV3) for tier in timing.tickets)]
+
+
+def _is_fresh(outlook: Outlook, now: datetime) -> bool:
+    return -FUTURE_TOLERANCE_S <= (now - outlook.at).total_seconds() <= OUTLOOK_MAX_AGE_S
+
+
+def _rank(condition: Condition) -> int:
+    return list(Severity).index(condition.severity)
+
+
+def _tested(budget: Budget, name: str, burn: BurnNow) -> Condition:
+    """A burn that the sequential tests found: they know its start and how likely it is to be real."""
+    severity = Severity.SEV3 if not burn.pages else Severity.SEV2
+    if burn.pages and (burn.test == "outage" or burn.burn_rate >= PAGED_AT_ONCE):
+        severity = Severity.SEV1
+    return Condition(
+        name=name,
+        source=AlertSource.BURN,
+        holds=Holds.YES,
+        severity=severity,
+        summary=(
+            f"{budget.objective} burns its error budget {burn.burn_rate:.3g} times too fast "
+            f"({budget.left_ratio * 100:.3g} % is left); {_said(burn)}"
+        ),
+        since=min(burn.since + timedelta(seconds=60), budget.at),
+        numbers={"left_ratio": budget.left_ratio, **_evidence(burn)},
+    )
+
+
+def _said(burn: BurnNow) -> str:
+    spent = f"{burn.spent_ratio * 100:.2g} % of the budget was spent since {burn.since:%H:%M} UTC"
+    return f"{spent}, {burn.real_chance * 100:.2g} % likely to be real"
+
+
+def _evidence(burn: BurnNow) -> dict[str, Any]:
+    return {
+        "test": burn.test,
+        "burn_since": burn.burn_rate,
+        "onset": burn.since.isoformat(),
+        "spent_ratio": burn.spent_ratio,
+        "bad_since": burn.bad,
+        "events_since": burn.events,
+        "real_chance": burn.real_chance,
+    }
 
 
 def _is_current(budget: Budget, seen: Seen, now: datetime) -> bool:

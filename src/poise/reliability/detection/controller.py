@@ -13,6 +13,7 @@ from poise.model.incident import Alert
 from poise.model.objective import Objective
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
+from poise.model.spend import Outlook
 from poise.model.standing import as_of
 from poise.ports.store import Store
 from poise.reliability.detection.conditions import Seen
@@ -40,7 +41,7 @@ class DetectionController:
     def wakes(self, ref: Ref) -> str | None:
         """What conditions are made of concerns detection."""
         match ref.kind:
-            case "Budget":
+            case "Budget" | "Outlook":
                 return ref.key.rpartition("/")[0]
             case "Replica" | "HealOrder":
                 return ref.key.rsplit("/", 2)[0]
@@ -60,6 +61,7 @@ class DetectionController:
         objectives, objectives_ref = await store.scan(Objective, f"{key}/")
         budgets, budgets_ref = await store.scan(Budget, f"{key}/")
         counted, _ = await store.get(Counted, COUNTED_KEY)
+        outlooks, outlooks_ref = await store.scan(Outlook, f"{key}/")
         replicas, replicas_ref = await store.scan(Replica, f"{key}/")
         heals, heals_ref = await store.scan(HealOrder, f"{key}/")
         request, request_ref = await store.get(RollbackRequest, key)
@@ -78,6 +80,7 @@ class DetectionController:
                 for one in budgets
                 if one.objective in {o.name for o in objectives}
             ),
+            outlooks=tuple(outlooks),
             replicas=tuple(replicas),
             live=live,
             active=active,
@@ -86,7 +89,8 @@ class DetectionController:
             alerts=tuple(alerts),
             watched_since=self._watched_since,
             reads=(
-                service_ref, project_ref, objectives_ref, budgets_ref, replicas_ref, heals_ref, request_ref,
+                service_ref, project_ref, objectives_ref, budgets_ref, outlooks_ref,
+                replicas_ref, heals_ref, request_ref,
                 rollouts_ref, *alert_refs,
             ),
         )  # fmt: skip
