@@ -60,8 +60,10 @@ from poise.api.seals import credential_of
 from poise.api.server import make_server
 from poise.api.views import Address
 from poise.balance.budget.controller import BudgetController
+from poise.balance.burn.watch import BurnWatch
 from poise.balance.gate.controller import GateController
 from poise.balance.indicator.shaping import Shaping
+from poise.balance.ledger.controller import LedgerController
 from poise.balance.policy.controller import PolicyController
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
@@ -192,7 +194,9 @@ class House:
                 problem_of=self._problem_of,
                 interpolated_of=self.gauge_reader.is_interpolated,
                 shaper=Shaping,
+                observers=(BurnWatch(),),
             ),
+            LedgerController(store),
             HealingController(store),
             ScalingController(store, self.signals),
             DetectionController(store),

@@ -9,7 +9,9 @@ from typing import Final
 
 from poise.adapters.memory_totals import MemoryTotals
 from poise.balance.budget.controller import BudgetController
+from poise.balance.burn.watch import BurnWatch
 from poise.balance.gate.controller import GateController
+from poise.balance.ledger.controller import LedgerController
 from poise.balance.policy.controller import PolicyController
 from poise.delivery.rollout.controller import RolloutController
 from poise.engine.controller import Controller, Performer
@@ -89,7 +91,8 @@ class Control:
             Paced(RolloutController(store, around.signals), trouble, 10.0, 240.0),
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             PolicyController(store),
-            BudgetController(store, around.signals, tick_s=BUDGET_TICK_S),
+            BudgetController(store, around.signals, tick_s=BUDGET_TICK_S, observers=(BurnWatch(),)),
+            LedgerController(store),
             Paced(HealingController(store), trouble, 10.0, 10.0),
             Paced(ScalingController(store, around.signals), trouble, 180.0, 180.0),
             Paced(DetectionController(store), trouble, 15.0, 240.0),

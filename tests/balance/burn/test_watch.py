@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct, structs
 
 from poise.balance.budget.book import Book
-from poise.balance.burn.watch import Places, Watch
+from poise.balance.burn.watch import BurnWatch, Places
 from poise.model.increments import Increments
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy
@@ -40,7 +40,7 @@ class House:
         self.book = Book(28 * 86_400.0)
         self.places = np.array([self.book.place(one.key) for one in objectives], dtype=np.intp)
         self.now = START
-        self.watch = Watch()
+        self.watch = BurnWatch()
         self.told: dict[str, Outlook] = {}
 
     def pass_minutes(self, minutes: int, *counts: tuple[float, float], look: bool = True) -> None:
@@ -108,7 +108,7 @@ def test_a_restarted_watch_says_the_same() -> None:
     house.pass_minutes(30, (580, 20))
     house.look()
     before = house.outlook()
-    house.watch, house.told = Watch(), {}
+    house.watch, house.told = BurnWatch(), {}
     house.look()
     after = house.outlook()
     assert before.burn is not None

@@ -100,7 +100,7 @@ class _Sheet:
         return looks, failed
 
 
-class Watch:
+class BurnWatch:
     """Looks at each round beside the budgets; what it says is written with them.
 
     The whole of it is derived: a new one that sees the same sums says the same. After a restart it catches up
@@ -115,6 +115,7 @@ class Watch:
         self._good, self._bad = np.empty(0), np.empty(0)
         self._allowed, self._spent = np.empty(0), np.empty(0)
         self._said: dict[str, Outlook] = {}
+        self._again: set[int] = set()  # news is told twice: a round may be lost before it is written
         self._whole: dict[str, float] = {}  # when each was told whole
 
     def observe(self, round: Counted) -> Decision:
@@ -128,7 +129,9 @@ class Watch:
             state = self._peek(round, sheet)
             chance = chance_real(state, sheet.worth, self._allowed)
             due = self._due(round, sheet, state, chance)[:LOOKED_AT]
-            for column in sorted({*due, *self._news(sheet, state, chance)}):
+            news = self._news(sheet, state, chance)
+            again, self._again = self._again - news, news
+            for column in sorted({*due, *news, *again}):
                 made = self._outlook(round, sheet, state, column, chance, whole=column in due)
                 self._said[made.key] = made
                 writes.append(Write(kind="Outlook", key=made.key, body=made))
@@ -141,7 +144,7 @@ class Watch:
         same = sheet is not None and sheet.objectives == round.objectives and round.sums is self._sums
         if sheet is None or not same or not np.array_equal(sheet.places, round.places):
             sheet = self._sheet = _Sheet(round.objectives, round.places)
-            self._sums, self._at_s = round.sums, 0.0
+            self._sums, self._at_s, self._again = round.sums, 0.0, set()
         return sheet
 
     def _follow(self, round: Counted, sheet: _Sheet) -> bool:
