@@ -65,8 +65,8 @@ MATCHERS = st.lists(
 
 def is_of(labels: dict[str, str], text: str) -> bool:
     """Brute force: whether a series satisfies every matcher of a selector."""
-    for label, operator, value in counter(text).matchers:
-        found = labels.get(label, "")
+    for label, operator, quoted in counter(text).matchers:
+        found, value = labels.get(label, ""), quoted.replace("\\\\", "\\")
         holds = found == value if operator in ("=", "!=") else matching(value)(found)
         if holds != (not operator.startswith("!")):
             return False

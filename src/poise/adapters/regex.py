@@ -20,8 +20,11 @@ def anchored(text: str) -> re2.Pattern[str]:
 
 
 def matching(text: str) -> Callable[[str], bool]:
-    """A test whether a value matches, anchored. Raises ``RegexError``."""
-    regex = anchored(text)
+    """A test whether a value matches, anchored. Raises ``ValueError`` for what is no regular expression."""
+    try:
+        regex = anchored(text)
+    except RegexError as error:
+        raise ValueError(str(error)) from error
     return lambda value: regex.search(value) is not None
 
 

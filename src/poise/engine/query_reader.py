@@ -16,22 +16,20 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from zlib import crc32
 
 import anyio
 import numpy as np
 import structlog
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from poise.engine.asking import Question, Regex, Sorting, alone, questions
-from poise.model.counting import QUERIED, definition, selectors
+from poise.engine.pages import Answer, Fresh, Newest, Pages
+from poise.model.counting import QUERIED, selectors
 from poise.model.errors import Invalid, PoiseError, TooLarge
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import PrefixRef
-from poise.model.samples import Block, Frame, Labels, Limits
+from poise.model.samples import Frame, Limits
 from poise.model.service import Project
-from poise.model.signal import QUERY_AT, QUERY_TOTAL, Rows, Series
 from poise.ports.clock import Clock
 from poise.ports.signals import SignalStore
 from poise.ports.store import LIST_LIMIT, Store
@@ -41,23 +39,13 @@ from poise.spec.counter import counter
 _counter = lru_cache(maxsize=2 * 10_000)(counter)
 log = structlog.get_logger()
 
-PERIOD_S = 10.0  # well below what counters are scraped at
+PERIOD_S = 15.0  # as often as most counters are scraped
 STALE_AFTER_S = 90.0  # of the embedded store; a data source has its own
 AT_ONCE = 4  # questions that are asked at the same time
 LIMITS = Limits(samples=2_000_000, series=100_000, points=1, seconds=10.0)
 OBJECTIVES_MAX = 10_000
-PAGES = 16  # readings that a source's objectives are kept in, so that a new series concerns few of them
 
 Sources = Callable[[str, str], Awaitable[SignalStore]]  # (project, name) -> its store, or a PoiseError
-Newest = dict[Labels, tuple[float, float]]  # by series: (UTC epoch seconds, value)
-
-
-class Fresh(Struct, frozen=True, kw_only=True):
-    """What one look at an objective's counters found, or the ``problem`` that makes it unknown."""
-
-    at: float = 0.0
-    found: Mapping[str, Newest] = {}
-    problem: str = ""
 
 
 class QueryReader:
@@ -85,7 +73,7 @@ class QueryReader:
         self._declared: list[Objective] = []
         self._declared_as: PrefixRef | None = None
         self._asked: dict[tuple[str, str], _Asked] = {}  # by project and source
-        self._pages: dict[str, _Page] = {}  # by epoch
+        self._pages: dict[tuple[str, str], Pages] = {}
 
     def problem(self, objective: str) -> str:
         """Why an objective (by key) was not read at the last look; empty when it was."""
@@ -127,9 +115,8 @@ class QueryReader:
         self._declared_as = read
         return self._declared
 
-    async def _read(self, project: str, source: str, objectives: Sequence[Objective]) -> None:
+    async def _read(self, project: str, source: str, objectives: list[Objective]) -> None:
         """One source's objectives: asked for together, kept together."""
-        said: dict[str, str] = {}
         try:
             known, _ = await self._store.get(Project, project)
             stale_after_s = _stale_after_s(known, source)
@@ -137,74 +124,62 @@ class QueryReader:
             asked = self._asked.get((project, source))
             if asked is None or asked.objectives != objectives:
                 asked = self._asked[project, source] = _asked(objectives, self._regex)
-            found, faults = await self._answers(signals, asked, stale_after_s)
+            pages = self._pages.setdefault((project, source), Pages(f"{QUERIED}{project}/{source}/"))
+            answers, faults = await self._answers(signals, asked, stale_after_s)
             now = self._clock.now()
-            fresh: list[tuple[Objective, Fresh]] = []
-            for objective in objectives:
-                roles = selectors(objective)
-                fault = next((faults[text] for text in roles.values() if text in faults), "")
-                newest_of = {role: found[text] for role, text in roles.items() if text in found}
-                seen = Fresh(problem=fault) if fault else judged(objective, newest_of, now, stale_after_s)
-                said[objective.key] = seen.problem
-                if not seen.problem:
-                    fresh.append((objective, seen))
-            await self._keep(f"{QUERIED}{project}/{source}/", fresh, now)
+            rows = None if faults else pages.again([*answers.values()], now, stale_after_s)
+            said: dict[str, str] = {}
+            if rows is None:
+                fresh, said = _judged(objectives, _sorted(asked, answers), faults, now, stale_after_s)
+                of_text = {text: answers[id(one)] for one in asked.sorted for text in one.question.texts
+                           if id(one) in answers}  # fmt: skip
+                rows = pages.rows(fresh, of_text, now, all_of=len(fresh) == len(objectives))
+            if rows:
+                await self._totals.append_rows(rows)
         except (PoiseError, OSError) as error:
             said = dict.fromkeys((one.key for one in objectives), _said(error))
-        for key, problem in said.items():
-            if problem and problem != self._problems.get(key):
-                log.warning("an objective's counters cannot be read", objective=key, problem=problem)
-            self._problems[key] = problem
+        for one in objectives:
+            problem = said.get(one.key, "")
+            if problem and problem != self._problems.get(one.key):
+                log.warning("an objective's counters cannot be read", objective=one.key, problem=problem)
+            self._problems[one.key] = problem
 
     async def _answers(
         self, signals: SignalStore, asked: _Asked, stale_after_s: float
-    ) -> tuple[dict[str, Newest], dict[str, str]]:
-        """By selector: each series' newest sample, or what is wrong with it."""
-        found: dict[str, Newest] = {text: {} for one in asked.sorted for text in one.question.texts}
+    ) -> tuple[dict[int, Answer], dict[str, str]]:
+        """By question (its identity, in the order asked): each series' newest; and by selector what is wrong.
+
+        Selectors that together are too much, or of which one is wrong, are asked alone from then on.
+        """
+        found: dict[int, Answer] = {}
         faults: dict[str, str] = {}
         limiter = anyio.CapacityLimiter(AT_ONCE)
 
-        async def ask(one: _Sorted, is_last: bool) -> None:
-            async with limiter:
-                try:
-                    text = f"{one.question.text}[{round(stale_after_s * 1000)}ms]"
-                    now = self._clock.now()
+        async def ask(one: _Sorted) -> None:
+            text = f"{one.question.text}[{round(stale_after_s * 1000)}ms]"
+            now = self._clock.now()
+            try:
+                async with limiter:
                     frame = await signals.query(text, round(now.timestamp() * 1000), LIMITS)
-                except (Invalid, TooLarge) as error:
-                    if is_last or len(one.question.texts) == 1:
-                        faults.update(dict.fromkeys(one.question.texts, _said(error)))
-                        return
-                except (PoiseError, OSError) as error:
-                    faults.update(dict.fromkeys(one.question.texts, _said(error)))
-                    return
+                found[id(one)] = newest(frame, now)
+                for labels in found[id(one)].series:
+                    one.sorting.selectors(labels)
+            except (Invalid, TooLarge, ValueError) as error:
+                found.pop(id(one), None)
+                if len(one.question.texts) > 1:
+                    await ask_all(asked.split(one, self._regex))
                 else:
-                    for labels, sample in newest(frame, now).items():
-                        for text in one.sorting.selectors(labels):
-                            found[text][labels] = sample
-                    return
-            for single in alone(one.question):  # together they are too much, or one of them is wrong
-                await ask(_Sorted(question=single, sorting=Sorting(single, self._regex)), True)
+                    faults[one.question.texts[0]] = _said(error)
+            except (PoiseError, OSError) as error:
+                faults.update(dict.fromkeys(one.question.texts, _said(error)))
 
-        async with anyio.create_task_group() as group:
-            for one in asked.sorted:
-                group.start_soon(ask, one, False)
-        ordered = {
-            text: dict(sorted(some.items())) if len(some) > 1 else some for text, some in found.items()
-        }
-        return ordered, faults
+        async def ask_all(some: Sequence[_Sorted]) -> None:
+            async with anyio.create_task_group() as group:
+                for one in some:
+                    group.start_soon(ask, one)
 
-    async def _keep(self, prefix: str, fresh: Sequence[tuple[Objective, Fresh]], now: datetime) -> None:
-        """Append what was read, page by page; a page in which nothing is newer is left out."""
-        by_page: dict[str, list[tuple[Objective, Fresh]]] = defaultdict(list)
-        for objective, seen in fresh:
-            by_page[f"{prefix}{crc32(objective.key.encode()) % PAGES}"].append((objective, seen))
-        rows = [
-            made
-            for epoch, some in sorted(by_page.items())
-            if (made := self._pages.setdefault(epoch, _Page()).row(epoch, some, now)) is not None
-        ]
-        if rows:
-            await self._totals.append_rows(rows)
+        await ask_all(list(asked.sorted))
+        return {id(one): found[id(one)] for one in asked.sorted if id(one) in found}, faults
 
 
 class _Sorted(Struct, frozen=True, eq=False, kw_only=True):
@@ -212,89 +187,85 @@ class _Sorted(Struct, frozen=True, eq=False, kw_only=True):
     sorting: Sorting
 
 
-class _Asked(Struct, frozen=True, eq=False, kw_only=True):
+class _Asked(Struct, eq=False, kw_only=True):
     """What is asked for these objectives."""
 
-    objectives: Sequence[Objective]
-    sorted: tuple[_Sorted, ...]
+    objectives: list[Objective]
+    sorted: list[_Sorted]
 
-
-def _asked(objectives: Sequence[Objective], regex: Regex) -> _Asked:
-    texts = (text for one in objectives for text in selectors(one).values())
-    made = [_Sorted(question=one, sorting=Sorting(one, regex)) for one in questions(texts)]
-    return _Asked(objectives=objectives, sorted=tuple(made))
-
-
-class _Page:
-    """One reading's series, which are the same objects while they are the same series."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, tuple[Objective, tuple[tuple[Labels, ...], ...], tuple[Series, ...]]] = {}
-        self._parts: tuple[int, ...] = ()
-        self._series: tuple[Series, ...] = ()
-        self._newest_at = -np.inf
-
-    def row(self, epoch: str, some: Sequence[tuple[Objective, Fresh]], now: datetime) -> Rows | None:
-        """What was read at ``now``; None where nothing in it is newer than before."""
-        values: list[float] = []
-        parts: list[tuple[Series, ...]] = []
-        for objective, seen in some:
-            parts.append(self._part(objective, seen.found))
-            values.append(seen.at)
-            values += [value for one in seen.found.values() for _, value in one.values()]
-        marks = tuple(map(id, parts))
-        newest_at = sum(seen.at for _, seen in some)
-        if marks == self._parts and newest_at == self._newest_at:
-            return None
-        if marks != self._parts:
-            self._parts, self._series = marks, tuple(one for part in parts for one in part)
-        self._newest_at = newest_at
-        return Rows(
-            epoch=epoch, series=self._series, at_s=np.array([now.timestamp()]), values=np.array([values])
-        )
-
-    def _part(self, objective: Objective, found: Mapping[str, Newest]) -> tuple[Series, ...]:
-        """An objective's series: when it was sampled, then every counter by role."""
-        labels = tuple(tuple(one) for one in found.values())
-        known = self._of.get(objective.key)
-        if known is not None and known[0] is objective and known[1] == labels:
-            return known[2]
-        counted = (("definition", definition(objective)), ("objective", objective.key))
-        made = (
-            Series(QUERY_AT, counted),
-            *(
-                Series(QUERY_TOTAL, (*counted, ("role", role), ("series", _text(one))))
-                for role, newest_of in found.items()
-                for one in newest_of
-            ),
-        )
-        self._of[objective.key] = (objective, labels, made)
+    def split(self, one: _Sorted, regex: Regex) -> list[_Sorted]:
+        """Each selector of a question as a question of its own."""
+        made = [_Sorted(question=single, sorting=Sorting(single, regex)) for single in alone(one.question)]
+        place = self.sorted.index(one)
+        self.sorted[place : place + 1] = made
         return made
 
 
-def newest(frame: Frame, now: datetime) -> Newest:
+def _asked(objectives: list[Objective], regex: Regex) -> _Asked:
+    texts = (text for one in objectives for text in selectors(one).values())
+    made = [_Sorted(question=one, sorting=Sorting(one, regex)) for one in questions(texts)]
+    return _Asked(objectives=objectives, sorted=made)
+
+
+def _sorted(asked: _Asked, answers: Mapping[int, Answer]) -> dict[str, Newest]:
+    """By selector: each of its series' newest sample, ascending by labels."""
+    found: dict[str, Newest] = {}
+    for one in asked.sorted:
+        if id(one) not in answers:
+            continue
+        mine: dict[str, Newest] = {text: {} for text in one.question.texts}
+        for labels, sample in sorted(answers[id(one)].newest.items()):
+            for text in one.sorting.selectors(labels):
+                mine[text][labels] = sample
+        found |= mine
+    return found
+
+
+def _judged(
+    objectives: Sequence[Objective],
+    found: Mapping[str, Newest],
+    faults: Mapping[str, str],
+    now: datetime,
+    stale_after_s: float,
+) -> tuple[list[tuple[Objective, Fresh]], dict[str, str]]:
+    """The objectives that were read, and what is wrong with the others by key."""
+    fresh: list[tuple[Objective, Fresh]] = []
+    said: dict[str, str] = {}
+    for objective in objectives:
+        roles = selectors(objective)
+        fault = next((faults[text] for text in roles.values() if text in faults), "")
+        newest_of = {role: found[text] for role, text in roles.items() if text in found}
+        seen = Fresh(problem=fault) if fault else judged(objective, newest_of, now, stale_after_s)
+        if seen.problem:
+            said[objective.key] = seen.problem
+        else:
+            fresh.append((objective, seen))
+    return fresh, said
+
+
+def newest(frame: Frame, now: datetime) -> Answer:
     """Each series' newest finite sample that is not from the future."""
-    if frame.ragged is None or not frame.ragged.series:
-        return {}
-    at_s, values, found = _newest(frame.ragged, now.timestamp() * 1000)
-    rows = zip(frame.ragged.series, at_s.tolist(), values.tolist(), found.tolist(), strict=True)
-    return {labels: (at, value) for labels, at, value, is_found in rows if is_found}
-
-
-def _newest(
-    block: Block, limit_ms: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """By series: the instant (s) and value of its newest usable sample, and whether there is one."""
-    lengths = np.array([len(block.at_ms[owner]) for owner in block.owner.tolist()], dtype=np.intp)
-    at_ms = np.concatenate([block.at_ms[owner] for owner in block.owner.tolist()])
+    block = frame.ragged
+    if block is None or not block.series:
+        nothing = np.empty(0)
+        return Answer(series=(), at_s=nothing, values=nothing, is_found=nothing.astype(bool))
+    owners = block.owner.tolist()
+    lengths = np.array([len(block.at_ms[owner]) for owner in owners], dtype=np.intp)
+    at_ms = np.concatenate([block.at_ms[owner] for owner in owners])
     starts = np.cumsum(lengths) - lengths
     places = np.arange(len(at_ms))
     values = block.flat[np.repeat(block.start - starts, lengths) + places]
-    usable = np.isfinite(values) & (at_ms <= limit_ms)
+    usable = np.isfinite(values) & (at_ms <= now.timestamp() * 1000)
     last = np.full(len(lengths), -1, dtype=np.intp)
     some = np.flatnonzero(lengths > 0)
-    last[some] = np.maximum.reduceat(np.where(usable, places, -1), starts[some])
-    return at_ms[last] / 1000.0, values[last], last >= 0
+    if len(some):
+        last[some] = np.maximum.reduceat(np.where(usable, places, -1), starts[some])
+    return Answer(
+        series=block.series,
+        at_s=at_ms[last] / 1000.0 if len(at_ms) else np.zeros(len(last)),
+        values=values[last] if len(at_ms) else np.zeros(len(last)),
+        is_found=last >= 0,
+    )
 
 
 def judged(objective: Objective, found: Mapping[str, Newest], now: datetime, stale_after_s: float) -> Fresh:
@@ -319,10 +290,6 @@ def _is_none_known(role: str, texts: Mapping[str, str], found: Mapping[str, Newe
         return False
     mine, other = _counter(texts[role]), _counter(texts[whole])
     return mine.is_within(other) if whole == "total" else mine.metric == other.metric
-
-
-def _text(labels: Labels) -> str:
-    return ",".join(f"{name}={value!r}" for name, value in labels)
 
 
 def _stale_after_s(project: Project | None, source: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -24,13 +25,14 @@ from poise.model.samples import (
 )
 
 Point = tuple[float, str]
+LABELS_KNOWN: Final = 65_536
 _KINDS: Final = {kind.value: kind for kind in AnswerKind}
 
 
 class _Series(Struct):
     """``histogram`` and ``histograms`` are native histograms, which are not read."""
 
-    metric: dict[str, str] = {}
+    metric: msgspec.Raw = msgspec.Raw(b"{}")
     value: Point | None = None
     values: list[Point] = []
     histogram: Any = None
@@ -80,7 +82,7 @@ def _frame(
     if len(items) > limits.series:
         raise TooLarge("POISE-H122", f"the answer has {len(items)} series", where=where,
                        why=f"The limit is {limits.series}.", mend="Match fewer series.")  # fmt: skip
-    found = [_decoded(item, where, _Series) for item in items]
+    found = _decoded(result, where, list[_Series])
     native = any(one.histogram is not None or one.histograms for one in found)
     told = ("native histograms are not read and were left out",) if native else ()
     if kind is AnswerKind.MATRIX and len(grid) == 1:
@@ -112,6 +114,16 @@ def metadata_of(body: bytes, where: str) -> list[Metadata]:
 def labels_of(metric: dict[str, str]) -> Labels:
     """Sorted; an empty value is no label."""
     return tuple(sorted((name, value) for name, value in metric.items() if value))
+
+
+def _labels(metric: msgspec.Raw, where: str) -> Labels:
+    """A series' labels; the same object for the same bytes, as a server mostly writes them."""
+    return _understood(bytes(metric), where)
+
+
+@lru_cache(maxsize=LABELS_KNOWN)
+def _understood(metric: bytes, where: str) -> Labels:
+    return labels_of(_decoded(metric, where, dict[str, str]))
 
 
 def _metric_kind(word: str) -> MetricKind:
@@ -155,7 +167,7 @@ def _on_grid(
     return Frame(
         kind=kind,
         at_ms=grid,
-        series=tuple(labels_of(one.metric) for one in kept),
+        series=tuple(_labels(one.metric, where) for one in kept),
         values=values,
         present=present,
         stats=Stats(samples=samples, peak_samples=samples, series=len(kept)),
@@ -183,7 +195,7 @@ def _block(found: list[_Series], where: str) -> Block:
     starts = np.concatenate([[0], np.cumsum(lengths)])[:-1] if found else np.empty(0)
     texts = [text for one in found for _, text in one.values]
     return Block(
-        series=tuple(labels_of(one.metric) for one in found),
+        series=tuple(_labels(one.metric, where) for one in found),
         owner=np.arange(len(found), dtype=np.intp),
         at_ms=tuple(_instants(one.values, where) for one in found),
         start=starts.astype(np.intp),
