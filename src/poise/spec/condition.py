@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
-
-import cel
+from typing import TYPE_CHECKING, Final
 
 from poise.model.policy import Checked, Condition
 from poise.spec import limits
 from poise.spec.problems import nearest, shown
+
+if TYPE_CHECKING:
+    import cel
 
 Value = str | int | float | bool | datetime
 Values = Mapping[str, Value | None]
@@ -100,12 +101,14 @@ def evaluate(condition: Condition, values: Values) -> Checked:
 
 @lru_cache(maxsize=1024)
 def _compiled(text: str) -> cel.Program:
+    import cel  # 11 MB of it, for policies that have conditions
+
     return cel.compile(text)
 
 
 def _parsed(text: str) -> cel.Program:
     try:
-        return cel.compile(text)
+        return _compiled(text)
     except Exception as error:
         found = _PLACE.search(str(error))
         if found is None:
