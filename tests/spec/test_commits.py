@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poise.model.delivery import ChangeClass
-from poise.spec.commits import change_class
+from poise.model.policy import ClassRule
+from poise.spec.commits import change_class, classified
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,28 @@ def test_a_message_claims_a_class(message: str, expected: ChangeClass) -> None:
 def test_no_message_makes_a_rollback(message: str) -> None:
     """A rollback passes every gate; a commit message must not be a way round it."""
     assert change_class(message) is not ChangeClass.ROLLBACK
+
+
+DOCS = ClassRule(change_class="fix", paths=("docs/**", "*.md"), labels=())
+URGENT = ClassRule(change_class="security", labels=("cve", "urgent"))
+
+
+@pytest.mark.parametrize(
+    ("message", "paths", "expected"),
+    [
+        ("a page", ("docs/a/b.txt", "README.md"), ChangeClass.FIX),
+        ("a page", ("docs/a/b.txt", "src/a.py"), ChangeClass.FEATURE),
+        ("a page", ("src/README.md",), ChangeClass.FEATURE),
+        ("a page", (), ChangeClass.FEATURE),
+        ("a page\n\nPoise-Class: feature", ("docs/a.txt",), ChangeClass.FEATURE),
+        ("a bump\n\nPoise-Labels: deps, cve", ("src/a.py",), ChangeClass.SECURITY),
+        ("a bump\n\nPoise-Label: urgent\nSigned-off-by: a", (), ChangeClass.SECURITY),
+        ("a bump\n\nPoise-Labels: dependency", (), ChangeClass.FEATURE),
+        ("fix: a bug", ("src/a.py",), ChangeClass.FIX),
+    ],
+)
+def test_the_policys_rules_classify_by_paths_and_labels(
+    message: str, paths: tuple[str, ...], expected: ChangeClass
+) -> None:
+    """One path outside of the rule makes the change something else: nothing hides in a docs commit."""
+    assert classified(message, paths, (DOCS, URGENT)) is expected

@@ -39,7 +39,7 @@ from poise.model.exchange import Delivery, Forge, Hook
 from poise.model.record import Decision, Intent, Ref, Write
 from poise.model.service import Project
 from poise.ports.store import Stale, Store, Transaction
-from poise.spec.commits import change_class
+from poise.spec.commits import classified
 
 log = structlog.get_logger()
 
@@ -139,7 +139,7 @@ async def _decided(
         summary=(pushed.message.splitlines() or [""])[0][:SUMMARY_CHARS],
         author=pushed.author,
         committed_at=pushed.committed_at or now,
-        change_class=change_class(pushed.message),
+        change_class=classified(pushed.message, (), project.policy.classes if project else ()),
         known=known,
         ref=ref,
     )

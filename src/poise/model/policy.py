@@ -89,8 +89,9 @@ class BudgetPolicy(Struct, frozen=True, kw_only=True):
     Above ``fast_above_ratio`` a service goes fast, below ``slow_below_ratio`` slowly, below
     ``approval_below_ratio`` with an approval, at or below ``hold_below_ratio`` not at all. A slower level is
     entered at once; a faster one only with ``leave_margin_ratio`` to spare and after ``dwell_s`` at the
-    slower. Until an objective has ``bootstrap_s`` of age and ``bootstrap_events`` events its verdict is slow
-    and its budget is the declared or observed rate x period.
+    slower. Where the forecast gives a chance of ``exhaustion_slow_ratio`` or more that the budget is spent,
+    it goes slowly at most. Until an objective has ``bootstrap_s`` of age and ``bootstrap_events`` events its
+    verdict is slow and its budget is the declared or observed rate x period.
 
     Source: SRE workbook, appendix B (error budget policy): overspend of four weeks, 20 % by one incident,
     20 % of a quarter by one class of outage, exemption for causes elsewhere, escalation.
@@ -117,6 +118,7 @@ class BudgetPolicy(Struct, frozen=True, kw_only=True):
         BurnTier(long_s=3600.0, short_s=300.0, factor=14.4),
         BurnTier(long_s=21_600.0, short_s=1800.0, factor=6.0),
     )
+    exhaustion_slow_ratio: float = 0.5
     overspend_window_s: float = 28 * DAY_S
     incident_share_ratio: float = 0.2
     postmortem_due_s: float = 7 * DAY_S

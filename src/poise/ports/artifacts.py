@@ -69,6 +69,13 @@ class Repositories(Protocol):
         """
         ...
 
+    def paths(self, project: str, after: str, sha: str, limit: int) -> list[str]:
+        """Paths that differ between two commits, at most ``limit`` + 1; no ``after``: of ``sha`` alone.
+
+        Empty where nobody can tell: then no rule about paths fits.
+        """
+        ...
+
     def read(self, project: str, sha: str, path: str) -> bytes | None:
         """A file's bytes at a commit; None when absent."""
         ...

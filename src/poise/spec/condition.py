@@ -33,6 +33,7 @@ VARIABLES: Final[dict[str, tuple[Value, Value, str]]] = {  # a low and a high sa
     "burn_6h": (0.0, 100.0, "The highest burn rate of the last 6 hours."),
     "burn_3d": (0.0, 100.0, "The highest burn rate of the last 3 days."),
     "coverage": (0.0, 1.0, "The measured share of time, of the objective that is measured least."),
+    "exhaustion": (0.0, 1.0, "The highest chance that a budget is spent within its forecast."),
     "rate_per_s": (0.0, 1e4, "Events a second, of the busiest objective."),
     "incidents": (0, 9, "Open incidents that page, of the service or one that it needs."),
     "overdue": (0, 9, "Overdue actions of its post-mortems."),

@@ -138,6 +138,12 @@ POLICY: Final = Record(
             "fastBurn", ListOf(item=BURN_TIER, high=10), "fast_burn", "Burn rates at which the gate holds."
         ),
         Field(
+            "exhaustionSlow",
+            Ratio(),
+            "exhaustion_slow_ratio",
+            "The chance of exhaustion from which rollouts go slowly.",
+        ),
+        Field(
             "overspendWindow",
             Duration(low_s=60),
             "overspend_window_s",

@@ -123,3 +123,16 @@ def test_what_is_not_there_is_said(repositories: GitRepositories, copy: Copy, tm
         repositories.checkout("shop", "0" * 40, tmp_path / "tree")
     with pytest.raises(Invalid):
         repositories.read("shop", "--output=/etc/x", "a")
+
+
+def test_the_paths_of_a_change_are_told_from_one_commit_to_another(
+    repositories: GitRepositories, copy: Copy
+) -> None:
+    """The policy's rules about paths go by these; what git cannot tell fits no rule."""
+    first = copy.commit(a__x="hi", z="last")
+    second = copy.commit(a__x="hello", b__y="new")
+    assert copy.push("main").returncode == 0
+    assert sorted(repositories.paths("shop", "", first, 10)) == ["a/x", "z"]
+    assert sorted(repositories.paths("shop", first, second, 10)) == ["a/x", "b/y"]
+    assert len(repositories.paths("shop", "", first, 0)) == 1
+    assert repositories.paths("shop", "0" * 40, second, 10) == []

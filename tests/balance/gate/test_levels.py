@@ -19,6 +19,7 @@ from poise.model.grant import Cause, Grant, GrantKind
 from poise.model.pacing import PARALLEL_MAX
 from poise.model.policy import DAY_S, BudgetPolicy, Checked, Condition, Duty, Level, PolicyState
 from poise.model.service import Service
+from poise.model.spend import Foresight
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = BudgetPolicy(escalate_to=("cto",))
@@ -170,6 +171,21 @@ def test_a_disagreement_is_told_in_the_verdict_and_a_ruling_ends_it() -> None:
     assert held.kind is HOLD and "waits for cto" in held.reasons[-1].text
     ruled = ask(budget(-0.5), grants=(structs.replace(wish, allowed=True, decided_by="cto"),))
     assert (ruled.kind, rules(ruled)) == (SLOW, ["ruling"]) and "cto ruled" in ruled.reasons[0].text
+
+
+def test_a_budget_that_will_probably_be_spent_slows_features() -> None:
+    """The level tells what was, the forecast what comes; an old forecast tells nothing."""
+    foresight = Foresight(
+        at=NOW, until=NOW + DAY, left_low=-0.3, left_middle=-0.1, left_high=0.1, spent_chance=0.7,
+        spent_chance_low=0.6, spent_chance_high=0.8, days=14,
+    )  # fmt: skip
+    key = f"{SHOP.key}/availability"
+    verdict = ask(budget(), foresights={key: foresight})
+    assert (verdict.kind, rules(verdict)[0]) == (SLOW, "exhaustion") and "70 %" in verdict.reasons[0].text
+    assert replay(verdict.inputs) == verdict
+    for changes in ({"spent_chance": 0.4}, {"at": NOW - DAY}, {"until": NOW}):
+        assert ask(budget(), foresights={key: structs.replace(foresight, **changes)}).kind is GO
+    assert ask(budget(), foresights={key: foresight}, kind=ChangeClass.FIX).kind is GO
 
 
 OWN = Condition(name="evenings", when="hour > 16", level=Level.FREEZE, why="nobody is in")

@@ -90,6 +90,16 @@ class GitRepositories:
         rows = (line.split(" ", 1) for line in done.stdout.decode().splitlines())
         return [(name, int(at)) for name, at in rows][::-1]
 
+    def paths(self, project: str, after: str, sha: str, limit: int) -> list[str]:
+        """See the port."""
+        named = ("--no-renames", "--name-only", "-z", "-r")
+        span = (_sha(after), _sha(sha)) if after else ("--root", "--no-commit-id", _sha(sha))
+        done = attempt("diff-tree", *named, *span, "--", repo=self._repo(project))
+        if done.returncode != 0:
+            return []
+        found = done.stdout.decode(errors="replace").split("\0")
+        return [path for path in found if path][: limit + 1]
+
     def read(self, project: str, sha: str, path: str) -> bytes | None:
         """A file's bytes at a commit; None when absent or not a file; ``TooLarge`` over ``READ_BYTES``."""
         repo = self._repo(project)

@@ -24,6 +24,7 @@ from poise.model.policy import Checked, PolicyState
 from poise.model.record import Decision, Event, Read, Ref, Write
 from poise.model.review import Review
 from poise.model.service import Project, Service
+from poise.model.spend import Foresight, Outlook
 from poise.model.standing import as_of
 from poise.ports.store import Store
 from poise.spec.condition import evaluate
@@ -51,6 +52,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
     reviews: tuple[Review, ...]
     state: PolicyState | None
     grants: tuple[Grant, ...]
+    foresights: dict[str, Foresight]
     reads: tuple[Read, ...]
 
     def verdict(self, question: Question, now: datetime) -> Verdict:
@@ -69,6 +71,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
             duties=duties(self.reviews, self.project.policy, now),
             checked=self._checked(question, now),
             grants=self.grants,
+            foresights=self.foresights,
         )
 
     def _checked(self, question: Question, now: datetime) -> tuple[Checked, ...]:
@@ -77,7 +80,10 @@ class _Scene(Struct, frozen=True, kw_only=True):
         if not conditions:
             return ()
         late = len(_overdue(self.reviews, now))
-        values = values_of(question, self.service, self.budgets, len(self.incidents), late, now)
+        chances = [one.spent_chance for one in self.foresights.values()]
+        values = values_of(
+            question, self.service, self.budgets, len(self.incidents), late, now, max(chances, default=None)
+        )
         return tuple(evaluate(one, values) for one in conditions)
 
 
@@ -196,6 +202,7 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     incidents, incidents_ref = await store.scan(Incident, of_project, limit=INCIDENTS_LIMIT, last=True)
     state, state_ref = await store.get(PolicyState, service.key)
     grants, grants_ref = await store.scan(Grant, prefix, limit=GRANTS_LIMIT, last=True)
+    outlooks, outlooks_ref = await store.scan(Outlook, prefix)
     reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(
@@ -211,10 +218,11 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         incidents=_open(service, incidents),
         reviews=tuple(one for one in reviews if service.key in one.services),
         state=state,
+        foresights={one.key: one.foresight for one in outlooks if one.foresight is not None},
         grants=tuple(one for one in grants if is_genuine(one, signing_key)),
         reads=(
             project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref, incidents_ref, reviews_ref,
-            state_ref, grants_ref,
+            state_ref, grants_ref, outlooks_ref,
         ),
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from poise.model.grant import Grant, GrantKind
 from poise.model.pacing import PARALLEL_MAX, Pace, pace_of
 from poise.model.policy import BudgetPolicy, Checked, Duty, Level, PolicyState
 from poise.model.service import Service
+from poise.model.spend import Foresight
 from poise.model.standing import BudgetState, Standing, classify, missing, numbers_of, severity
 
 
@@ -55,12 +56,13 @@ def judge(
     checked: Sequence[Checked] = (),
     grants: Sequence[Grant] = (),
     problems: Mapping[str, str] | None = None,
+    foresights: Mapping[str, Foresight] | None = None,
 ) -> Verdict:
     """The verdict. ``objectives`` are the keys declared; one without a budget is unknown.
 
     ``overrides`` and ``grants`` are those whose signature was verified; expiry, digest and whether a second
     person agreed are judged here. ``checked`` are the policy's conditions as evaluated; ``problems`` say, by
-    objective, why it could not be read.
+    objective, why it could not be read, ``foresights`` what will be left of it.
     """
     usable = [one for one in budgets if all(map(math.isfinite, numbers_of(one)))]
     broken = {one.key: f"{one.objective} has no usable number" for one in budgets if one not in usable}
@@ -79,6 +81,7 @@ def judge(
         checked=tuple(checked),
         grants=tuple(grants),
         problems={**broken, **(problems or {})},  # no JSON keeps a NaN, so none is an input
+        foresights=dict(foresights or {}),
         rules=RULES,
     )
     return structs.replace(_verdict(facts), inputs=msgspec.json.decode(msgspec.json.encode(facts)))

@@ -12,6 +12,7 @@ from poise.model.delivery import ChangeClass
 from poise.model.grant import Grant
 from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
 from poise.model.service import Service
+from poise.model.spend import Foresight
 
 RULES: Final = 2  # of this module's judgement; a verdict of other rules is not replayed by these
 
@@ -50,8 +51,7 @@ class OverdueAction(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True, kw_only=True):
     """What one verdict is judged from.
 
-    ``problems`` are by objective why it cannot be read at all; ``alone`` says that nobody could approve
-    what another wishes.
+    By objective: ``problems`` say why it cannot be read at all, ``foresights`` what will be left.
     """
 
     question: Question
@@ -68,6 +68,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     checked: tuple[Checked, ...] = ()
     grants: tuple[Grant, ...] = ()
     problems: dict[str, str] = {}
+    foresights: dict[str, Foresight] = {}
     rules: int = 1
 
     @property

@@ -17,6 +17,7 @@ from poise.model.policy import Level
 from poise.model.standing import BudgetState, Standing
 
 OVERDUE_TOLD: Final = 3
+FORESIGHT_FRESH_S: Final = 7200.0
 
 
 class Pull(Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ def pulls(facts: Facts, standings: Sequence[Standing]) -> tuple[Pull, ...]:
     if facts.repairs:
         return conditions(facts)
     found = (*_remembered(facts, standings), *_overspent(facts), *overdue(facts), *_duties(facts))
-    return (*found, *conditions(facts))
+    return (*found, *_exhaustion(facts), *conditions(facts))
 
 
 def level(facts: Facts, standings: Sequence[Standing], found: Sequence[Pull]) -> Level:
@@ -163,6 +164,29 @@ def _duties(facts: Facts) -> tuple[Pull, ...]:
     return tuple(
         Pull(level=one.level, reason=reason(one.rule, one.text, one.numbers)) for one in facts.duties
     )
+
+
+def _exhaustion(facts: Facts) -> tuple[Pull, ...]:
+    """A budget that will probably be spent is spent with care; no or an old forecast says nothing."""
+    bound, found = facts.policy.exhaustion_slow_ratio, []
+    for key, foresight in sorted(facts.foresights.items()):
+        old = (facts.now - foresight.at).total_seconds() > FORESIGHT_FRESH_S or foresight.until <= facts.now
+        if old or not foresight.spent_chance >= bound:
+            continue
+        name = key.rpartition("/")[2]
+        text = (
+            f"{name}'s budget is spent by {foresight.until:%Y-%m-%d %H:%M} UTC with a chance of "
+            f"{_percent(foresight.spent_chance)} ({_percent(foresight.spent_chance_low)} to "
+            f"{_percent(foresight.spent_chance_high)})"
+        )
+        numbers = {
+            "objective": key,
+            "spent_chance": foresight.spent_chance,
+            "exhaustion_slow_ratio": bound,
+            "days": foresight.days,
+        }
+        found.append(Pull(level=Level.SLOW, reason=reason("exhaustion", text, numbers)))
+    return tuple(found)
 
 
 def conditions(facts: Facts) -> tuple[Pull, ...]:

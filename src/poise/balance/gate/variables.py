@@ -19,6 +19,7 @@ def values_of(
     incidents: int | None,
     overdue: int | None,
     now: datetime,
+    exhaustion: float | None = None,
 ) -> dict[str, Value | None]:
     """By name, every variable that ``spec.condition`` declares; a number that lacks in one budget lacks."""
     return {
@@ -28,6 +29,7 @@ def values_of(
         "burn_6h": _burn(budgets, 21_600.0),
         "burn_3d": _burn(budgets, 259_200.0),
         "coverage": _of((one.coverage_ratio for one in budgets), min),
+        "exhaustion": exhaustion,
         "rate_per_s": _of((one.rate_per_s for one in budgets), max),
         "incidents": incidents,
         "overdue": overdue,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import anyio
@@ -11,14 +11,16 @@ from msgspec.structs import replace
 from poise.delivery.source.decide import Head, Push, Seen, decide
 from poise.model.delivery import Change
 from poise.model.event_types import CHANGE_MERGED
+from poise.model.policy import ClassRule
 from poise.model.record import Decision, Ref
 from poise.model.service import Project
 from poise.ports.artifacts import Repositories
 from poise.ports.store import Store
-from poise.spec.commits import change_class, incident
+from poise.spec.commits import classified, incident
 
 SUMMARY_CHARS = 200
 COMMITS_MAX = 1000  # of one push
+PATHS_MAX = 5000  # a larger change is no matter of its paths
 
 
 class SourceController:
@@ -48,7 +50,8 @@ class SourceController:
         project, _ = await self._store.get(Project, key)
         branches = await anyio.to_thread.run_sync(self._repositories.branches, key)
         main = project.branch if project else "main"
-        heads = [await self._head(key, branch, commit) for branch, commit in branches.items()]
+        rules = project.policy.classes if project else ()
+        heads = [await self._head(key, branch, commit, rules) for branch, commit in branches.items()]
         heads = [await self._with_commits(head, key) if head.branch == main else head for head in heads]
         told = self._pushes.get(key, {})
         last = told.get("", Push())
@@ -60,7 +63,7 @@ class SourceController:
         )
         return decide(seen, now)
 
-    async def _head(self, project: str, branch: str, sha: str) -> Head:
+    async def _head(self, project: str, branch: str, sha: str, rules: Sequence[ClassRule]) -> Head:
         known, ref = await self._store.get(Change, f"{project}/{sha}")
         if known is not None:  # git need not be asked again for what is on record
             return Head(
@@ -74,17 +77,26 @@ class SourceController:
                 ref=ref,
             )
         commit = await anyio.to_thread.run_sync(self._repositories.commit, project, sha)
+        paths = await self._paths(project, sha) if any(rule.paths for rule in rules) else ()
         return Head(
             branch=branch,
             commit=sha,
             summary=(commit.message.splitlines() or [""])[0][:SUMMARY_CHARS],
             author=commit.author,
             committed_at=datetime.fromtimestamp(commit.committed_at, UTC),
-            change_class=change_class(commit.message),
+            change_class=classified(commit.message, paths, rules),
             known=None,
             ref=ref,
             incident=incident(commit.message),
         )
+
+    async def _paths(self, project: str, sha: str) -> Sequence[str]:
+        """What differs from the change merged before; of a first one, what it touches itself."""
+        last = await self._store.journal(subject=f"{project}/", types=(CHANGE_MERGED,), last=True, limit=1)
+        before = str(last[-1].event.data["commit"]) if last else ""
+        ask = self._repositories.paths
+        found = await anyio.to_thread.run_sync(ask, project, before, sha, PATHS_MAX)
+        return found if len(found) <= PATHS_MAX else ()
 
     async def _with_commits(self, head: Head, project: str) -> Head:
         """The head with what came since the head on record before it; a first push is the head alone."""
