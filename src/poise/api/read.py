@@ -23,6 +23,7 @@ from poise.model.grant import Grant
 from poise.model.objective import Objective
 from poise.model.record import Recorded
 from poise.model.service import Project, Service
+from poise.model.spend import Outlook, SpendLedger
 from poise.ports.store import Body
 
 
@@ -202,6 +203,8 @@ LISTS = [
     _list_in_service("replicas", Replica, "What runs."),
     _list_in_service("objectives", Objective, "SLOs in force."),
     _list_in_service("budgets", Budget, "Error budgets now."),
+    _list_in_service("outlooks", Outlook, "Whether budgets burn, since when, and what will be left of them."),
+    _list_in_service("ledgers", SpendLedger, "What budgets were spent on, and who spent it."),
     _list_in_service("overrides", Override, "Decisions of people against the gate."),
     _list_in_service("grants", Grant, "Approvals, exemptions and rulings."),
     _list_in_service("verdicts", Verdict, "What the gate answered, with the inputs that re-derive it."),

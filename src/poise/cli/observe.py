@@ -17,6 +17,7 @@ from poise.engine.journal import ChainReport
 from poise.model.balance import Budget
 from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.record import Recorded
+from poise.model.spend import BurnNow, Outlook, SpendLedger
 
 if TYPE_CHECKING:
     from poise.spec.service import Declared
@@ -85,12 +86,22 @@ def _show_service(service: str, common: Common) -> None:
     return output.table(("replica", "state", "CPU", "memory", "restarts", "port"), rows)
 
 
-def budget(service: str, *, common: Common = COMMON) -> None:
-    """The error budgets of a service in events: good, bad, allowed, left."""
+def budget(
+    service: str,
+    *,
+    ledger: Annotated[bool, Parameter(help="What each budget was spent on, and who spent it.")] = False,
+    common: Common = COMMON,
+) -> None:
+    """The error budgets of a service in events: good, bad, allowed, left, and the forecast."""
     with Client(common) as client:
-        budgets = _budgets(client, service_key(common, service))
+        key = service_key(common, service)
+        budgets, outlooks = _budgets(client, key), _outlooks(client, key)
+        ledgers = _ledgers(client, key) if ledger else []
     if common.json:
-        return output.data(budgets)
+        return output.data({"ledgers": ledgers, "outlooks": outlooks} if ledger else budgets)
+    if ledger:
+        return _show_ledgers(ledgers)
+    by_objective = {one.objective: one for one in outlooks}
     rows = [
         (
             one.objective,
@@ -98,15 +109,72 @@ def budget(service: str, *, common: Common = COMMON) -> None:
             f"{one.bad:.0f}",
             f"{one.allowed:.1f}",
             output.percent(one.left_ratio),
+            foreseen(by_objective.get(one.objective)),
         )
         for one in budgets
     ]
-    output.table(("objective", "good", "bad", "allowed", "left"), rows)
+    output.table(("objective", "good", "bad", "allowed", "left", "forecast"), rows)
+    for one in outlooks:
+        if one.burn is not None:
+            output.say(burning(one.objective, one.burn))
     return None
+
+
+def foreseen(outlook: Outlook | None) -> str:
+    """What will be left, in a few words; why nothing is said where it is not."""
+    found = outlook.foresight if outlook is not None else None
+    if found is None:
+        return "after 4 days of counts"
+    if found.returns_at is not None:
+        return f"back about {found.returns_at.day} {found.returns_at:%B %H:%M} UTC"
+    low, high = output.percent(found.left_low), output.percent(found.left_high)
+    spent = f", spent with a chance of {output.percent(found.spent_chance)}" if found.spent_chance else ""
+    return f"{low} to {high} in 24 h{spent}"
+
+
+def burning(objective: str, burn: BurnNow) -> str:
+    """A burn that goes on, in one sentence."""
+    return (
+        f"{objective} burns {burn.burn_rate:.3g} times too fast since {burn.since:%Y-%m-%d %H:%M} UTC: "
+        f"{burn.bad:.0f} failed, {output.percent(burn.spent_ratio)} of the budget "
+        f"({output.percent(burn.real_chance)} likely to be real)."
+    )
+
+
+def _show_ledgers(ledgers: Sequence[SpendLedger]) -> None:
+    """Each entry, and what is usual; the sum is all that was spent."""
+    rows = []
+    for one in ledgers:
+        for entry in one.entries:
+            until = f"{entry.until:%m-%d %H:%M}" if entry.until else "now"
+            rows.append(
+                (
+                    one.objective,
+                    f"{entry.since:%m-%d %H:%M} to {until}",
+                    f"{entry.bad:.0f}",
+                    output.percent(entry.spent_ratio),
+                    entry.cause.value,
+                    entry.name,
+                    entry.why,
+                )
+            )
+        share = output.percent(one.usual_bad / one.allowed if one.allowed > 0 else None)
+        rows.append((one.objective, "the usual", f"{one.usual_bad:.0f}", share, "", "", "in no episode"))
+        whole = output.percent(one.bad / one.allowed if one.allowed > 0 else None)
+        rows.append((one.objective, "all", f"{one.bad:.0f}", whole, "", "", f"of {one.allowed:.1f} allowed"))
+    output.table(("objective", "when (UTC)", "bad", "of budget", "spent by", "", "why"), rows)
 
 
 def _budgets(client: Client, key: str) -> list[Budget]:
     return client.get(service_path(key) + "/budgets", Page[Budget]).items
+
+
+def _outlooks(client: Client, key: str) -> list[Outlook]:
+    return client.get(service_path(key) + "/outlooks", Page[Outlook]).items
+
+
+def _ledgers(client: Client, key: str) -> list[SpendLedger]:
+    return client.get(service_path(key) + "/ledgers", Page[SpendLedger]).items
 
 
 def show_budgets(service: str, common: Common) -> None:

@@ -15,6 +15,7 @@ from poise.model import event_types
 from poise.model.incident import Diagnosis, Evidence, Incident, IncidentState, Severity, Suspect, SuspectKind
 from poise.model.record import GENESIS_HASH, Event, Recorded
 from poise.model.review import Action, ActionKind, Review, ReviewEdit, ReviewState, Section
+from poise.model.spend import Spend, SpendCause, SpendLedger
 from poise.reliability.review.decide import Seen, decide
 from poise.reliability.review.draft import PROMPTS, Facts, Impact, markdown, plain, sentences
 
@@ -86,6 +87,24 @@ def test_the_draft_tells_the_story_with_its_numbers() -> None:
     assert "8.0% of the period's error budget" in text_of(Section.BUDGET)
     assert "20 s after the onset" in text_of(Section.DETECTION)
     assert review.actions == () and review.state is ReviewState.DRAFT
+
+
+def test_whom_the_ledger_charges_is_told_with_its_evidence() -> None:
+    """'v43 cost 3.1 % of the month' belongs into the post-mortem."""
+    entry = Spend(
+        since=at(-5), until=at(190), events=400, bad=80, spent_ratio=0.08, cause=SpendCause.DEPLOY,
+        subject=ROLLOUT, name="release 43 of pay", chance=0.9, why="it began at the same time, 90 % likely",
+    )  # fmt: skip
+    older = replace(entry, since=at(-9000), until=at(-8000), name="release 42 of pay")
+    ledger = SpendLedger(
+        service=PAY, objective="availability", at=at(300), bad=200, allowed=1000, window_s=1e6, usual_bad=40,
+        entries=(older, entry),
+    )  # fmt: skip
+    facts = replace(FACTS, ledgers=(ledger,))
+    charged = [one for one in sentences(facts) if "charges" in one.text]
+    assert len(charged) == 1
+    assert "charges release 43 of pay with 8.0% of the budget" in charged[0].text
+    assert charged[0].evidence[0] == f"SpendLedger/{PAY}/availability"
 
 
 def test_the_whole_text_is_the_golden_one() -> None:

@@ -14,6 +14,7 @@ from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Decision, Recorded, Ref
 from poise.model.review import Review, ReviewEdit
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL
+from poise.model.spend import SpendLedger
 from poise.ports.store import Store
 from poise.ports.totals import Totals
 from poise.reliability.review.decide import Seen, decide
@@ -88,6 +89,7 @@ class ReviewController:
                 incident=incident,
                 diagnosis=diagnosis,
                 impacts=tuple(await self._impacts(incident)),
+                ledgers=tuple(await self._ledgers(incident)),
                 events=tuple(await self._events(incident, diagnosis)),
             )
         reads = (ref, review_ref, edits_ref, diagnosis_ref)
@@ -127,6 +129,12 @@ class ReviewController:
                     allowed = budget.allowed if budget else None
                     impacts.append(Impact(objective=objective.key, bad=bad, total=total, allowed=allowed))
         return impacts
+
+    async def _ledgers(self, incident: Incident) -> list[SpendLedger]:
+        found: list[SpendLedger] = []
+        for service in list(dict.fromkeys([incident.service, *incident.services]))[:SERVICES_MAX]:
+            found += (await self._store.scan(SpendLedger, f"{service}/"))[0]
+        return found
 
     async def _counted(self, objective: Objective, start: datetime, end: datetime) -> tuple[float, float]:
         """(bad, all) events of an objective in (start, end]."""

@@ -17,6 +17,7 @@ from poise.model import event_types
 from poise.model.incident import Diagnosis, Incident, SuspectKind
 from poise.model.record import Recorded
 from poise.model.review import Section, Sentence
+from poise.model.spend import SpendLedger
 
 TEXT_MAX: Final = 400
 TIMELINE_MAX: Final = 200
@@ -73,6 +74,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     incident: Incident
     diagnosis: Diagnosis | None = None
     impacts: tuple[Impact, ...] = ()
+    ledgers: tuple[SpendLedger, ...] = ()
     events: tuple[Recorded, ...] = ()
 
 
@@ -281,6 +283,24 @@ def _budget(facts: Facts) -> Iterator[Sentence]:
         f"({found.bad:,.0f} of {found.allowed or 0.0:,.0f} allowed)."
     )
     yield _said(Section.BUDGET, text, f"Budget/{found.objective}", _incident(facts.incident))
+    yield from _charges(facts)
+
+
+def _charges(facts: Facts) -> Iterator[Sentence]:
+    """Whom the ledgers charge with what was spent during the incident."""
+    end = facts.incident.cleared_at or facts.incident.resolved_at or facts.incident.onset_at
+    for one in sorted(facts.ledgers, key=lambda one: one.key):
+        for entry in one.entries:
+            if entry.since > end or (entry.until or end) < facts.incident.onset_at:
+                continue
+            where = "/".join(one.key.split("/")[-2:])
+            who = entry.name or "no change"
+            until = f" to {entry.until:%H:%M}" if entry.until else ""
+            text = (
+                f"The ledger of {where} charges {who} with {entry.spent_ratio:.1%} of the budget, "
+                f"{entry.since:%H:%M}{until} UTC: {entry.why}."
+            )
+            yield _said(Section.BUDGET, text, f"SpendLedger/{one.key}", _incident(facts.incident))
 
 
 def _timeline(facts: Facts) -> Iterator[Sentence]:
