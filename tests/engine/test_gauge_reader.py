@@ -289,6 +289,29 @@ def test_a_source_that_cannot_be_reached_is_unknown() -> None:
     played(play, objective(IndicatorKind.BOOLEAN, gauge=Gauge(query="depth")))
 
 
+def test_each_group_has_a_budget_and_the_worst_is_the_objectives() -> None:
+    """A region that is down must not drown in three that are up; a restart tells the same."""
+
+    async def play(world: World) -> None:
+        for n in range(10):
+            for region in ("eu", "us", "ap"):
+                world.elsewhere.set(1 + 15 * n, float(not (region == "us" and n > 5)), region=region)
+            await world.look(2 + 15 * n)
+        budget = await world.look(170)
+        assert budget.group == "region=us"
+        assert [(one.group, one.bad) for one in budget.groups] == [
+            ("region=us", 4.0), ("region=ap", 0.0), ("region=eu", 0.0),
+        ]  # fmt: skip
+        assert (budget.bad, budget.left_ratio) == (4.0, pytest.approx(1 - 4 / (0.1 * 10)))
+        assert world.state(budget) is BudgetState.SPENT
+        world.restart()
+        assert (await world.look(171)).groups == budget.groups
+        stored, _ = await world.store.scan(Budget)
+        assert [one.key for one in stored] == [world.objectives[0].key]
+
+    played(play, objective(IndicatorKind.BOOLEAN, gauge=Gauge(query="depth"), group_by=("region",)))
+
+
 def test_too_many_groups_are_told() -> None:
     """A label with a value per user must not become a budget per user."""
 

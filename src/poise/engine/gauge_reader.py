@@ -240,7 +240,7 @@ class GaugeReader:
         if objective.histogram is not None:
             return self._buckets(objective, points, look)
         fresh = _fresh(state, points)
-        groups = {labels: _group(objective, labels) for labels in points}
+        groups = {labels: objective.group_of(labels) for labels in points}
         if len(set(groups.values())) > objective.groups_max:
             return f"it has more than {objective.groups_max} groups: raise 'groupsMax', or group by less"
         found = _added(objective, state, fresh, groups, gap_s)
@@ -262,7 +262,7 @@ class GaugeReader:
             rest = tuple(pair for pair in labels if pair[0] not in ("le", NAME))
             bound = _bound(dict(labels).get("le", ""))
             if some and bound is not None:
-                by_series[_group(objective, labels), _text(rest)][bound] = some[-1][1]
+                by_series[objective.group_of(labels), _text(rest)][bound] = some[-1][1]
         if len({group for group, _ in by_series}) > objective.groups_max:
             return f"it has more than {objective.groups_max} groups: raise 'groupsMax', or group by less"
         sums, interpolated = {}, False
@@ -431,12 +431,6 @@ def _selector(objective: Objective) -> str | None:
         return text if counter(text).text == text else None
     except NotCounted:
         return None
-
-
-def _group(objective: Objective, labels: Labels) -> str:
-    """``region=eu,zone=``: the values of the labels that the objective is grouped by."""
-    told = dict(labels)
-    return ",".join(f"{name}={told.get(name, '')}" for name in objective.group_by)
 
 
 def _bound(text: str) -> float | None:

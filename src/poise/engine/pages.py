@@ -168,7 +168,7 @@ class Pages:
         made = (
             Series(QUERY_AT, counted),
             *(
-                Series(QUERY_TOTAL, (*counted, ("role", role), ("series", _text(one))))
+                Series(QUERY_TOTAL, _labelled(counted, role, objective.group_of(one), _text(one)))
                 for role, newest_of in seen.found.items()
                 for one in newest_of
             ),
@@ -179,3 +179,8 @@ class Pages:
 
 def _text(labels: Labels) -> str:
     return ",".join(f"{name}={value!r}" for name, value in labels)
+
+
+def _labelled(counted: Labels, role: str, group: str, series: str) -> Labels:
+    grouped = (("group", group),) if group else ()
+    return tuple(sorted((*counted, *grouped, ("role", role), ("series", series))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -222,6 +223,7 @@ class Objective(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     excluded_max_ratio: float = EXCLUDED_MAX_RATIO
     title: str = ""
+    group: str = ""  # of one group that is counted by itself, such as ``region=eu``; never declared
     first_sample: Treatment = Treatment.COUNT  # of a series that is new among known ones
     on_reset: Treatment = Treatment.COUNT  # of a counter that fell
 
@@ -232,8 +234,18 @@ class Objective(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """``project/environment/service/objective``."""
+        """``project/environment/service/objective``; of one group ``...#group``."""
+        return f"{self.service}/{self.name}#{self.group}" if self.group else f"{self.service}/{self.name}"
+
+    @property
+    def whole(self) -> str:
+        """The key of the objective that it is, or that it is a group of."""
         return f"{self.service}/{self.name}"
+
+    def group_of(self, labels: Iterable[tuple[str, str]]) -> str:
+        """``region=eu,zone=``: the group of a series by its labels; empty where nothing is grouped."""
+        told = dict(labels)
+        return ",".join(f"{name}={told.get(name, '')}" for name in self.group_by)
 
     @property
     def window(self) -> Window:

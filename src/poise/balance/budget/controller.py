@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from poise.balance.budget.counting import Counting, Declared, Plain, counted, redeclared
 from poise.balance.budget.decide import MATERIAL_RATIO, Seen, decide, refresh_s
 from poise.balance.budget.derived import derived
-from poise.balance.budget.measure import Measures, measure, signature
+from poise.balance.budget.grouping import members, worst
+from poise.balance.budget.measure import Measures, Sheet, measure, signature
 from poise.model.balance import COUNTED_KEY, Budget, Counted
+from poise.model.counting import definition
 from poise.model.exclusion import Exclusion, Stretch, merged
 from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, PrefixRef, Read, Ref, Write
 from poise.model.service import Project
+from poise.model.signal import QUERY_TOTAL
 from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 from poise.spec.recurrence import stretches
@@ -32,6 +35,7 @@ TICK_S: Final = 5.0
 ALL: Final = "all"  # the one key
 REFRESHES: Final = 2  # unchanged budgets that one look writes again, the oldest first
 WRITES_MAX: Final = 500  # of one look; the rest follows with the next
+GROUPED_S: Final = 15.0  # how often it is looked for new groups
 EXPANDED_S: Final = 900.0  # how often rules of exclusions are expanded anew
 SOON_S: Final = 0.5
 
@@ -92,6 +96,8 @@ class BudgetController:
         self._marks: _Marks | None = None
         self._told_at: datetime | None = None
         self._exclusions: tuple[Exclusion, ...] = ()
+        self._grouped: dict[str, tuple[str, ...]] = {}
+        self._grouped_at: datetime | None = None
         self._expanded: dict[int, tuple[Stretch, ...]] = {}  # by column
         self._expanded_at: datetime | None = None
         self._plain: Measures | None = None
@@ -114,9 +120,9 @@ class BudgetController:
         sheet = counting.sheet
         since_s, measured_s = counting.since_s(), counting.measured_s(now)
         excluded = self._excluded(counting, now)
-        measures = plain = derived(sheet, measure(sheet, counting.book, since_s, measured_s, now))
+        measures = plain = _finished(sheet, measure(sheet, counting.book, since_s, measured_s, now))
         if excluded:
-            measures = derived(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
+            measures = _finished(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
         self._plain = plain if excluded else None
         decisions = [self._gone(), *self._budgets(counting, measures)]
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
@@ -132,6 +138,7 @@ class BudgetController:
         if changed:
             self._declared, self._exclusions, self._reads = await _declared(self._store)
             self._expanded_at = None
+        changed = await self._group(now, anew=changed) or changed
         await self._settle()
         counting = self._counting
         if counting is not None and (not changed or _same(counting, self._declared)):
@@ -145,6 +152,24 @@ class BudgetController:
             self._marks = None
         self._counting = counting
         return counting
+
+    async def _group(self, now: datetime, *, anew: bool) -> bool:
+        """Count each group that is told of by itself; whether there are others than before."""
+        due = self._grouped_at is None or not 0 <= (now - self._grouped_at).total_seconds() < GROUPED_S
+        wholes = {key: one for key, one in self._declared.items() if one[0].group_by and not one[0].group}
+        if not wholes or not (anew or due):
+            return False
+        found = {key: await _groups_of(self._signals, one) for key, (one, _) in wholes.items()}
+        self._grouped_at = now
+        if found == self._grouped and not anew:
+            return False
+        self._grouped = found
+        declared = {key: one for key, one in self._declared.items() if not one[0].group}
+        for key, groups in found.items():
+            objective, policy = wholes[key]
+            declared |= {one.key: (one, policy) for one in members(objective, groups)}
+        self._declared = declared
+        return True
 
     def _excluded(self, counting: Counting, now: datetime) -> dict[int, tuple[Stretch, ...]]:
         """By column: time that does not count, as far back as any window looks."""
@@ -190,6 +215,7 @@ class BudgetController:
         moved |= (seen != marks.signature) | (measures.bootstrap != marks.bootstrap)
         moved |= np.abs(measures.since_s - marks.since_s) > 1e-3
         moved |= np.array([a != b for a, b in zip(problems, marks.problem, strict=True)], dtype=bool)
+        moved[_groups(counting.sheet)] = False  # told as part of their objective
         every_s = np.array([refresh_s(one) for one in counting.sheet.policies])
         old = np.flatnonzero(measures.now.timestamp() - marks.at_s >= every_s)
         refreshed = old[np.argsort(marks.at_s[old])][:REFRESHES]
@@ -248,13 +274,14 @@ class BudgetController:
 
     def _observed(self, counting: Counting, increments: Increments, now: datetime) -> Iterable[Decision]:
         sheet = counting.sheet
+        whole = [column for column, one in enumerate(sheet.objectives) if not one.group]
         for observer in self._observers:
             yield observer.observe(
                 Round(
                     now=now,
-                    objectives=sheet.objectives,
-                    policies=sheet.policies,
-                    places=sheet.places,
+                    objectives=tuple(sheet.objectives[column] for column in whole),
+                    policies=tuple(sheet.policies[column] for column in whole),
+                    places=sheet.places[whole],
                     increments=increments,
                     sums=counting.book,
                 )
@@ -278,6 +305,7 @@ class BudgetController:
                 signature=np.full(count, -1, dtype=np.int64),
                 problem=[""] * count,
             )
+            self._marks.at_s[_groups(counting.sheet)] = np.inf
             for key in self._declared:
                 self._mark(key)
         return self._marks
@@ -291,6 +319,24 @@ class BudgetController:
         marks.left_ratio[column], marks.at_s[column] = body.left_ratio, body.at.timestamp()
         marks.since_s[column], marks.bootstrap[column] = body.since.timestamp(), body.bootstrap
         marks.problem[column] = body.problem
+
+
+async def _groups_of(totals: Totals, objective: Objective) -> tuple[str, ...]:
+    """The groups of which anything was read, ascending, at most as many as the objective allows."""
+    labels = {"objective": objective.key, "definition": definition(objective)}
+    told = await totals.latest(QUERY_TOTAL, labels)
+    found = {dict(points.series.labels).get("group", "") for points in told}
+    return tuple(sorted(found - {""}))[: objective.groups_max]
+
+
+def _finished(sheet: Sheet, measures: Measures) -> Measures:
+    """Groups are told as their worst; then composites follow from their components."""
+    return derived(sheet, worst(sheet, measures))
+
+
+def _groups(sheet: Sheet) -> list[int]:
+    """Columns of single groups."""
+    return [column for mine in sheet.members.values() for column in mine]
 
 
 async def _declared(store: Store) -> tuple[Declared, tuple[Exclusion, ...], tuple[Read, ...]]:

@@ -121,8 +121,8 @@ async def counted(
         sheet=sheet((), (), ()),
         until=start,
     )
-    for key, (objective, _) in declared.items():
-        _follow(made, objective, budgets.get(key), now)
+    for objective, _ in declared.values():
+        _follow(made, objective, budgets.get(objective.whole), now)
     _declare(made, declared)
     begin, first = start, True
     while first or begin < now:
@@ -143,8 +143,8 @@ def redeclared(
         changed = key in known and known[key] != definition(objective)
         if (changed and not objective.is_queried) or horizon_s(objective, policy) > made.book.horizon_s:
             return None
-        if key not in known and key in budgets:
-            return None  # it was counted before, by another process
+        if key not in known and objective.whole in budgets:
+            return None  # it was counted before, by another process, or as a group that was not told of yet
     for key in [key for key in known if key not in declared or known[key] != definition(declared[key][0])]:
         made.counter.drop(key)
         made.book.forget(key)

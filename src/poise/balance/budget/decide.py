@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.balance.budget.grouping import budgets as group_budgets
 from poise.balance.budget.measure import Measures, Sheet, burn_windows
 from poise.model.balance import Budget, Burn
 from poise.model.counting import definition
@@ -59,6 +60,7 @@ def budget_of(seen: Seen) -> Budget:
     objective, period = seen.sheet.objectives[at], measures.period
     left, allowed = float(measures.left_ratio[at]), float(measures.allowed[at])
     measured_s = float(measures.measured_s[at])
+    groups = group_budgets(seen.sheet, measures, at)
     return Budget(
         service=objective.service,
         objective=objective.name,
@@ -81,6 +83,8 @@ def budget_of(seen: Seen) -> Budget:
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
         excluded_s=float(measures.excluded_s[at]),
+        group=groups[0].group if groups else "",
+        groups=groups,
         unadjusted_bad=None if seen.unadjusted is None else float(seen.unadjusted.period.bad[at]),
         unadjusted_left_ratio=None if seen.unadjusted is None else float(seen.unadjusted.left_ratio[at]),
     )

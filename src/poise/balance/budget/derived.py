@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import structs
 
-from poise.balance.budget.measure import Measures, Sheet, Windowed
-from poise.model.increments import Numbers
+from poise.balance.budget.measure import Measures, Sheet, copied
 from poise.model.objective import Composite
 
 
@@ -22,7 +20,7 @@ def derived(sheet: Sheet, measures: Measures) -> Measures:
     if not mine:
         return measures
     columns = {one.key: column for column, one in enumerate(sheet.objectives)}
-    made = _copied(measures)
+    made = copied(measures)
     for column in mine:
         composite = sheet.objectives[column].composite
         parts = [columns.get(one.objective) for one in composite.components] if composite else []
@@ -50,15 +48,3 @@ def _burn(made: Measures, column: int, parts: Sequence[int], composite: Composit
     made.since_s[column] = made.since_s[parts].max()
     made.measured_s[column] = made.measured_s[parts].min()  # NaN where one was never measured
     made.excluded_s[column] = made.excluded_s[parts].max()
-
-
-def _copied(measures: Measures) -> Measures:
-    changed: dict[str, Numbers | Windowed] = {}
-    for name in measures.__struct_fields__:
-        value = getattr(measures, name)
-        if isinstance(value, np.ndarray):
-            changed[name] = value.copy()
-        elif isinstance(value, Windowed):
-            own = {field: getattr(value, field).copy() for field in value.__struct_fields__}
-            changed[name] = Windowed(**own)
-    return structs.replace(measures, **changed)

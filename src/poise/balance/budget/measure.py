@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from poise.model.exclusion import Stretch, effective
@@ -41,6 +41,7 @@ class Sheet(Struct, frozen=True, eq=False, kw_only=True):
     charged: Flags  # whether unknown time counts as bad
     slice_s: Numbers  # of time-slices; 0 where events are counted
     composites: tuple[int, ...]  # columns
+    members: dict[int, tuple[int, ...]]  # columns of groups, by that of their objective
 
 
 class Windowed(Struct, frozen=True, eq=False, kw_only=True):
@@ -119,7 +120,40 @@ def sheet(objectives: Sequence[Objective], policies: Sequence[BudgetPolicy], pla
         charged=np.array([one.on_unknown is OnUnknown.BAD for one in policies], dtype=bool),
         slice_s=np.array([one.slicing.slice_s if one.slicing else 0.0 for one in objectives]),
         composites=tuple(n for n, one in enumerate(objectives) if one.composite is not None),
+        members=_members(objectives),
     )
+
+
+def copied(measures: Measures) -> Measures:
+    """The same numbers, to be changed."""
+    changed: dict[str, Numbers | Windowed] = {}
+    for name in measures.__struct_fields__:
+        value = getattr(measures, name)
+        if isinstance(value, np.ndarray):
+            changed[name] = value.copy()
+        elif isinstance(value, Windowed):
+            own = {field: getattr(value, field).copy() for field in value.__struct_fields__}
+            changed[name] = Windowed(**own)
+    return structs.replace(measures, **changed)
+
+
+def take_column(measures: Measures, column: int, source: int) -> None:
+    """Give one column the numbers of another, in place."""
+    arrays = [getattr(measures, name) for name in measures.__struct_fields__]
+    for windows in (measures.period, measures.burns):
+        arrays += [getattr(windows, name) for name in windows.__struct_fields__]
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            array[..., column] = array[..., source]
+
+
+def _members(objectives: Sequence[Objective]) -> dict[int, tuple[int, ...]]:
+    wholes = {one.key: column for column, one in enumerate(objectives) if one.group_by and not one.group}
+    found: dict[int, tuple[int, ...]] = {}
+    for column, one in enumerate(objectives):
+        if one.group and one.whole in wholes:
+            found[wholes[one.whole]] = (*found.get(wholes[one.whole], ()), column)
+    return found
 
 
 def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:

@@ -284,7 +284,7 @@ def _understood(series: tuple[Series, ...], columns: Iterable[Column], version: 
     found: list[tuple[int, int, Wanted]] = []
     instants: list[int] = []
     for column in columns:
-        instant = told.get((column.objective.key, column.definition), -1)
+        instant = told.get((column.objective.whole, column.definition), -1)
         if column.objective.is_queried != is_queried or (is_queried and instant < 0):
             continue
         wanted = _wanted(column, series, by_owner)
@@ -312,7 +312,7 @@ def _wanted(
 ) -> list[tuple[int, Wanted]]:
     """The series (by index) that the objective is counted from, and what each means."""
     objective = column.objective
-    places = by_owner.get(objective.key if objective.is_queried else objective.service, ())
+    places = by_owner.get(objective.whole if objective.is_queried else objective.service, ())
     labels = {place: dict(series[place].labels) for place in places}
     bounds = {labels[place]["le"] for place in places if series[place].name == LATENCY_BUCKET}
     reading = plan(objective, bounds)

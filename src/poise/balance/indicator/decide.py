@@ -25,11 +25,17 @@ def plan(objective: Objective, bounds: Iterable[str] = ()) -> Plan:
             wanted=tuple(
                 Wanted(
                     name=QUERY_TOTAL,
-                    labels={"objective": objective.key, "role": role, "definition": definition(objective)},
+                    labels={
+                        "objective": objective.whole,
+                        "role": role,
+                        "definition": definition(objective),
+                        **({"group": objective.group} if objective.group else {}),
+                    },
                     total_weight=total,
                     good_weight=good,
                 )
                 for role, (total, good) in weights(objective).items()
+                if bool(objective.group) is bool(objective.group_by)
             )
         )
     service = {"service": objective.service}
