@@ -213,7 +213,10 @@ def test_a_removed_objective_takes_its_budget_with_it() -> None:
         gone = (Write(kind="Objective", key=AVAILABLE.key, body=None),)
         await world.store.commit(Transaction(at=at(1), writes=gone))
         decision = await world.controller.look(ALL, at(2))
-        assert [(one.kind, one.key, one.body) for one in decision.writes] == [("Budget", AVAILABLE.key, None)]
+        assert [(one.kind, one.key, one.body) for one in decision.writes] == [
+            ("Budget", AVAILABLE.key, None),
+            ("Outlook", AVAILABLE.key, None),
+        ]
 
     anyio.run(play)
 

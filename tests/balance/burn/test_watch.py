@@ -68,10 +68,8 @@ class House:
             now=self.now, objectives=self.objectives, policies=policies, places=self.places, sums=self.book
         )
         for write in self.watch.observe(round).writes:
-            if isinstance(write.body, Outlook):
-                self.told[write.key] = write.body
-            else:
-                del self.told[write.key]
+            assert isinstance(write.body, Outlook)
+            self.told[write.key] = write.body
 
     def outlook(self) -> Outlook:
         return self.told[self.objectives[0].key]
@@ -148,11 +146,11 @@ def test_a_forecast_comes_with_days_to_draw_from() -> None:
     assert foresight.left_low == 1.0
 
 
-def test_what_is_no_longer_declared_is_forgotten() -> None:
-    """No outlook stands for an objective that is not."""
+def test_what_is_no_longer_declared_is_not_told_any_more() -> None:
+    """Who removes its budget removes its outlook too; the others go on."""
     house = House(objective(), objective("latency", IndicatorKind.LATENCY))
     house.pass_minutes(2, (600, 0), (600, 0))
     assert len(house.told) == 2
-    house.objectives, house.places = house.objectives[:1], house.places[:1]
-    house.look()
+    house.objectives, house.places, house.told = house.objectives[:1], house.places[:1], {}
+    house.pass_minutes(62, (600, 0))
     assert set(house.told) == {f"{SHOP}/availability"}

@@ -247,11 +247,13 @@ class BudgetController:
         return decision
 
     def _gone(self) -> Decision:
-        """The budgets of objectives that are no longer declared."""
+        """The budgets of objectives that are no longer declared, with what observers say beside them."""
         gone = [one for key, one in self._written.items() if key not in self._declared and one.body]
         decision = Decision(
             reads=tuple(one.ref for one in gone),
-            writes=tuple(Write(kind="Budget", key=one.ref.key, body=None) for one in gone),
+            writes=tuple(
+                Write(kind=kind, key=one.ref.key, body=None) for one in gone for kind in ("Budget", "Outlook")
+            ),
         )
         self._doubt(decision)
         return decision

@@ -121,10 +121,9 @@ class BurnWatch:
     def observe(self, round: Counted) -> Decision:
         """The outlooks that are news, or too old."""
         sheet = self._of(round)
-        gone = sorted(self._said.keys() - set(sheet.keys)) if len(self._said) > len(sheet.keys) else []
-        for key in gone:
-            del self._said[key]
-        writes = [Write(kind="Outlook", key=key, body=None) for key in gone]
+        if len(self._said) > len(sheet.keys):  # who removes a budget removes the outlook beside it
+            self._said = {key: self._said[key] for key in sheet.keys if key in self._said}
+        writes = []
         if self._follow(round, sheet):
             state = self._peek(round, sheet)
             chance = chance_real(state, sheet.worth, self._allowed)
