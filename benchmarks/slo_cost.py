@@ -13,20 +13,22 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from zlib import crc32
 
 import anyio
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.house import free_port, until
 from bench.report import Goal, Report, Unmeasured, percentile, run
@@ -40,20 +42,27 @@ from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.totals import StoredTotals
 from poise.balance.budget.controller import BudgetController
 from poise.engine.loop import Loop
+from poise.engine.pages import PAGES
 from poise.engine.query_reader import PERIOD_S, QueryReader
+from poise.model.balance import Budget
+from poise.model.counting import QUERIED, definition
 from poise.model.objective import IndicatorKind, Objective, Queries
 from poise.model.record import Write
 from poise.model.samples import NAME, Labels, Reading, Round
 from poise.model.service import Project
+from poise.model.signal import QUERY_AT, QUERY_TOTAL, Rows, Series
 from poise.ports.signals import SignalStore
 from poise.ports.store import Transaction
 from poise.spec.foreign.slo import AlertRule, Events, Slo
 from poise.spec.foreign.sloth_rules import Wanted, rule_file
 
+Numbers = NDArray[np.float64]
 INTERVAL_S = 60
 TARGET = 0.999
 TICKS_PER_HZ = os.sysconf("SC_CLK_TCK")
 WRITTEN_AT_ONCE = 500
+LIVED_S = 3 * 86_400.0
+LIVED_STEP_S = 300.0
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +100,7 @@ def measure(given: argparse.Namespace) -> Report:
     remarks = [
         f"Prometheus begins with {given.history_days:g} days of raw counters and no recorded history: its"
         " rules over 3 and 30 days do less than they would in a month-old installation.",
-        "Poise looks every 5 s and asks every 10 s; Sloth's rules are evaluated once a minute.",
+        f"Poise, three days old, looks every 5 s and asks every {PERIOD_S:g} s; the rules run once a minute.",
     ]
     return Report(figures=dict(figures), goals=goals, remarks=remarks)
 
@@ -181,20 +190,25 @@ def objectives(count: int, source: str) -> list[Objective]:
     ]
 
 
+def _events(count: int, elapsed_s: Numbers) -> tuple[Numbers, Numbers]:
+    """All and failed requests ``[T, service]`` after so long: 0.02 to 200 a second, 1 in 4,000 fails."""
+    rates = np.random.default_rng(1).choice([0.02, 0.2, 2.0, 20.0, 200.0], count)
+    total = np.floor(np.outer(elapsed_s, rates))
+    return total, np.floor(total / 4000)
+
+
 @contextmanager
 def _exporter(count: int) -> Iterator[int]:
     """Counters of every service that grow with time; its CPU is nobody's. The port."""
-    chance, began = random.Random(1), time.time()
-    rates = [chance.choice([0.02, 0.2, 2.0, 20.0, 200.0]) for _ in range(count)]
+    began = time.time()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            elapsed = time.time() - began + 86_400
+            total, bad = _events(count, np.array([time.time() - began + LIVED_S]))
             lines = ["# TYPE http_requests_total counter"]
-            for name, rate in zip(_names(count), rates, strict=True):
-                total = int(rate * elapsed)
-                lines.append(f'http_requests_total{{service="{name}",code="200"}} {total - total // 2000}')
-                lines.append(f'http_requests_total{{service="{name}",code="500"}} {total // 2000}')
+            for name, of_all, failed in zip(_names(count), total[0], bad[0], strict=True):
+                lines.append(f'http_requests_total{{service="{name}",code="200"}} {of_all - failed:.0f}')
+                lines.append(f'http_requests_total{{service="{name}",code="500"}} {failed:.0f}')
             body = ("\n".join(lines) + "\n").encode()
             self.send_response(200)
             self.send_header("content-type", "text/plain; version=0.0.4")
@@ -327,6 +341,8 @@ class _Engine:
         )
         writes: list[Write] = [Write(kind="Project", key="acme", body=Project(name="acme"))]
         writes += [Write(kind="Objective", key=one.key, body=one) for one in declared]
+        await _lived(made, declared)
+        writes += [Write(kind="Budget", key=one.key, body=_before(one, made.clock.now())) for one in declared]
         for first in range(0, len(writes), WRITTEN_AT_ONCE):
             at = made.clock.now()
             await made.store.commit(Transaction(at=at, writes=writes[first : first + WRITTEN_AT_ONCE]))
@@ -337,6 +353,43 @@ class _Engine:
         counting = self.room._counting
         assert counting is not None
         return int(np.isfinite(counting.measured_s(self.clock.now())).sum())
+
+
+async def _lived(made: _Engine, declared: Sequence[Objective]) -> None:
+    """Readings of the days before, so that no budget is young: what a reader has kept in them."""
+    now_s, pages = made.clock.now().timestamp(), defaultdict(list)
+    for one in declared:
+        pages[crc32(one.key.encode()) % PAGES].append(one)
+    source = declared[0].queries.source if declared[0].queries else ""
+    at_s = np.arange(now_s - LIVED_S, now_s - 60.0, LIVED_STEP_S)
+    total, bad = _events(len(declared), at_s - at_s[0])
+    number, rows = {one.key: n for n, one in enumerate(declared)}, []
+    for page, some in pages.items():
+        series: list[Series] = []
+        for one in some:
+            told = (("definition", definition(one)), ("objective", one.key))
+            series.append(Series(QUERY_AT, told))
+            series += [
+                Series(QUERY_TOTAL, (*told, ("role", role), ("series", "before")))
+                for role in ("bad", "total")
+            ]
+        places = [number[one.key] for one in some]
+        values = np.empty((len(at_s), len(series)))
+        values[:, ::3], values[:, 1::3], values[:, 2::3] = at_s[:, None], bad[:, places], total[:, places]
+        rows.append(
+            Rows(epoch=f"{QUERIED}acme/{source}/{page}", series=tuple(series), at_s=at_s, values=values)
+        )
+    await made.totals.append_rows(rows)
+
+
+def _before(objective: Objective, now: datetime) -> Budget:
+    """The budget that was written before: it tells when measuring began."""
+    since = now - timedelta(seconds=LIVED_S)
+    return Budget(
+        service=objective.service, objective=objective.name, target_ratio=TARGET, window_s=objective.window_s,
+        good=0.0, bad=0.0, allowed=0.0, left_ratio=1.0, burns=(), coverage_ratio=1.0, bootstrap=False,
+        since=since, measured_at=since, at=since, definition=definition(objective),
+    )  # fmt: skip
 
 
 class _Timed:
@@ -421,12 +474,11 @@ def _feed(metrics: BlockStore, count: int) -> Callable[[datetime, int], object]:
         for name in _names(count)
         for code in ("200", "500")
     )
-    grown = np.random.default_rng(1).integers(1, 1000, len(series)).astype(float)
-    grown[1::2] //= 500
 
     async def feed(at: datetime, beat: int) -> None:
         at_ms = np.array([round(at.timestamp() * 1000) - 500], dtype=np.int64)
-        values = (grown * (beat + 1))[:, None]
+        total, bad = _events(count, np.array([LIVED_S + beat * PERIOD_S]))
+        values = np.stack([total[0] - bad[0], bad[0]], axis=1).reshape(-1, 1)
         some = Reading(target="shop", series=series, at_ms=at_ms, values=values)
         appended = await metrics.append(Round(readings=(some,)))
         assert not appended.refused, appended.refused

@@ -364,7 +364,8 @@ def test_other_queries_are_counted_anew() -> None:
             )
         )
         await world.look(21)
-        budget = await world.look(41)
+        await world.look(41)
+        budget = await world.look(61)
         assert (budget.good, budget.bad) == (4.0, 0.0)
         assert budget.since == T0 + timedelta(seconds=21), "when it was declared anew"
 

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from poise.engine.asking import Question, Regex, Sorting, alone, questions
 from poise.engine.pages import Answer, Fresh, Newest, Pages
-from poise.model.counting import QUERIED, selectors
+from poise.model.counting import QUERIED, STALE_AFTER_S, selectors
 from poise.model.errors import Invalid, PoiseError, TooLarge
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import PrefixRef
@@ -40,7 +40,6 @@ _counter = lru_cache(maxsize=2 * 10_000)(counter)
 log = structlog.get_logger()
 
 PERIOD_S = 15.0  # as often as most counters are scraped
-STALE_AFTER_S = 90.0  # of the embedded store; a data source has its own
 AT_ONCE = 4  # questions that are asked at the same time
 LIMITS = Limits(samples=2_000_000, series=100_000, points=1, seconds=10.0)
 OBJECTIVES_MAX = 10_000

@@ -64,7 +64,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     ``definition`` tells what was counted: a budget of another definition is counted anew. ``excluded_s`` of
     the window does not count; without exclusions ``unadjusted_bad`` events would have left
     ``unadjusted_left_ratio``. ``group`` is the one whose budget this is, the worst of ``groups``.
-    ``periods`` are the objective's windows, the gate's first.
+    ``periods`` are the objective's windows, the gate's first. The budget is stale when it is older than the
+    policy says, or than ``stale_after_s`` where its source is read less often.
     """
 
     service: str
@@ -87,6 +88,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     problem: str = ""
     assumed_bad: float = 0.0
     definition: str = ""
+    stale_after_s: float = 0.0
     excluded_s: float = 0.0
     unadjusted_bad: float | None = None
     unadjusted_left_ratio: float | None = None

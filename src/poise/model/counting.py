@@ -44,6 +44,7 @@ def increments(points: Points, after: float, until: float) -> list[tuple[float, 
 
 
 QUERIED: Final = "query/"  # how the epochs of readings of a metrics store begin
+STALE_AFTER_S: Final = 90.0  # of the embedded store; a data source has its own
 Weights = Mapping[str, tuple[float, float]]
 _WEIGHTS: Final[Mapping[frozenset[str], Weights]] = MappingProxyType(
     {

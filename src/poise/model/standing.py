@@ -94,6 +94,11 @@ def edges(policy: BudgetPolicy) -> tuple[float, ...]:
     return (*entered, *(one + policy.leave_margin_ratio for one in entered))
 
 
+def stale_after_s(budget: Budget, policy: BudgetPolicy) -> float:
+    """How old its newest measurement may be: the policy's bound, or its source's where that is longer."""
+    return max(policy.stale_after_s, budget.stale_after_s)
+
+
 def as_of(budget: Budget, counted: Counted | None, policy: BudgetPolicy) -> Budget:
     """The budget as it is still known to stand: what changed since it was written was not material.
 
@@ -103,7 +108,7 @@ def as_of(budget: Budget, counted: Counted | None, policy: BudgetPolicy) -> Budg
     if counted is None or counted.at <= budget.at or budget.measured_at is None:
         return budget
     lag = budget.at - budget.measured_at
-    if lag.total_seconds() > policy.stale_after_s:
+    if lag.total_seconds() > stale_after_s(budget, policy):
         return budget
     return structs.replace(budget, at=counted.at, measured_at=counted.at - lag)
 
@@ -143,9 +148,9 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
     name = _name(budget)
     if budget.measured_at is None:
         rule, text, numbers = "not-measured", f"{name} was never measured", {}
-    elif (age_s := (now - budget.measured_at).total_seconds()) > policy.stale_after_s:
+    elif (age_s := (now - budget.measured_at).total_seconds()) > stale_after_s(budget, policy):
         rule, text = "stale", f"{name} was last measured {age_s:.0f} s ago"
-        numbers = {"age_s": age_s, "stale_after_s": policy.stale_after_s}
+        numbers = {"age_s": age_s, "stale_after_s": stale_after_s(budget, policy)}
     elif age_s < -FUTURE_TOLERANCE_S:
         rule, text, numbers = "future", f"{name} was measured in the future", {"age_s": age_s}
     elif not all(map(math.isfinite, numbers_of(budget))):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from poise.balance.budget.counting import Counting, Declared, Plain, counted, redeclared
@@ -19,7 +19,7 @@ from poise.balance.budget.derived import derived
 from poise.balance.budget.grouping import members, worst
 from poise.balance.budget.measure import Measures, Sheet, measure, signature
 from poise.model.balance import COUNTED_KEY, Budget, Counted
-from poise.model.counting import definition
+from poise.model.counting import STALE_AFTER_S, definition
 from poise.model.exclusion import Exclusion, Stretch, merged
 from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
 from poise.model.objective import Objective
@@ -344,7 +344,7 @@ def _groups(sheet: Sheet) -> list[int]:
 async def _declared(store: Store) -> tuple[Declared, tuple[Exclusion, ...], tuple[Read, ...]]:
     """Every objective with its project's policy, every exclusion, and what that was read from."""
     projects, projects_ref = await store.scan(Project)
-    policies = {project.name: project.policy for project in projects}
+    policies = _Policies(projects)
     found: list[Objective] = []
     page, objectives_ref = await store.scan(Objective)
     while page:
@@ -352,8 +352,7 @@ async def _declared(store: Store) -> tuple[Declared, tuple[Exclusion, ...], tupl
         if len(page) < LIST_LIMIT:
             break
         page, _ = await store.scan(Objective, after=page[-1].key)
-    none = BudgetPolicy()
-    declared = {one.key: (one, policies.get(one.key.partition("/")[0], none)) for one in found}
+    declared = {one.key: (one, policies.of(one)) for one in found}
     exclusions, exclusions_ref = await _exclusions(store)
     return declared, exclusions, (projects_ref, objectives_ref, exclusions_ref)
 
@@ -368,6 +367,26 @@ async def _exclusions(store: Store) -> tuple[tuple[Exclusion, ...], Read]:
             break
         page, _ = await store.scan(Exclusion, after=page[-1].key)
     return tuple(found), ref
+
+
+class _Policies:
+    """Each objective's policy: its project's, that waits as long for measurements as their source does."""
+
+    def __init__(self, projects: Iterable[Project]) -> None:
+        self._projects = {project.name: project for project in projects}
+        self._made: dict[tuple[str, float], BudgetPolicy] = {}
+
+    def of(self, objective: Objective) -> BudgetPolicy:
+        """The same object for equal ones of a project."""
+        name = objective.key.partition("/")[0]
+        project = self._projects.get(name, Project(name=name))
+        stale_after_s = project.policy.stale_after_s
+        asked = objective.queries or objective.histogram or objective.gauge
+        if asked is not None:
+            known = {one.name: one.stale_after_s for one in project.sources}
+            stale_after_s = max(stale_after_s, known.get(asked.source, STALE_AFTER_S))
+        made = structs.replace(project.policy, stale_after_s=stale_after_s)
+        return self._made.setdefault((name, stale_after_s), made)
 
 
 async def _budgets(store: Store) -> dict[str, _Written]:

@@ -82,6 +82,7 @@ def budget_of(seen: Seen) -> Budget:
         problem=seen.problem,
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
+        stale_after_s=seen.sheet.policies[at].stale_after_s,
         excluded_s=float(measures.excluded_s[at]),
         group=groups[0].group if groups else "",
         groups=groups,

@@ -18,7 +18,7 @@ from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Read
 from poise.model.service import BurnAlerts, Detection, Service
 from poise.model.spend import BurnNow, Outlook
-from poise.model.standing import FUTURE_TOLERANCE_S, fires
+from poise.model.standing import FUTURE_TOLERANCE_S, fires, stale_after_s
 
 CRASHES: Final = 3  # as many unasked ends of one replica within CRASH_WINDOW_S are a loop
 CRASH_WINDOW_S: Final = 300.0
@@ -178,7 +178,7 @@ def _is_current(budget: Budget, seen: Seen, now: datetime) -> bool:
     if budget.measured_at is None:
         return False
     age_s = (now - budget.measured_at).total_seconds()
-    return -FUTURE_TOLERANCE_S <= age_s <= seen.policy.stale_after_s
+    return -FUTURE_TOLERANCE_S <= age_s <= stale_after_s(budget, seen.policy)
 
 
 def _is_known(tier: BurnTier, burns: Sequence[Burn]) -> bool:
