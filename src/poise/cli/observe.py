@@ -16,6 +16,7 @@ from poise.cli.place import COMMON, Common, declared_in, project_of, service_key
 from poise.engine.journal import ChainReport
 from poise.model.balance import Budget
 from poise.model.errors import Invalid, NotFound, PoiseError
+from poise.model.period import name as window_name
 from poise.model.record import Recorded
 from poise.model.spend import BurnNow, Outlook, SpendLedger
 
@@ -192,16 +193,38 @@ def show_budgets(service: str, common: Common) -> None:
         now = one.good / events if one and events else None
         rows.append(
             (
-                objective.name,
+                f"{objective.name} ({one.group})" if one and one.group else objective.name,
                 output.percent(objective.target_ratio, 2),
+                window_name(objective.window),
                 output.percent(now, 3),
-                output.percent(one.left_ratio if one else None),
+                _left(one),
                 *(_burn(one, window_s) for window_s in (3600.0, 21_600.0)),
                 output.percent(one.coverage_ratio if one else None),
             )
         )
-    output.table(("objective", "target", "now", "left", "burn 1h", "burn 6h", "measured"), rows)
+    head = ("objective", "target", "window", "now", "left", "burn 1h", "burn 6h", "measured")
+    output.table(head, rows)
+    _show_periods(found.budgets)
     return None
+
+
+def _left(one: Budget | None) -> str:
+    """What is left, and what would be without exclusions."""
+    left = output.percent(one.left_ratio if one else None)
+    if one is None or one.unadjusted_left_ratio is None:
+        return left
+    return f"{left} ({output.percent(one.unadjusted_left_ratio)} without exclusions)"
+
+
+def _show_periods(budgets: Sequence[Budget]) -> None:
+    rows = [
+        (one.objective, period.name, f"{period.start:%Y-%m-%d %H:%M}", f"{period.end:%Y-%m-%d %H:%M}",
+         output.percent(period.left_ratio), output.percent(period.coverage_ratio))
+        for one in budgets
+        for period in one.periods
+    ]  # fmt: skip
+    if rows:
+        output.table(("objective", "window", "from (UTC)", "to (UTC)", "left", "measured"), rows)
 
 
 def _burn(one: Budget | None, window_s: float) -> str:

@@ -18,16 +18,18 @@ from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.balance.objective.decide import sentence as budget_sentence
 from poise.delivery.rollout.sequential import risk_interval
 from poise.model.access import Principal, Role
-from poise.model.balance import Override, Verdict, verdict_key
+from poise.model.balance import Override, PeriodBudget, Verdict, verdict_key
 from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
+from poise.model.period import name as window_name
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Project, Service
 from poise.model.signal import (
     ROLLOUT_LATENCY_BUCKET,
     TRIALS_TOTAL,
 )
+from poise.spec.explain_objective import measures
 from poise.web import links, service_compose, views
 from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
@@ -161,7 +163,24 @@ def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
             burn_3d=burns.get(259_200.0),
             coverage_ratio=budget.coverage_ratio if budget else None,
             problem=budget.problem if budget else "",
+            window=window_name(objective.window),
+            measures=measures(objective),
+            group=budget.group if budget else "",
+            unexcluded_left_ratio=budget.unadjusted_left_ratio if budget else None,
+            periods=tuple(_period_row(one) for one in budget.periods) if budget else (),
         )
+
+
+def _period_row(one: PeriodBudget) -> views.PeriodRow:
+    events = one.good + one.bad
+    return views.PeriodRow(
+        name=one.name,
+        start=one.start,
+        end=one.end,
+        now_ratio=one.good / events if events else None,
+        left_ratio=one.left_ratio,
+        coverage_ratio=one.coverage_ratio,
+    )
 
 
 async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[views.RunningRow]:

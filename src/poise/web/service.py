@@ -214,10 +214,19 @@ def _spent(view: ServiceView) -> h.Element | None:
 def _objectives(view: ServiceView) -> h.Element:
     rows = [
         (
-            [row.name, row.problem and [" ", h.span(".bad")[f"unknown: {row.problem}"]]],
+            [
+                h.span(title=row.measures)[row.name],
+                row.group and h.span(".mute")[f" worst: {row.group}"],
+                row.problem and [" ", h.span(".bad")[f"unknown: {row.problem}"]],
+            ],
             percent(row.target_ratio),
+            row.window,
             percent(row.now_ratio),
-            percent(row.left_ratio, 0),
+            [
+                percent(row.left_ratio, 0),
+                row.unexcluded_left_ratio is not None
+                and h.span(".mute")[f" ({percent(row.unexcluded_left_ratio, 0)} without exclusions)"],
+            ],
             times(row.burn_1h),
             times(row.burn_6h),
             times(row.burn_3d),
@@ -225,10 +234,29 @@ def _objectives(view: ServiceView) -> h.Element:
         )
         for row in view.objectives
     ]
-    head = ("objective", "target", "now", "left", "burn 1 h", "6 h", "3 d", "measured")
+    head = ("objective", "target", "window", "now", "left", "burn 1 h", "6 h", "3 d", "measured")
     if not rows:
         return card("Objectives", h.p(".mute")["No objective is in force."], command("poise slo list"))
-    return card("Objectives", table("Objectives", head, rows, "lrrrrrrr"))
+    return card("Objectives", table("Objectives", head, rows, "lrlrrrrrr"), _periods(view))
+
+
+def _periods(view: ServiceView) -> h.Element | None:
+    """Windows of the calendar and further ones, each with the period before."""
+    rows = [
+        (
+            row.name,
+            one.name,
+            moment(one.start),
+            moment(one.end),
+            percent(one.now_ratio),
+            percent(one.left_ratio, 0),
+            percent(one.coverage_ratio),
+        )
+        for row in view.objectives
+        for one in row.periods
+    ]
+    head = ("objective", "window", "from", "to", "good", "left", "measured")
+    return table("Budgets by window", head, rows, "lllrrrr") if rows else None
 
 
 def _overrides(view: ServiceView) -> h.Element | None:

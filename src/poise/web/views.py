@@ -162,6 +162,17 @@ class OverviewView(Struct, frozen=True, kw_only=True):
     rule_groups: tuple[RuleGroupRow, ...] = ()  # those in need first
 
 
+class PeriodRow(Struct, frozen=True, kw_only=True):
+    """A budget over one of an objective's windows."""
+
+    name: str
+    start: datetime
+    end: datetime
+    now_ratio: float | None
+    left_ratio: float
+    coverage_ratio: float
+
+
 class ObjectiveRow(Struct, frozen=True, kw_only=True):
     """An objective now; burns are multiples of the pace that spends the budget exactly in the window."""
 
@@ -174,6 +185,11 @@ class ObjectiveRow(Struct, frozen=True, kw_only=True):
     burn_3d: float | None = None
     coverage_ratio: float | None = None
     problem: str = ""  # why it cannot be read
+    window: str = ""  # as people call it
+    measures: str = ""  # what counts as good
+    group: str = ""  # whose budget this is, where there are several
+    unexcluded_left_ratio: float | None = None  # what would be left without exclusions
+    periods: tuple[PeriodRow, ...] = ()
 
 
 class RunningRow(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from poise.model.objective import (
     Method,
     Objective,
     Slicing,
+    Window,
 )
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Write
@@ -215,6 +216,26 @@ def test_a_month_begins_with_a_whole_budget() -> None:
         world.seconds = 23 * 3600 - 20  # midnight in Berlin is 23:00 UTC
         assert (await world.go(10)).left_ratio < 0
         assert (await world.go(600)).left_ratio == 1.0
+
+    played(play, mine)
+
+
+def test_several_windows_are_sums_of_the_same_counts() -> None:
+    """The gate knows the rolling one; the contract the day, and what yesterday was like."""
+    daily = Calendar(unit=CalendarUnit.DAY)
+    mine = objective(window_s=7200.0, also=(Window(window_s=25 * 3600.0, calendar=daily),))
+
+    async def play(world: World) -> None:
+        await world.go(600, shop=0.05)
+        world.seconds = 24 * 3600 - 10
+        budget = await world.go(600, shop=0.1)
+        assert [(one.name, one.bad) for one in budget.periods] == [
+            ("2h", 600.0), ("day (UTC)", 600.0), ("day (UTC)", 300.0),
+        ]  # fmt: skip
+        today, yesterday = budget.periods[1:]
+        assert today.start == yesterday.end == T0 + timedelta(days=1)
+        assert today.left_ratio == pytest.approx(0.0, abs=1e-9)
+        assert yesterday.left_ratio == pytest.approx(0.5, abs=0.02)
 
     played(play, mine)
 

@@ -1,4 +1,4 @@
-"""Which readings stay: all while young, then the last of each minute, then of each five minutes."""
+"""Which readings stay: all while young, then the last of each minute, of each five, of each hour."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ class Retention(Struct, frozen=True, kw_only=True):
 
     full_s: float = DAY_S
     minute_s: float = 7 * DAY_S
-    keep_s: float = 35 * DAY_S
+    coarse_s: float = 35 * DAY_S
+    keep_s: float = 400 * DAY_S  # a year, and what a window of the calendar may be longer
     minute_step_s: float = 60.0
     coarse_step_s: float = 300.0
+    old_step_s: float = 3600.0
     every_s: float = 3600.0
 
     def bucket(self, at: float, now: float) -> tuple[float, float] | None:
@@ -29,6 +31,8 @@ class Retention(Struct, frozen=True, kw_only=True):
         if age_s <= self.full_s:
             return None
         step_s = self.minute_step_s if age_s <= self.minute_s else self.coarse_step_s
+        if age_s > self.coarse_s:
+            step_s = self.old_step_s
         return (step_s, at // step_s)
 
 

@@ -1,9 +1,10 @@
 """The book of budgets: running sums of every objective at once, and any window as a difference of two.
 
 Rows of cumulative sums (good, bad, measured time) stand at fixed instants: every ``GRAIN_S`` for an hour,
-every minute for a day, every five minutes beyond. A window's sum is what stands now minus what stood at its
-start, so one more window costs one subtraction and no drift builds up. Edge error: a window starts on the
-grain of its age, at most that much earlier than asked. Whole events and milliseconds are added exactly.
+every minute for a day, every five minutes beyond, every hour after 35 days. A window's sum is what stands
+now minus what stood at its start, so one more window costs one subtraction and no drift builds up. Edge
+error: a window starts on the grain of its age, at most that much earlier than asked. Whole events and
+milliseconds are added exactly.
 
 What comes late, up to ``LATE_S``, counts at its own instant; what comes later still counts at the oldest open
 one: none is lost. The grain is never finer than what the totals keep at that age, so a book that is rebuilt
@@ -24,6 +25,8 @@ GRAIN_S: Final = 5
 LATE_S: Final = 900  # beyond the coarsest step of thinned totals, so that a rebuild spreads time as well
 TIERS_S: Final = ((5, 3600), (60, 86_400))  # (step, for how long); beyond: COARSE_S
 COARSE_S: Final = 300
+COARSE_KEPT_S: Final = 35 * 86_400  # for windows that are longer: every OLD_S
+OLD_S: Final = 3600
 _OPEN: Final = LATE_S // GRAIN_S  # slots that may still change
 _GOOD, _BAD, _KNOWN_MS = 0, 1, 2
 _Rows = NDArray[np.float64]
@@ -69,7 +72,9 @@ class Book:
     def __init__(self, horizon_s: float, width: int = 16) -> None:
         self.horizon_s = horizon_s
         self._tiers = [_Tier(step, keep, width) for step, keep in TIERS_S]
-        self._tiers.append(_Tier(COARSE_S, horizon_s, width))
+        self._tiers.append(_Tier(COARSE_S, min(horizon_s, COARSE_KEPT_S), width))
+        if horizon_s > COARSE_KEPT_S:
+            self._tiers.append(_Tier(OLD_S, horizon_s, width))
         self._open: _Rows = np.zeros((_OPEN, 3, width))
         self._sealed: _Rows = np.zeros((3, width))  # everything before the oldest open slot
         self._live: _Rows = np.zeros((3, width))  # everything

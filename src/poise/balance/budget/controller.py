@@ -240,6 +240,7 @@ class BudgetController:
             interpolated=counting.counter.columns[key].interpolated or self._interpolated_of(key),
             problem=problem,
             is_due=is_due,
+            excluded=self._expanded.get(column, ()),
             unadjusted=self._plain if column in self._expanded else None,
         )
         decision = decide(seen, measures.now)

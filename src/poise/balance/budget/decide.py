@@ -10,9 +10,11 @@ from msgspec import Struct
 
 from poise.balance.budget.grouping import budgets as group_budgets
 from poise.balance.budget.measure import Measures, Sheet, burn_windows
-from poise.model.balance import Budget, Burn
+from poise.balance.budget.periods import periods
+from poise.model.balance import Budget, Burn, PeriodBudget
 from poise.model.counting import definition
 from poise.model.event_types import BUDGET_CHANGED
+from poise.model.exclusion import Stretch
 from poise.model.increments import Summed
 from poise.model.period import period
 from poise.model.policy import BudgetPolicy
@@ -38,6 +40,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     interpolated: bool = False
     problem: str = ""
     is_due: bool = False
+    excluded: tuple[Stretch, ...] = ()
     unadjusted: Measures | None = None  # without exclusions; None where there are none for this budget
 
 
@@ -86,6 +89,7 @@ def budget_of(seen: Seen) -> Budget:
         excluded_s=float(measures.excluded_s[at]),
         group=groups[0].group if groups else "",
         groups=groups,
+        periods=_periods(seen),
         unadjusted_bad=None if seen.unadjusted is None else float(seen.unadjusted.period.bad[at]),
         unadjusted_left_ratio=None if seen.unadjusted is None else float(seen.unadjusted.left_ratio[at]),
     )
@@ -94,6 +98,19 @@ def budget_of(seen: Seen) -> Budget:
 def refresh_s(policy: BudgetPolicy) -> float:
     """How old a budget may grow unchanged: well within what the gate calls stale."""
     return min(REFRESH_MAX_S, policy.stale_after_s / 3)
+
+
+def _periods(seen: Seen) -> tuple[PeriodBudget, ...]:
+    """Over every window of the objective; of a grouped one, those of the group that is told."""
+    column, sheet, measures = seen.column, seen.sheet, seen.measures
+    if math.isnan(float(measures.measured_s[column])):
+        return ()
+    if mine := sheet.members.get(column):
+        column = min(mine, key=lambda one: float(measures.left_ratio[one]))
+    objective, since_s = sheet.objectives[column], float(measures.since_s[column])
+    until_s = float(measures.measured_s[seen.column])
+    place = int(sheet.places[column])
+    return periods(objective, place, seen.sums, since_s, until_s, measures.now, seen.excluded)
 
 
 def _burns(seen: Seen) -> tuple[Burn, ...]:

@@ -23,6 +23,7 @@ from poise.model.policy import BURN_WINDOWS_S, BudgetPolicy, OnUnknown
 from poise.model.standing import FUTURE_TOLERANCE_S, MIN_FAILURES, edges
 
 RATE_WINDOW_S: Final = 3600.0
+LOOKED_BACK_S: Final = 93 * 86_400.0
 Flags = NDArray[np.bool_]
 
 
@@ -162,8 +163,12 @@ def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:
 
 
 def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:
-    """How far back any of the sums looks."""
-    return max(objective.window_s, *burn_windows(policy))
+    """How far back any of the sums looks: of a calendar up to a quarter, to the period before as well."""
+    windows = (
+        one.window_s * (2 if one.calendar is not None and one.window_s <= LOOKED_BACK_S else 1)
+        for one in objective.windows
+    )
+    return max(*windows, *burn_windows(policy))
 
 
 def starts_s(sheet: Sheet, now: datetime) -> Numbers:
