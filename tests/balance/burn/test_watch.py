@@ -133,6 +133,17 @@ def test_an_end_is_told_with_the_episode_that_it_closed() -> None:
     assert told.episodes[0].bad == 3000
 
 
+def test_a_short_fault_that_pages_nobody_is_in_the_episodes_within_minutes() -> None:
+    """Two minutes of every fifth request are a spend, though no burn: the ledger must not wait an hour."""
+    house = House(objective())
+    house.pass_minutes(60, (600, 0))
+    house.pass_minutes(2, (480, 120))
+    house.pass_minutes(7, (600, 0))
+    told = house.outlook()
+    assert told.burn is None
+    assert [(one.bad, one.until) for one in told.episodes] == [(240.0, START + timedelta(minutes=62))]
+
+
 def test_a_forecast_comes_with_days_to_draw_from() -> None:
     """No forecast is better than one out of nothing."""
     house = House(objective())

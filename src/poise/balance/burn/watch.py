@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from poise.balance.burn.outlook import episodes_of, foresight_of
 from poise.balance.burn.sequential import (
+    FAILURES_MIN,
     MINUTE_S,
     TESTS,
     Flags,
@@ -39,6 +40,7 @@ FRESH_S: Final = 300.0  # how old an outlook may grow during a burn
 STALE_S: Final = 3600.0  # and without one
 LOOKED_AT: Final = 2  # episodes and forecasts of so many objectives a round, the oldest first
 CHANCE_STEP: Final = 0.1
+SPENT_RATIO: Final = 0.002  # of a budget: so much more makes an episode worth looking for
 CATCH_UP: Final = 20  # minutes in one round, after a restart
 CATCH_UP_CELLS: Final = 30_000  # or as many as that divided by the objectives
 
@@ -117,6 +119,7 @@ class BurnWatch:
         self._said: dict[str, Outlook] = {}
         self._again: set[int] = set()  # news is told twice: a round may be lost before it is written
         self._whole: dict[str, float] = {}  # when each was told whole
+        self._whole_bad: dict[str, float] = {}  # and what was spent by then
 
     def observe(self, round: Counted) -> Decision:
         """The outlooks that are news, or too old."""
@@ -218,10 +221,12 @@ class BurnWatch:
                 continue
             open_now = bool(said.episodes) and said.episodes[-1].until is None
             ended = (said.burn is not None or open_now) and not hot[column]
-            limit_s = MINUTE_S if ended else FRESH_S if hot[column] else STALE_S
+            spent = float(self._spent[column]) - self._whole_bad.get(key, 0.0)
+            spends = spent >= max(FAILURES_MIN, SPENT_RATIO * float(self._allowed[column]))
+            limit_s = MINUTE_S if ended or spends else FRESH_S if hot[column] else STALE_S
             told_s = self._whole.get(key, 0.0)
             if now_s - told_s >= limit_s:
-                found.append((0 if ended or hot[column] else 1, told_s, column))
+                found.append((0 if ended or spends or hot[column] else 1, told_s, column))
         return [column for _, _, column in sorted(found)]
 
     def _outlook(
@@ -244,6 +249,7 @@ class BurnWatch:
         if not whole:
             return made
         self._whole[objective.key] = round.now.timestamp()
+        self._whole_bad[objective.key] = made.bad
         return structs.replace(
             made,
             foresight=foresight_of(round.sums, objective, round.policies[column], round.now, made.burn),
