@@ -56,4 +56,4 @@ clean: ## remove what make made
 	@if tools/prepare.sh debian git bubblewrap; then touch $@; else [ $$? = 3 ]; fi
 
 .venv/debian-test: | .venv/ready
-	@if tools/prepare.sh debian git bubblewrap chromium prometheus fonts-dejavu-core; then touch $@; else [ $$? = 3 ]; fi
+	@if tools/prepare.sh debian git bubblewrap chromium prometheus fonts-dejavu-core podman runc busybox-static; then touch $@; else [ $$? = 3 ]; fi

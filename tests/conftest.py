@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -249,3 +254,71 @@ def served(house: House) -> Iterator[str]:
         yield address.url
         server.should_exit = True
         thread.join(10)
+
+
+class Podman:
+    """The real engine, with a storage of its own: no registry, and nobody else's images."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        conf = folder / "storage.conf"
+        conf.write_text(
+            f'[storage]\ndriver = "overlay"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/graph"\n'
+        )
+        os.environ["CONTAINERS_STORAGE_CONF"] = str(conf)
+
+    def __call__(self, *words: str) -> str:
+        """What a command of the engine prints; raises for one that fails."""
+        done = subprocess.run(["podman", *words], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def image(self, name: str, script: str) -> str:
+        """Build ``localhost/<name>`` from a static busybox: /bin/start is ``script``; gives NAME@DIGEST."""
+        root, packed = self.folder / "root", self.folder / "root.tar"
+        for folder in ("bin", "tmp", "www"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
+        for applet in ("sh", "httpd", "nc", "sleep", "cat", "echo", "id", "touch", "env", "mkdir", "printf"):
+            if not (root / "bin" / applet).is_symlink():
+                (root / "bin" / applet).symlink_to("busybox")
+        (root / "www" / "index.html").write_text(f"{name}\n")
+        (root / "bin" / "start").write_text(f"#!/bin/sh\n{script}\n")
+        (root / "bin" / "start").chmod(0o755)
+        with tarfile.open(packed, "w") as tar:
+            tar.add(root, arcname=".")
+        self("import", "--quiet", "--change", 'ENTRYPOINT ["/bin/start"]', str(packed), f"localhost/{name}")
+        digest = self("image", "inspect", "--format", "{{.Digest}}", f"localhost/{name}")
+        return f"localhost/{name.partition(':')[0]}@{digest}"
+
+    def close(self) -> None:
+        self("rm", "--all", "--force", "--time", "0")
+        subprocess.run(
+            ["umount", "--lazy", self.folder / "graph" / "overlay"], capture_output=True, check=False
+        )
+        del os.environ["CONTAINERS_STORAGE_CONF"]
+        shutil.rmtree(self.folder)
+
+
+HTTPD = """trap 'exit 0' TERM
+httpd -f -p 127.0.0.1:$PORT -h /www &
+wait"""
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """The engine; skipped where it, a static busybox or the right to mount is missing."""
+    for name, package in (("podman", "podman"), ("busybox", "busybox-static")):
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name} (apt-get install {package})")
+    if os.geteuid() != 0:
+        pytest.skip("needs root: rootless podman wants newuidmap, which CI does not have")
+    made = Podman(Path(tempfile.mkdtemp(prefix="pod-", dir="/var/tmp")))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def httpd_image(podman: Podman) -> str:
+    """An image that serves its name on $PORT and ends at SIGTERM."""
+    return podman.image("httpd:1", HTTPD)

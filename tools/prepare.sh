@@ -27,6 +27,7 @@ apt_install() {
 installed() { # a Debian package, or the command it is wanted for
     case $1 in
         bubblewrap) command -v bwrap ;;
+        busybox-static) command -v busybox ;;
         fonts-*) compgen -G '/usr/share/fonts/*' ;;
         *) command -v "$1" ;;
     esac >/dev/null

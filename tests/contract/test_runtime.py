@@ -1,7 +1,7 @@
 """The runtime port's contract, on every adapter.
 
-Another adapter joins by a branch in `runtime`: it must run `Workload`s that are Python servers on $PORT
-(or play them), and end what it started.
+Processes and containers are two kinds of workload of one keeper, and every claim holds for both. Another
+adapter joins by a branch in `runtime`: it must run servers on $PORT (or play them), and end what it started.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ import pytest
 
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.model.errors import Conflict, Invalid, NotFound
-from poise.ports.runtime import EndpointTemplate, Process, Runtime, RuntimeEvent, Sandbox, Workload
+from poise.ports.runtime import Container, EndpointTemplate, Process, Runtime, RuntimeEvent, Sandbox, Workload
 
 pytestmark = pytest.mark.anyio
 Seen = TypeVar("Seen")
@@ -53,10 +54,36 @@ async def keeper() -> AsyncIterator[Runtime]:
     shutil.rmtree(data)
 
 
-@pytest.fixture(params=["keeper"])
+@pytest.fixture(params=["process", "container"])
 async def runtime(request: pytest.FixtureRequest) -> AsyncIterator[Runtime]:
-    async with {"keeper": keeper}[request.param]() as runtime:
+    if request.param == "container":
+        request.getfixturevalue("podman")  # its storage is the keeper's too, so it comes first
+    async with keeper() as runtime:
         yield runtime
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> Kind:
+    of = request.node.callspec.params["runtime"]
+    return Kind(image=request.getfixturevalue("httpd_image") if of == "container" else "")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What servers and steps are made of: processes, or containers of ``image``."""
+
+    image: str
+
+    def server(self, key: str = "a", cluster: str | None = None) -> Workload:
+        if self.image:
+            box = Container(image=self.image)
+            return Workload(key=key, argv=(), container=box, port="fresh", cluster=cluster)
+        argv = (sys.executable, "-I", "-S", "-c", SERVER)
+        return Workload(key=key, argv=argv, port="fresh", cluster=cluster)
+
+    def step(self, key: str, script: str) -> Workload:
+        box = Container(image=self.image) if self.image else None
+        return Workload(key=key, argv=("/bin/sh", "-c", script), container=box, restart="never")
 
 
 async def gone(pid: int) -> bool:
@@ -85,18 +112,9 @@ async def serving(runtime: Runtime, key: str, not_pid: int | None = None) -> Pro
     return await until(claim)
 
 
-def server(key: str = "a", cluster: str | None = None) -> Workload:
-    argv = (sys.executable, "-I", "-S", "-c", SERVER)
-    return Workload(key=key, argv=argv, port="fresh", cluster=cluster)
-
-
-def step(key: str, script: str) -> Workload:
-    return Workload(key=key, argv=("sh", "-c", script), restart="never")
-
-
-async def test_a_spawned_workload_serves_on_its_port(runtime: Runtime) -> None:
+async def test_a_spawned_workload_serves_on_its_port(runtime: Runtime, kind: Kind) -> None:
     """The port is in $PORT, and `connects` means that it accepts."""
-    await runtime.spawn(1, server())
+    await runtime.spawn(1, kind.server())
     process = await serving(runtime, "a")
     assert process.state == "running"
     assert process.port is not None
@@ -104,31 +122,33 @@ async def test_a_spawned_workload_serves_on_its_port(runtime: Runtime) -> None:
         pass
 
 
-async def test_the_same_key_and_content_is_adopted_and_other_content_refused(runtime: Runtime) -> None:
+async def test_the_same_key_and_content_is_adopted_and_other_content_refused(
+    runtime: Runtime, kind: Kind
+) -> None:
     """Intents come at least once."""
-    await runtime.spawn(1, server())
+    await runtime.spawn(1, kind.server())
     process = await serving(runtime, "a")
-    again = await runtime.spawn(1, server())
+    again = await runtime.spawn(1, kind.server())
     assert (again.pid, again.start_time) == (process.pid, process.start_time)
     with pytest.raises(Conflict):
-        await runtime.spawn(1, step("a", "true"))
+        await runtime.spawn(1, kind.step("a", "true"))
     assert len(await runtime.list()) == 1
 
 
-async def test_a_lower_token_changes_nothing(runtime: Runtime) -> None:
+async def test_a_lower_token_changes_nothing(runtime: Runtime, kind: Kind) -> None:
     """Only the newest leader acts."""
-    await runtime.spawn(5, server())
+    await runtime.spawn(5, kind.server())
     with pytest.raises(Conflict):
         await runtime.stop(4, "a")
     with pytest.raises(Conflict):
-        await runtime.spawn(4, server("b"))
+        await runtime.spawn(4, kind.server("b"))
     assert [process.key for process in await runtime.list()] == ["a"]
     assert (await runtime.hello()).token == 5
 
 
-async def test_a_restart_hits_exactly_its_victim(runtime: Runtime) -> None:
+async def test_a_restart_hits_exactly_its_victim(runtime: Runtime, kind: Kind) -> None:
     """Told twice, it must not hit the successor."""
-    await runtime.spawn(1, server())
+    await runtime.spawn(1, kind.server())
     first = await serving(runtime, "a")
     assert first.pid and first.start_time
     assert not await runtime.restart(1, "a", first.pid, first.start_time + 1, kill_now=True)
@@ -138,9 +158,9 @@ async def test_a_restart_hits_exactly_its_victim(runtime: Runtime) -> None:
     assert not await runtime.restart(1, "a", first.pid, first.start_time, kill_now=True)
 
 
-async def test_a_stop_forgets_the_key_and_may_be_repeated(runtime: Runtime) -> None:
+async def test_a_stop_forgets_the_key_and_may_be_repeated(runtime: Runtime, kind: Kind) -> None:
     """Level-triggered: stopping what is not there is done already."""
-    await runtime.spawn(1, server())
+    await runtime.spawn(1, kind.server())
     await serving(runtime, "a")
     await runtime.stop(1, "a", timeout_s=5, reason="test")
 
@@ -151,25 +171,25 @@ async def test_a_stop_forgets_the_key_and_may_be_repeated(runtime: Runtime) -> N
     assert await runtime.stop(1, "a") is None
 
 
-async def test_a_step_runs_once_and_its_code_is_kept(runtime: Runtime) -> None:
+async def test_a_step_runs_once_and_its_code_is_kept(runtime: Runtime, kind: Kind) -> None:
     """Listed until it is stopped, so that nobody misses the result."""
-    await runtime.spawn(1, step("s", "exit 3"))
+    await runtime.spawn(1, kind.step("s", "exit 3"))
 
     async def exited() -> bool:
         process = await find(runtime, "s")
         return process is not None and process.state == "exited"
 
     await until(exited)
-    again = await runtime.spawn(1, step("s", "exit 3"))
+    again = await runtime.spawn(1, kind.step("s", "exit 3"))
     assert again.state == "exited"
     assert again.last_exit and again.last_exit.code == 3
 
 
-async def test_endpoints_hold_the_ports_that_serve(runtime: Runtime, tmp_path: Path) -> None:
+async def test_endpoints_hold_the_ports_that_serve(runtime: Runtime, kind: Kind, tmp_path: Path) -> None:
     """In once it accepts, out when held, back when let, out when stopped."""
     template = {"shop.1": EndpointTemplate(path=str(tmp_path / "shop.1.json"), version=3)}
     await runtime.template(1, template)
-    await runtime.spawn(1, server(cluster="shop.1"))
+    await runtime.spawn(1, kind.server(cluster="shop.1"))
     port = (await serving(runtime, "a")).port
 
     async def ports() -> tuple[int, ...]:
@@ -187,13 +207,13 @@ async def test_endpoints_hold_the_ports_that_serve(runtime: Runtime, tmp_path: P
     assert await runtime.template(1, {}) == {}
 
 
-async def test_a_key_nobody_knows_is_not_found(runtime: Runtime) -> None:
+async def test_a_key_nobody_knows_is_not_found(runtime: Runtime, kind: Kind) -> None:
     """Holding nothing is a caller's mistake, unlike stopping nothing."""
     with pytest.raises(NotFound):
         await runtime.hold(1, "nobody", False)
 
 
-async def test_what_cannot_run_is_refused_before_it_starts(runtime: Runtime) -> None:
+async def test_what_cannot_run_is_refused_before_it_starts(runtime: Runtime, kind: Kind) -> None:
     """A port nobody could reach is a mistake in the request."""
     with pytest.raises(Invalid):
         await runtime.spawn(
@@ -202,9 +222,9 @@ async def test_what_cannot_run_is_refused_before_it_starts(runtime: Runtime) -> 
     assert not await runtime.list()
 
 
-async def test_watch_gives_past_and_coming_events_in_order(runtime: Runtime) -> None:
+async def test_watch_gives_past_and_coming_events_in_order(runtime: Runtime, kind: Kind) -> None:
     """What was missed comes first; then live; numbers ascend."""
-    await runtime.spawn(1, server())
+    await runtime.spawn(1, kind.server())
     first = await serving(runtime, "a")
     seen: list[RuntimeEvent] = []
     with anyio.fail_after(15):

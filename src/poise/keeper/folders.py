@@ -6,6 +6,7 @@ import json
 import os
 import stat
 
+from . import container
 from .loop import say
 
 TYPE_CHECKING = False
@@ -36,6 +37,10 @@ class Folders:
         """Return the file that says a forked child never ran."""
         return f"{self.statuses}/{nonce}.unstarted"
 
+    def env_file(self, nonce: str) -> str:
+        """Return the file that holds the environment of one start of a container, secrets included."""
+        return f"{self.specs}/{nonce}.env"
+
     def save_spec(self, spec_id: str, raw: dict[str, Any]) -> None:
         """Keep a specification, secrets included, in a 0600 file. Raises OSError."""
         path = f"{self.specs}/{spec_id}.json"
@@ -64,6 +69,8 @@ class Folders:
         """Remove the files of one start."""
         _unlink(self.status(nonce))
         _unlink(self.mark(nonce))
+        _unlink(self.env_file(nonce))
+        _unlink(container.pid_file(self.env_file(nonce)))
 
     def leave(self) -> None:
         """Remove the folder of secrets, after the last workload ended."""

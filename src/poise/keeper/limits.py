@@ -67,5 +67,13 @@ LOG_APPARENT_BYTES = 1 << 40
 TMP_BYTES = 1 << 30
 """Size of a sandbox's own /tmp."""
 
+IMAGE_CHARS = 400
+CONTAINER_PIDS = 4_096
+"""Processes and threads that one container may have."""
+CONTAINER_ULIMITS = {"nofile": 1 << 20, "nproc": 2 * CONTAINER_PIDS}
+"""The hard limits in a container, where the keeper's own are not lower; the soft ones are half."""
+CONTAINER_MEMORY_BYTES = 6 << 20
+"""Less is refused by the engines themselves."""
+
 LOCK_WAIT_S = 5.0
 UPGRADE_CHECK_S = 5.0

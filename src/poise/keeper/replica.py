@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from . import backoff, limits, ports, proc, sandbox
+from . import backoff, container, limits, ports, proc, sandbox
 from .launch import crash, launch
 from .loop import say
 from .probe import Probe
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         folders: Folders
         logs: Logs
         bwrap: str | None
+        engine: str | None
         gates: list[int]
         closing: bool
 
@@ -52,6 +53,8 @@ class Replica:
         self._outer: int | None = None
         self._init: int | None = None
         self._app: int | None = None
+        self._oom_file: str | None = None
+        self._oom_killed = False
         self._probe: Probe | None = None
         self._timers: dict[str, Timer] = {}
 
@@ -85,7 +88,8 @@ class Replica:
         nonce = f"{entry.spec_id}.{entry.incarnation + 1}"
         try:
             port = ports.fresh(owner.ports()) if spec.port == 0 else spec.port
-            pid, gate = launch(spec, self._argv(spec), _env(spec, nonce, port), *self._files(spec, nonce))
+            env = self._environment(spec, _env(spec, nonce, port), nonce)
+            pid, gate = launch(spec, self._argv(spec, nonce), env, *self._files(spec, nonce))
         except OSError as error:
             say(f"{entry.key}: cannot start: {error}")
             self._later("back", 1.0, lambda: self.start(kind))
@@ -94,7 +98,7 @@ class Replica:
         if spec.log:
             owner.logs.mark(spec.log)  # the gate is shut: all that this start says comes after it
         begun = proc.start_time(pid) or 0
-        app = (pid, begun) if spec.sandbox is None else (None, None)
+        app = (None, None) if self._enclosed else (pid, begun)
         owner.record(
             kind,
             key=entry.key,
@@ -133,10 +137,11 @@ class Replica:
         if self._outer is None:
             return False
         self.owner.loop.on_read(self._outer, self._died)
-        if self._sandboxed:
+        if self._enclosed:
             if entry.pid:
                 self._init = proc.open_pidfd(entry.init, entry.init_start)
                 self._app = proc.open_pidfd(entry.pid, entry.start_time)
+                self._heed_memory()
             else:
                 self._identify(limits.IDENTIFY_FIRST_S)
         else:
@@ -146,8 +151,8 @@ class Replica:
         return True
 
     def _identify(self, wait_s: float) -> None:
-        """Learn the pids inside the sandbox; bwrap takes some milliseconds to get there."""
-        who = sandbox.who(self.owner.folders.status(self.entry.nonce))
+        """Learn the pids inside; bwrap takes some milliseconds to get there, an engine some hundred."""
+        who = self._who()
         if who is None:
             longer = min(limits.IDENTIFY_CAP_S, wait_s * 1.5)
             self._later("identify", wait_s, lambda: self._identify(longer))
@@ -157,8 +162,27 @@ class Replica:
         self.owner.record(
             "identified", key=self.entry.key, pid=app, start_time=app_start, init=init, init_start=init_start
         )
+        self._heed_memory()
         if self.entry.phase == "stopping":
             proc.send(self._app, signal.SIGTERM)
+
+    def _who(self) -> tuple[int, int, int, int] | None:
+        folders, nonce = self.owner.folders, self.entry.nonce
+        if self._contained:
+            return container.who(folders.env_file(nonce))
+        return sandbox.who(folders.status(nonce))
+
+    def _heed_memory(self) -> None:
+        """Ask why the app ended at the instant it does: its cgroup is gone a tenth of a second later."""
+        if self._contained and self._init is not None:
+            self._oom_file = container.memory_events(self.entry.init)
+            if self._oom_file is not None:
+                self.owner.loop.on_read(self._init, self._look_for_oom)
+
+    def _look_for_oom(self) -> None:
+        assert self._init is not None
+        self.owner.loop.forget(self._init)
+        self._oom_killed, self._oom_file = container.oom_kills(self._oom_file) > 0, None
 
     def _connected(self) -> None:
         entry, self._probe = self.entry, None
@@ -220,18 +244,24 @@ class Replica:
         if outer is not None:
             self.owner.loop.forget(outer)
             proc.reap(outer)
+        if self._oom_file is not None and self._init is not None:
+            self._look_for_oom()
         for descriptor in {self._outer, self._init, self._app} - {None}:
             assert descriptor is not None
             os.close(descriptor)
         self._outer = self._init = self._app = None
-        return (sandbox.exit_of(status) if self._sandboxed else None) or how or self._result() or _NO_EXIT
+        told = sandbox.exit_of(status) if self._enclosed else None
+        if self._contained and told is None and self.owner.engine is not None:
+            container.remove(self.owner.engine, _container_name(entry.nonce))  # its client was killed
+        oom, self._oom_killed = self._oom_killed, False
+        return {**(told or how or self._result() or _NO_EXIT), **({"oom": True} if oom else {})}
 
     def _kill_tree(self, owned: bool) -> None:
         """SIGKILL everything of this start. `owned`: the outer process is our child, not yet reaped."""
         entry = self.entry
         if entry.boot_id != proc.boot_id():
             return
-        if self._sandboxed:
+        if self._enclosed:
             self._kill_namespace()
         if owned:
             try:
@@ -243,13 +273,17 @@ class Replica:
 
     def _kill_namespace(self) -> None:
         if self._init is None:
-            init = self.entry.init or sandbox.status(self.owner.folders.status(self.entry.nonce)).get(
-                "child-pid", 0
-            )
+            init = self.entry.init or self._init_told()
             start = self.entry.init_start or (proc.start_time(init) if init else None)
             if start and (self.entry.init_start or proc.carries(init, self.entry.nonce)):
                 self._init = proc.open_pidfd(init, start)
         proc.send(self._init, signal.SIGKILL)
+
+    def _init_told(self) -> int:
+        """Return pid 1 of the namespace by the word of whoever made it, 0 if that was not said."""
+        if self._contained:
+            return (self._who() or (0,))[0]
+        return sandbox.status(self.owner.folders.status(self.entry.nonce)).get("child-pid", 0)
 
     def _penalty(self) -> tuple[int, float]:
         entry, spec, now = self.entry, self.spec, time.time()
@@ -324,7 +358,7 @@ class Replica:
             self._force()
 
     def _force(self) -> None:
-        if self._sandboxed:
+        if self._enclosed:
             self._kill_namespace()
         if self._init is None:
             # Within a namespace bwrap must live on, to say how the app ended.
@@ -335,21 +369,43 @@ class Replica:
     # -- small -----------------------------------------------------------------------------------------
 
     @property
-    def _sandboxed(self) -> bool:
-        # Without its specification (lost at a logout) an entry with an init was sandboxed.
-        return self.spec.sandbox is not None if self.spec else self.entry.init != 0
+    def _enclosed(self) -> bool:
+        """Whether the app is not the keeper's own child: bwrap or an engine stands between."""
+        # Without its specification (lost at a logout) an entry with an init was enclosed.
+        if self.spec is None:
+            return self.entry.init != 0
+        return self.spec.sandbox is not None or self.spec.container is not None
 
-    def _argv(self, spec: Spec) -> list[str]:
+    @property
+    def _contained(self) -> bool:
+        if self.spec is None:
+            return self.entry.init != 0 and self.entry.init == self.entry.pid
+        return self.spec.container is not None
+
+    def _argv(self, spec: Spec, nonce: str) -> list[str]:
+        folders = self.owner.folders
+        if spec.container is not None:
+            assert self.owner.engine is not None
+            name, env_file = _container_name(nonce), folders.env_file(nonce)
+            return container.wrap(self.owner.engine, spec.container, spec.argv, name, env_file)
         if spec.sandbox is None:
             return spec.argv
         assert self.owner.bwrap is not None
-        folders = self.owner.folders
         masked = [folders.data, folders.specs, os.path.expanduser("~")]
         return sandbox.wrap(self.owner.bwrap, spec.sandbox, spec.argv, spec.cwd, masked)
 
+    def _environment(self, spec: Spec, env: dict[str, str], nonce: str) -> dict[str, str]:
+        """Return what the child is given; a container's own goes into a file: its client has another."""
+        if spec.container is None:
+            return env
+        inside = {name: value for name, value in env.items() if name != "PATH" or "PATH" in spec.env}
+        container.write_env(self.owner.folders.env_file(nonce), inside, spec.container.passed)
+        marks = {"POISE_KEY": spec.key, "POISE_NONCE": nonce}
+        return {**container.engine_env(spec.env, spec.container.passed), **marks}
+
     def _files(self, spec: Spec, nonce: str) -> tuple[str | None, str]:
         folders = self.owner.folders
-        return (folders.status(nonce) if spec.sandbox else None), folders.mark(nonce)
+        return (folders.status(nonce) if self._enclosed else None), folders.mark(nonce)
 
     def _later(self, name: str, delay_s: float, deed: Callable[[], object]) -> None:
         self._cancel(name)
@@ -359,6 +415,10 @@ class Replica:
         timer = self._timers.pop(name, None)
         if timer:
             timer.cancel()
+
+
+def _container_name(nonce: str) -> str:
+    return f"poise-{nonce}"
 
 
 def _env(spec: Spec, nonce: str, port: int | None) -> dict[str, str]:

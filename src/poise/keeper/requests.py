@@ -77,7 +77,8 @@ def _hello(server: Server, client: Client, request: Json) -> Json:
             f"this keeper speaks {limits.PROTOCOL_OLDEST}..{limits.PROTOCOL}",
             "send `upgrade`, or use a control process of the same release",
         )
-    features = [*_OPERATIONS, *(["sandbox"] if server.supervisor.bwrap else [])]
+    able = {"sandbox": server.supervisor.bwrap, "container": server.supervisor.engine}
+    features = [*_OPERATIONS, *(name for name, program in able.items() if program)]
     own = os.getpid()
     return {
         "version": version,

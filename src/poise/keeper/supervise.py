@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import limits, sandbox
+from . import container, limits, sandbox
 from .endpoints import Endpoints
 from .launch import crash
 from .logs import Logs
@@ -34,6 +34,7 @@ class Supervisor:
         self.endpoints = Endpoints()
         self.logs = Logs()
         self.bwrap = sandbox.find()
+        self.engine = container.find()
         self.replicas: dict[str, Replica] = {}
         self.gates: list[int] = []
         self.closing = False
@@ -216,6 +217,13 @@ class Supervisor:
                 f"'{spec.key}' wants a sandbox",
                 "bubblewrap (bwrap) is not on the keeper's PATH",
                 "apt-get install bubblewrap",
+            )
+        if spec.container and self.engine is None:
+            raise Refusal(
+                "no_engine",
+                f"'{spec.key}' is a container",
+                "podman is not on the keeper's PATH",
+                "apt-get install podman, then start the keeper again",
             )
 
     def _look_at_logs(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 
 from . import limits
 from .backoff import Backoff
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 RLIMITS = ("as", "core", "cpu", "data", "fsize", "nofile", "nproc", "stack")
 _SANDBOX_FIELDS = ("network", "binds", "masks", "chdir", "tmp")
+_CONTAINER_FIELDS = ("image", "memory_bytes", "cpu", "read_only")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ENGINES_OWN = re.compile(
+    r"(LD_|GLIBC_|MALLOC_|GO|CONTAINER|STORAGE_|REGISTRY_|DOCKER_|PODMAN_|BUILDAH_|XDG_|DBUS_|LISTEN_|NOTIFY_"
+    r"|SSL_|LC_|LANG|POISE_|_).*|.*_PROXY|PATH|HOME|USER|LOGNAME|TMPDIR|ENV|IFS|PS4|PORT",
+    re.IGNORECASE,
+)
+"""Names that the engine's client, or the libraries under it, would take for its own."""
 
 
 class Sandbox:
@@ -41,6 +51,32 @@ class Sandbox:
             self.binds.append((source, _path(bind[1], "binds"), bind[2] == "rw"))
 
 
+class Container:
+    """The image that a workload runs, and what it may use; `passed` are its variables of several lines."""
+
+    __slots__ = ("cpu", "image", "memory_bytes", "passed", "read_only")
+
+    def __init__(self, raw: Json, env: dict[str, str]) -> None:
+        _only(raw, _CONTAINER_FIELDS, "container")
+        self.image = take_str(raw, "image", limits.IMAGE_CHARS)
+        if not _IMAGE.fullmatch(self.image):
+            raise _bad("container.image", "is not NAME@sha256: and 64 hexadecimal digits")
+        low = limits.CONTAINER_MEMORY_BYTES
+        memory = take_number(raw, "memory_bytes", 0, 0, 1 << 50)
+        if 0 < memory < low:
+            raise _bad("container.memory_bytes", f"is under {low}, with which no engine starts anything")
+        self.memory_bytes = int(memory) or None
+        self.cpu: float | None = take_number(raw, "cpu", 0, 0, 10_000) or None
+        self.read_only: bool = take_bool(raw, "read_only", False)
+        self.passed = [name for name, value in env.items() if "\n" in value or "\r" in value]
+        for name in env:
+            if not _VARIABLE.fullmatch(name):
+                raise _bad("env", f"holds a name that a container cannot have: {name[:100]!r}")
+        for name in self.passed:
+            if _ENGINES_OWN.fullmatch(name):
+                raise _bad("env", f"{name} has several lines, and the container engine reads {name} itself")
+
+
 class Spec:
     """One workload, checked. Its fields are exactly those a request may have, and `raw`.
 
@@ -51,6 +87,7 @@ class Spec:
         "argv",
         "backoff",
         "cluster",
+        "container",
         "cwd",
         "env",
         "key",
@@ -72,7 +109,8 @@ class Spec:
         self.key = take_key(raw)
         self.spec_hash = take_str(raw, "spec_hash", 200)
         self.argv = [_text(item, "argv") for item in _list(raw, "argv", limits.ARGV_ITEMS)]
-        if not self.argv or not self.argv[0]:
+        contained = raw.get("container") is not None
+        if not contained and not (self.argv and self.argv[0]):
             raise _bad("argv", "names no program")
         self.cwd = _path(raw.get("cwd", "/"), "cwd")
         self.env = _env(raw.get("env", {}))
@@ -88,6 +126,9 @@ class Spec:
         self.backoff = _backoff(_object(raw, "backoff"))
         self.rlimits = _rlimits(_object(raw, "rlimits"))
         self.sandbox = Sandbox(_object(raw, "sandbox")) if raw.get("sandbox") is not None else None
+        self.container = Container(_object(raw, "container"), self.env) if contained else None
+        if self.container and (self.sandbox or self.rlimits or self.cwd != "/" or self.result_path):
+            raise _bad("container", "stands alone: without sandbox, rlimits, cwd and result_path")
         if self.cluster and self.port is None:
             raise _bad("cluster", 'needs a port: set "port" to "fresh"')
         if self.sandbox and not self.sandbox.network and self.port is not None:

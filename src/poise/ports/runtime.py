@@ -27,6 +27,20 @@ class Sandbox(Struct, frozen=True, kw_only=True):
     tmp: bool = True
 
 
+class Container(Struct, frozen=True, kw_only=True):
+    """The image that a workload runs, as NAME@sha256:DIGEST, and what it may use.
+
+    It is on the machine's network and listens on $PORT, as a process does. No capability, no new privileges;
+    ``read_only``: nor may it write to its own files. ``cpu`` counts processors. Above ``memory_bytes`` the
+    kernel kills it, which its ``ExitRecord`` tells. An empty ``argv``: the image says what it runs.
+    """
+
+    image: str
+    memory_bytes: int | None = None
+    cpu: float | None = None
+    read_only: bool = False
+
+
 class Backoff(Struct, frozen=True, kw_only=True):
     """When a dead workload may start again: at once, then doubling and jittered up to a cap, never giving up.
 
@@ -42,7 +56,7 @@ class Backoff(Struct, frozen=True, kw_only=True):
 
 
 class Workload(Struct, frozen=True, kw_only=True):
-    """What to run under a key. Secrets ride in `env`, never in `argv`.
+    """What to run under a key: a process, in a sandbox or not, or a container. Secrets ride in `env` alone.
 
     `port`: "fresh" gives a new loopback port in $PORT at every start; `cluster`: the endpoint file it joins
     once it accepts TCP; `log`: the file its output is appended to, of which the newest `log_limit_bytes`
@@ -58,6 +72,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     port: Literal["fresh"] | int | None = None
     cluster: str | None = None
     sandbox: Sandbox | None = None
+    container: Container | None = None
     log: str | None = None
     log_limit_bytes: int = 32 << 20
     stop_timeout_s: float = 10.0
@@ -67,12 +82,16 @@ class Workload(Struct, frozen=True, kw_only=True):
 
 
 class ExitRecord(Struct, frozen=True, kw_only=True):
-    """How a process ended: by a code, by a signal, or unknown. `at`: epoch seconds it was seen."""
+    """How a process ended: by a code, by a signal, or unknown. `at`: epoch seconds it was seen.
+
+    ``oom``: the kernel had killed a process of it for memory.
+    """
 
     at: float
     code: int | None = None
     signal: int | None = None
     unknown: bool = False
+    oom: bool = False
 
 
 ProcessState = Literal["starting", "running", "backoff", "stopping", "exited"]

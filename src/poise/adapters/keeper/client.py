@@ -89,7 +89,7 @@ class KeeperClient:
 
     async def spawn(self, token: int, workload: Workload) -> Process:
         """Run a workload by key, or adopt it."""
-        spec = {**msgspec.to_builtins(workload), "spec_hash": spec_hash(workload)}
+        spec = {**_said(workload), "spec_hash": spec_hash(workload)}
         return _there(await self._ask(_One, op="spawn", token=token, spec=spec))
 
     async def stop(
@@ -195,7 +195,13 @@ class KeeperClient:
 
 def spec_hash(workload: Workload) -> str:
     """Return the SHA-256, in hex, of a workload's content; equal content, equal hash."""
-    return hashlib.sha256(msgspec.json.encode(workload, order="sorted")).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(_said(workload), order="sorted")).hexdigest()
+
+
+def _said(workload: Workload) -> dict[str, object]:
+    """Without a container no word of one: an older keeper knows none, and hashes stay as they were."""
+    said: dict[str, object] = msgspec.to_builtins(workload)
+    return {name: value for name, value in said.items() if name != "container" or value is not None}
 
 
 def _there(answer: _One) -> Process:
