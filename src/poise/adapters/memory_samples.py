@@ -22,6 +22,11 @@ class MemorySamples:
         self._series.setdefault(labels, {}).update(points)
         self._sorted.pop(labels, None)
 
+    def lay(self, labels: Labels, at_ms: np.ndarray, values: np.ndarray) -> None:
+        """All samples of one series, ascending, in place of what was there; nothing is added to it later."""
+        self._series[labels] = {}
+        self._sorted[labels] = at_ms, values
+
     def clear(self) -> None:
         """Forget everything."""
         self._series.clear()

@@ -26,12 +26,12 @@ from poise.model.balance import Budget, Verdict
 from poise.model.counting import selectors
 from poise.model.delivery import ChangeClass
 from poise.model.errors import Invalid, NotFound, PoiseError
-from poise.model.objective import IndicatorKind, Method, Objective, Queries
+from poise.model.objective import Method, Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
 from poise.ports.signals import SignalStore
 from poise.spec.condition import evaluate
-from poise.spec.counter import counter
+from poise.spec.counter import counter, counters_of
 from poise.spec.objective_file import ObjectiveFile, parse_objectives
 
 STALE_AFTER_S: Final = 90.0  # a scrape a minute is never older; the policy may allow more
@@ -141,30 +141,16 @@ async def _counts(
 
 def _countable(objective: Objective, place: str) -> Objective:
     """The objective as a ratio of two counters; ``Invalid`` for what only a server of Poise can count."""
+    counted = counters_of(objective) if objective.calendar is None else None
+    if counted is not None:
+        return counted
     plain = objective.method is Method.OCCURRENCES and objective.calendar is None and not objective.group_by
-    if plain and objective.indicator is IndicatorKind.QUERY:
-        return objective
-    if plain and objective.indicator is IndicatorKind.HISTOGRAM and objective.histogram is not None:
-        asked = objective.histogram
-        queries = Queries(good=_bucket(asked.query, asked.bound), total=_bucket(asked.query, None))
-        return structs.replace(objective, indicator=IndicatorKind.QUERY, queries=queries)
     kind = objective.indicator.value if plain else f"{objective.method.value} over its window"
     raise Invalid(
         "POISE-B422", f"without a server '{kind}' is not counted", where=place,
         why="Only ratios of counters and classic histograms over a rolling window are.",
         mend="Run Poise (poise up) and leave --slo out, or write 'good' and 'total' as counters.",
     )  # fmt: skip
-
-
-def _bucket(query: str, bound: float | None) -> str:
-    """The counter of one bucket; a bound is written with or without '.0', as the exporter likes."""
-    plain = "+Inf" if bound is None else f"{bound:g}"
-    matcher = f'le="{plain}"' if bound is None or "." in plain else f'le=~"{plain}(\\\\.0)?"'
-    base = query.strip()
-    if base.endswith("}"):
-        inside = base[:-1].rstrip().rstrip(",")
-        return f"{inside}{'' if inside.endswith('{') else ','}{matcher}}}"
-    return f"{base}{{{matcher}}}"
 
 
 def _said(error: Exception) -> str:

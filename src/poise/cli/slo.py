@@ -21,6 +21,8 @@ slo.command(exclude)
 slo.command(exclusions)
 slo.command(include)
 
+slo.command("poise.cli.slo_backtest:backtest", name="backtest")
+
 
 @slo.default
 def show(service: str, *, common: Common = COMMON) -> None:

@@ -7,7 +7,7 @@ rows in a few strides over arrays.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from zlib import crc32
@@ -164,17 +164,21 @@ class Pages:
         known = self._parts.get(objective.key)
         if known is not None and known[0] == objective and known[1] == labels:
             return known[2]
-        counted = (("definition", definition(objective)), ("objective", objective.key))
-        made = (
-            Series(QUERY_AT, counted),
-            *(
-                Series(QUERY_TOTAL, _labelled(counted, role, objective.group_of(one), _text(one)))
-                for role, newest_of in seen.found.items()
-                for one in newest_of
-            ),
+        made = series_of(
+            objective, ((role, one) for role, newest_of in seen.found.items() for one in newest_of)
         )
         self._parts[objective.key] = (objective, labels, made)
         return made
+
+
+def series_of(objective: Objective, found: Iterable[tuple[str, Labels]]) -> tuple[Series, ...]:
+    """What a reading of it is made of: when it was sampled, then each counter ``(role, labels)``."""
+    counted = (("definition", definition(objective)), ("objective", objective.key))
+    counters = (
+        Series(QUERY_TOTAL, _labelled(counted, role, objective.group_of(labels), _text(labels)))
+        for role, labels in found
+    )
+    return (Series(QUERY_AT, counted), *counters)
 
 
 def _text(labels: Labels) -> str:

@@ -272,7 +272,7 @@ def judged(objective: Objective, found: Mapping[str, Newest], now: datetime, sta
     texts = selectors(objective)
     empty = [role for role in texts if not found.get(role)]
     if empty:
-        unknown = [role for role in empty if not _is_none_known(role, texts, found)]
+        unknown = [role for role in empty if not found.get(whole_of(role, texts))]
         if unknown:
             role = unknown[0]
             return Fresh(problem=f"{texts[role]} ({role}) has no sample within {stale_after_s:g} s")
@@ -282,13 +282,17 @@ def judged(objective: Objective, found: Mapping[str, Newest], now: datetime, sta
     return Fresh(at=at, found=found)
 
 
-def _is_none_known(role: str, texts: Mapping[str, str], found: Mapping[str, Newest]) -> bool:
-    """Whether no series of ``role`` means no such event, since what it is a part of is there."""
+def whole_of(role: str, texts: Mapping[str, str]) -> str:
+    """The role of which ``role`` plainly is a part, so that no series of it means none of its events.
+
+    Empty where it is a part of nothing: then its silence means that nobody knows.
+    """
     whole = "total" if "total" in texts else "good" if role == "bad" else "bad"
-    if role == whole or not found.get(whole):
-        return False
+    if role == whole:
+        return ""
     mine, other = _counter(texts[role]), _counter(texts[whole])
-    return mine.is_within(other) if whole == "total" else mine.metric == other.metric
+    is_part = mine.is_within(other) if whole == "total" else mine.metric == other.metric
+    return whole if is_part else ""
 
 
 def _stale_after_s(project: Project | None, source: str) -> float:

@@ -9,7 +9,23 @@ from typing import Protocol
 from poise.model.signal import Batch, Epoch, Points, Rows
 
 
-class Totals(Protocol):
+class Readings(Protocol):
+    """What was read, to count from."""
+
+    async def readings(self, start: datetime, end: datetime, *, include_before: bool = True) -> list[Rows]:
+        """Everything that was read in (start, end], each epoch's readings ascending.
+
+        ``include_before`` adds each epoch's last reading at or before ``start``, one per set of series.
+        One read serves whoever follows many counters.
+        """
+        ...
+
+    async def epochs(self) -> list[Epoch]:
+        """Every epoch of which a reading is still kept, ascending by its first reading."""
+        ...
+
+
+class Totals(Readings, Protocol):
     """Monotone totals per (series, epoch). An appended batch is durable; the same batch twice is one."""
 
     async def append(self, batch: Batch) -> None: ...
@@ -18,14 +34,6 @@ class Totals(Protocol):
         """Many sources' readings, durable together; each series is there once.
 
         Hand the same ``series`` object over while it is the same.
-        """
-        ...
-
-    async def readings(self, start: datetime, end: datetime, *, include_before: bool = True) -> list[Rows]:
-        """Everything that was read in (start, end], each epoch's readings ascending.
-
-        ``include_before`` adds each epoch's last reading at or before ``start``, one per set of series.
-        One read serves whoever follows many counters.
         """
         ...
 
@@ -48,10 +56,6 @@ class Totals(Protocol):
 
     async def latest(self, name: str, labels: Mapping[str, str]) -> list[Points]:
         """Each matching series' newest point, one entry per epoch still known."""
-        ...
-
-    async def epochs(self) -> list[Epoch]:
-        """Every epoch of which a reading is still kept, ascending by its first reading."""
         ...
 
     async def close(self) -> None: ...

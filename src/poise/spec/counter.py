@@ -11,6 +11,9 @@ import re
 from typing import Final, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from poise.model.objective import IndicatorKind, Method, Objective, Queries
 
 LENGTH_MAX: Final = 4096
 _METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -58,6 +61,35 @@ def counter(text: str) -> Selector:
     found = parser.expression(0)
     parser.end()
     return found
+
+
+def counters_of(objective: Objective) -> Objective | None:
+    """The objective as a ratio of plain counters whose events are its units; None where it is none.
+
+    Of a classic histogram these are the bucket at the bound and the one of all.
+    """
+    if objective.method is not Method.OCCURRENCES or objective.group_by:
+        return None
+    if objective.indicator is IndicatorKind.QUERY:
+        return objective
+    if objective.indicator is not IndicatorKind.HISTOGRAM or objective.histogram is None:
+        return None
+    asked = objective.histogram
+    queries = Queries(
+        source=asked.source, good=_bucket(asked.query, asked.bound), total=_bucket(asked.query, None)
+    )
+    return replace(objective, indicator=IndicatorKind.QUERY, queries=queries, histogram=None)
+
+
+def _bucket(query: str, bound: float | None) -> str:
+    """The counter of one bucket; a bound is written with or without '.0', as the exporter likes."""
+    plain = "+Inf" if bound is None else f"{bound:g}"
+    matcher = f'le="{plain}"' if bound is None or "." in plain else f'le=~"{plain}(\\\\.0)?"'
+    base = query.strip()
+    if base.endswith("}"):
+        inside = base[:-1].rstrip().rstrip(",")
+        return f"{inside}{'' if inside.endswith('{') else ','}{matcher}}}"
+    return f"{base}{{{matcher}}}"
 
 
 class _Parser:

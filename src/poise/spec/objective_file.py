@@ -29,6 +29,7 @@ class ObjectiveFile(Struct, frozen=True, kw_only=True):
     objectives: tuple[Objective, ...]
     places: dict[str, str]
     policy: BudgetPolicy
+    stale_after_s: float = 0.0  # the longest that a declared data source allows; 0: none is declared
 
 
 def parse_objectives(text: str, *, project: str, environment: str, filename: str, url: str) -> ObjectiveFile:
@@ -53,7 +54,11 @@ def parse_objectives(text: str, *, project: str, environment: str, filename: str
     policy = policy_of(documents, report)
     report.raise_if_any()
     places = {one.objective.key: f"{filename}:{one.place.line}:{one.place.column}" for one in drafts}
-    return ObjectiveFile(objectives=objectives, places=places, policy=policy)
+    declared = sources_of(of_kind(documents, "DataSource"), of_kind(documents, "Project"), Report(filename))
+    return ObjectiveFile(
+        objectives=objectives, places=places, policy=policy,
+        stale_after_s=max((one.stale_after_s for one in declared), default=0.0),
+    )  # fmt: skip
 
 
 def _sources(

@@ -120,9 +120,9 @@ class BudgetController:
         sheet = counting.sheet
         since_s, measured_s = counting.since_s(), counting.measured_s(now)
         excluded = self._excluded(counting, now)
-        measures = plain = _finished(sheet, measure(sheet, counting.book, since_s, measured_s, now))
+        measures = plain = finished(sheet, measure(sheet, counting.book, since_s, measured_s, now))
         if excluded:
-            measures = _finished(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
+            measures = finished(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
         self._plain = plain if excluded else None
         decisions = [self._gone(), *self._budgets(counting, measures)]
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
@@ -332,7 +332,7 @@ async def _groups_of(totals: Totals, objective: Objective) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))[: objective.groups_max]
 
 
-def _finished(sheet: Sheet, measures: Measures) -> Measures:
+def finished(sheet: Sheet, measures: Measures) -> Measures:
     """Groups are told as their worst; then composites follow from their components."""
     return derived(sheet, worst(sheet, measures))
 

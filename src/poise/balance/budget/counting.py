@@ -22,7 +22,7 @@ from poise.model.increments import Increments, Numbers, Shaper
 from poise.model.objective import Objective, WhenDelayed
 from poise.model.policy import BudgetPolicy
 from poise.model.signal import Rows
-from poise.ports.totals import Totals
+from poise.ports.totals import Readings
 
 COMPOSITES_DEEP: Final = 10
 OVERLAP_S: Final = 10.0  # a source may be a little late to append what it read
@@ -69,7 +69,7 @@ class Counting(Struct, kw_only=True):
             since_s[column.place] = column.since_s
         return made.only(made.at_s > since_s[made.place])
 
-    async def follow(self, totals: Totals, now: datetime) -> Increments:
+    async def follow(self, totals: Readings, now: datetime) -> Increments:
         """Take what was read since the last time: one read for all objectives."""
         start = self.until - timedelta(seconds=OVERLAP_S)
         return self.take(await totals.readings(start, now, include_before=False), now)
@@ -101,7 +101,7 @@ class Counting(Struct, kw_only=True):
 
 
 async def counted(
-    totals: Totals,
+    totals: Readings,
     declared: Declared,
     budgets: Mapping[str, Budget],
     now: datetime,

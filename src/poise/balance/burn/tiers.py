@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poise.model.increments import Sums
 from poise.model.policy import BurnTier
+from poise.model.standing import MIN_FAILURES
 
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
@@ -19,6 +21,35 @@ TICKETS: Final = (
     BurnTier(long_s=DAY_S, short_s=2 * HOUR_S, factor=3.0),
     BurnTier(long_s=3 * DAY_S, short_s=6 * HOUR_S, factor=1.0),
 )
+
+
+class Summed(Protocol):
+    """Sums over any window of every objective at once."""
+
+    def between(self, start_s: float | NDArray[np.float64], end_s: float | None = None) -> Sums: ...
+
+
+def burning_now(
+    sums: Summed,
+    places: NDArray[np.intp],
+    allowed_ratio: NDArray[np.float64],
+    tiers: tuple[BurnTier, ...],
+    now_s: float,
+    failures_min: float = MIN_FAILURES,
+) -> NDArray[np.int64]:
+    """By objective: the place of the first tier that burns now, -1 without one. As ``standing.fires``."""
+    fired = np.full(len(places), -1, dtype=np.int64)
+    for place, tier in reversed(list(enumerate(tiers))):
+        hot = np.ones(len(places), dtype=np.bool_)
+        for window_s in (tier.long_s, tier.short_s):
+            found = sums.between(now_s - window_s)
+            bad, total = found.bad[places], (found.good + found.bad)[places]
+            hot &= bad > tier.factor * allowed_ratio * total
+            hot &= (bad >= failures_min) | (window_s != tier.long_s)
+            if not hot.any():
+                break
+        fired[hot] = place
+    return fired
 
 
 def burning(

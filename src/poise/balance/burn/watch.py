@@ -139,6 +139,18 @@ class BurnWatch:
                 writes.append(Write(kind="Outlook", key=made.key, body=made))
         return Decision(writes=tuple(writes))
 
+    def burns(self, round: Counted) -> tuple[BurnNow | None, ...]:
+        """What burns now, by objective: the tests alone, with nothing told and nothing forecast."""
+        sheet = self._of(round)
+        if not self._follow(round, sheet):
+            return (None,) * len(sheet.keys)
+        state = self._peek(round, sheet)
+        chance = chance_real(state, sheet.worth, self._allowed)
+        return tuple(
+            _burn(round, sheet, state, column, float(self._allowed[column]), float(chance[column]))
+            for column in range(len(sheet.keys))
+        )
+
     # -- the tests --------------------------------------------------------------------------------
 
     def _of(self, round: Counted) -> _Sheet:
