@@ -28,6 +28,7 @@ from zlib import crc32
 
 import anyio
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from bench.house import free_port, until
@@ -71,7 +72,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-s", type=float, default=75.0)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument(
-        "--history-days", type=float, default=0.0, help="raw counters that Prometheus has already"
+        "--history-days", type=float, default=3.2, help="raw counters that Prometheus has already"
     )
     parser.add_argument("--beats", type=int, default=30, help="of the embedded store")
     parser.add_argument("--alone", action="store_true", help="without Prometheus")
@@ -198,8 +199,8 @@ def _events(count: int, elapsed_s: Numbers) -> tuple[Numbers, Numbers]:
 
 
 @contextmanager
-def _exporter(count: int) -> Iterator[int]:
-    """Counters of every service that grow with time; its CPU is nobody's. The port."""
+def _exporter(count: int) -> Iterator[tuple[int, float]]:
+    """Counters of every service that grow with time; its CPU is nobody's. (port, when it began)."""
     began = time.time()
 
     class Handler(BaseHTTPRequestHandler):
@@ -221,19 +222,19 @@ def _exporter(count: int) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield server.server_address[1]
+        yield server.server_address[1], began
     finally:
         server.shutdown()
 
 
 @contextmanager
 def _prometheus(
-    folder: Path, exporter: int, rules: Path | None, given: argparse.Namespace
+    folder: Path, exporter: tuple[int, float], rules: Path | None, given: argparse.Namespace
 ) -> Iterator[tuple[int, int]]:
     """(pid, port)."""
     folder.mkdir()
-    if given.history_days:
-        _history(folder, given.objectives, given.history_days)
+    if given.history_days and rules:
+        _history(folder, exporter, given.objectives, given.history_days)
     config = folder / "prometheus.yml"
     config.write_text(
         json.dumps(
@@ -241,7 +242,7 @@ def _prometheus(
                 "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
                 "rule_files": [str(rules)] if rules else [],
                 "scrape_configs": [
-                    {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]}
+                    {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter[0]}"]}]}
                 ],
             }
         )
@@ -262,19 +263,20 @@ def _prometheus(
             process.kill()
 
 
-def _history(folder: Path, count: int, days: float) -> None:
-    """Raw counters of the days before, a sample a minute."""
+def _history(folder: Path, exporter: tuple[int, float], count: int, days: float) -> None:
+    """Raw counters of the days before, a sample a minute: the exporter's own, as if it had run for long."""
     text, end = folder / "history.txt", int(time.time()) - 120
-    stamps = range(end - int(days * 86_400), end, INTERVAL_S)
+    at_s = np.arange(end - int(days * 86_400), end, INTERVAL_S)
+    total, bad = _events(count, np.maximum(at_s - exporter[1] + LIVED_S, 0.0))
+    stamps = at_s.tolist()
     with text.open("w") as out:
         out.write("# TYPE http_requests unknown\n# TYPE http_requests_total unknown\n")
         for n, name in enumerate(_names(count)):
-            for code, every in (("200", 1), ("500", 2000)):
-                labels = f'instance="127.0.0.1:0",job="shop",service="{name}",code="{code}"'
+            for code, values in (("200", total[:, n] - bad[:, n]), ("500", bad[:, n])):
+                labels = f'instance="127.0.0.1:{exporter[0]}",job="shop",service="{name}",code="{code}"'
                 head = f"http_requests_total{{{labels}}} "
-                out.writelines(
-                    f"{head}{(place * 60 * (1 + n % 50)) // every} {at}\n" for place, at in enumerate(stamps)
-                )
+                told = zip(values.astype(int).tolist(), stamps, strict=True)
+                out.writelines([f"{head}{value} {at}\n" for value, at in told])
         out.write("# EOF\n")
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=486h",
@@ -302,6 +304,7 @@ def _cpu_s(pid: int) -> float:
 
 async def _engine(port: int, folder: str, objectives_: int, warm_s: float, seconds: float) -> None:
     """Poise's own part: reads Prometheus, counts, keeps; then says what it cost."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     made = await _Engine.open(Path(folder), objectives(objectives_, "prometheus"),
                               PrometheusSignals(Endpoint(url=f"http://127.0.0.1:{port}")))  # fmt: skip
     async with anyio.create_task_group() as group:

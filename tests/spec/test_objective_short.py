@@ -17,6 +17,7 @@ from poise.model.objective import (
     Objective,
     Queries,
     Slicing,
+    Treatment,
     WhenDelayed,
     Window,
 )
@@ -107,6 +108,17 @@ def test_groups_requirements_and_the_cap_are_kept() -> None:
     assert (found.group_by, found.groups_max, found.title) == (("region",), 5, "Orders")
     assert found.requires == ("acme/production/payments/availability",)
     assert found.excluded_max_ratio == 0.05
+
+
+def test_what_a_new_series_and_a_restart_count_as_is_said_of_counters_alone() -> None:
+    """Whoever's series are born with history must not have it charged."""
+    found = objective("{service: shop, target: 99%, bad: a, total: b, firstSample: ignore, onReset: ignore}")
+    assert (found.first_sample, found.on_reset) == (Treatment.IGNORE, Treatment.IGNORE)
+    plain = objective("{service: shop, target: 99%, bad: a, total: b}")
+    assert (plain.first_sample, plain.on_reset) == (Treatment.COUNT, Treatment.COUNT)
+    assert "'firstSample' has no meaning" in refused(
+        "{service: shop, target: 99%, probe: home, firstSample: count}"
+    )
 
 
 def test_a_journey_names_its_steps() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from poise.model.composite import infeasible
-from poise.model.objective import Combination, IndicatorKind, Objective, WhenDelayed
+from poise.model.objective import Combination, IndicatorKind, Objective, Treatment, WhenDelayed
 from poise.model.period import name
 from poise.spec.durations import format_duration
 
@@ -94,6 +94,9 @@ def _more(objective: Objective, bare: Objective) -> list[Row]:
         rows.append(("data source", source.source or "the embedded store", "declared"))
     if objective.gauge is not None:
         rows.append(("every", format_duration(objective.gauge.every_s), "default"))
+    if objective.queries is not None or objective.histogram is not None:
+        for key, value in (("firstSample", objective.first_sample), ("onReset", objective.on_reset)):
+            rows.append((key, value.value, _source(value, Treatment.COUNT)))
     if objective.group_by:
         rows.append(("groupBy", ", ".join(objective.group_by), "declared"))
         rows.append(("groupsMax", str(objective.groups_max), _source(objective.groups_max, bare.groups_max)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from poise.model.objective import Method, WhenDelayed
+from poise.model.objective import Method, Treatment, WhenDelayed
 from poise.spec.keys_text import NAME
 from poise.spec.shape import Choice, Duration, Field, Integer, ListOf, Number, Ratio, Record, Short, Text
 from poise.spec.window import NAMED
@@ -84,6 +84,18 @@ OBJECTIVE: Final = Record(
             "requires", ListOf(item=OTHER, high=20, alone=True), "requires", "What it cannot do better than."
         ),
         Field("excludedMax", Ratio(), "excluded_max_ratio", "The share of a window that may be excluded."),
+        Field(
+            "firstSample",
+            Choice(words=tuple(Treatment)),
+            "first_sample",
+            "What a series that is new among known ones stands at: counted, or where it begins.",
+        ),
+        Field(
+            "onReset",
+            Choice(words=tuple(Treatment)),
+            "on_reset",
+            "What a counter that fell stands at: counted, or where it goes on.",
+        ),
     )
 )
 SUBJECT: Final = Text(

@@ -24,6 +24,7 @@ from poise.model.objective import (
     Method,
     Objective,
     Slicing,
+    Treatment,
     WhenDelayed,
     Window,
 )
@@ -117,6 +118,8 @@ def _draft(
         requires=tuple(required),
         excluded_max_ratio=values.get("excluded_max_ratio", EXCLUDED_MAX_RATIO),
         title=values.get("title", ""),
+        first_sample=Treatment(values.get("first_sample", Treatment.COUNT)),
+        on_reset=Treatment(values.get("on_reset", Treatment.COUNT)),
     )
     return Draft(
         objective=objective, place=document.place, declarer=document.name,
@@ -315,6 +318,7 @@ def _check_keys(spec: Found, way: str | None, report: Report) -> None:
         "atLeast": ("threshold",), "every": tuple(_GAUGES), "maxDelay": tuple(_COMPOSITES),
         "whenDelayed": tuple(_COMPOSITES), "source": ("good", *_GAUGES, "histogram"),
         "groupBy": ("good", "threshold", "boolean", "ratio", "failureRatio", "histogram"),
+        "firstSample": ("good", "histogram"), "onReset": ("good", "histogram"),
     }  # fmt: skip
     for key, ways in only.items():
         if way is not None and key in spec.nodes and way not in ways:
