@@ -38,7 +38,7 @@ PEEK_S: Final = 20.0  # of a minute that are enough to look at it
 BACK_MINUTES: Final = 1440  # that are looked through again after a restart
 FRESH_S: Final = 300.0  # how old an outlook may grow during a burn
 STALE_S: Final = 3600.0  # and without one
-LOOKED_AT: Final = 2  # episodes and forecasts of so many objectives a round, the oldest first
+LOOKED_AT: Final = 2  # episodes and forecasts of so many objectives a round; where none is urgent, of one
 CHANCE_STEP: Final = 0.1
 SPENT_RATIO: Final = 0.002  # of a budget: so much more makes an episode worth looking for
 CATCH_UP: Final = 20  # minutes in one round, after a restart
@@ -130,7 +130,7 @@ class BurnWatch:
         if self._follow(round, sheet):
             state = self._peek(round, sheet)
             chance = chance_real(state, sheet.worth, self._allowed)
-            due = self._due(round, sheet, state, chance)[:LOOKED_AT]
+            due = self._due(round, sheet, state, chance)
             news = self._news(sheet, state, chance)
             again, self._again = self._again - news, news
             for column in sorted({*due, *news, *again}):
@@ -239,7 +239,9 @@ class BurnWatch:
             told_s = self._whole.get(key, 0.0)
             if now_s - told_s >= limit_s:
                 found.append((0 if ended or spends or hot[column] else 1, told_s, column))
-        return [column for _, _, column in sorted(found)]
+        found.sort()
+        most = max(1, min(LOOKED_AT, sum(urgency == 0 for urgency, _, _ in found)))
+        return [column for _, _, column in found[:most]]
 
     def _outlook(
         self, round: Counted, sheet: _Sheet, state: State, column: int, chance: Floats, *, whole: bool
