@@ -143,7 +143,7 @@ class House:
         self.scraper = Scraper(self.store, self.metrics, self.clock, named, self.intakes.count)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
-        self.gauge_reader = GaugeReader(self.store, self.signals, self.sources.of, self.clock)
+        self.gauge_reader = GaugeReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")

@@ -13,6 +13,7 @@ from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_samples import MemorySamples
 from poise.adapters.memory_totals import MemoryTotals
 from poise.adapters.promql.engine import Engine
+from poise.adapters.regex import matching
 from poise.balance.budget.controller import ALL, BudgetController
 from poise.engine.gauge_reader import GaugeReader
 from poise.model.balance import Budget
@@ -93,7 +94,7 @@ class World:
         async def source(_project: str, _name: str) -> SignalStore:
             return self.elsewhere  # type: ignore[return-value]
 
-        self.reader = GaugeReader(self.store, self.totals, source, self.clock)
+        self.reader = GaugeReader(self.store, self.totals, source, self.clock, matching)
         self.room = BudgetController(self.store, self.totals, problem_of=self.reader.problem)
 
     async def declare(self) -> None:
@@ -222,6 +223,33 @@ def test_many_expressions_are_one_question_and_a_broken_one_harms_none() -> None
         objective(IndicatorKind.THRESHOLD, gauge=Gauge(query="max(depth)", op=Comparison.LT, bound=9.0)),
         objective(IndicatorKind.THRESHOLD, "two", gauge=Gauge(query="min(depth)")),
     )
+
+
+def test_selectors_of_one_metric_are_one_question() -> None:
+    """A gauge per queue and an objective per gauge: still one read a beat."""
+
+    async def play(world: World) -> None:
+        for n in range(3):
+            for queue, depth in (("a", 5.0), ("b", 500.0)):
+                world.elsewhere.set(1 + 15 * n, depth, queue=queue)
+            world.elsewhere.asked.clear()
+            await world.look(2 + 15 * n)
+        assert len(world.elsewhere.asked) == 1
+        budget = await world.look(90)
+        other, _ = await world.store.get(Budget, world.objectives[1].key)
+        assert other is not None
+        assert (budget.good, budget.bad, other.good, other.bad) == (3.0, 0.0, 0.0, 3.0)
+
+    played(
+        play,
+        *(
+            objective(
+                IndicatorKind.THRESHOLD, name,
+                gauge=Gauge(query=f'depth{{queue="{name}"}}', op=Comparison.LT, bound=100.0),
+            )
+            for name in "ab"
+        ),
+    )  # fmt: skip
 
 
 def test_a_raw_ratio_counts_in_its_share_and_nothing_is_no_event() -> None:

@@ -39,7 +39,7 @@ spec: {command: x, port: 2}
 apiVersion: poise.dev/v1
 kind: Probe
 metadata: {name: home}
-spec: {http: 'http://localhost/'}
+spec: {http: 'http://localhost/', every: 5m}
 ---
 apiVersion: poise.dev/v1
 kind: Objective
@@ -79,7 +79,10 @@ def test_each_measurement_has_a_key_of_its_own() -> None:
     one = made("boolean: ready")
     assert (one.indicator, one.gauge) == (IndicatorKind.BOOLEAN, Gauge(query="ready"))
     one = made("probe: home")
-    assert (one.indicator, one.gauge) == (IndicatorKind.PROBE, Gauge(query='probe_success{probe="home"}'))
+    assert (one.indicator, one.gauge) == (
+        IndicatorKind.PROBE,
+        Gauge(query='probe_success{probe="home"}', every_s=300.0),
+    )
     one = made("histogram: x_bucket, atMost: 0.25")
     assert one.histogram == Histogram(query="x_bucket", bound=0.25)
     one = made("boolean: ready, method: Timeslices, sliceTarget: 90%")

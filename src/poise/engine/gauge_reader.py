@@ -22,6 +22,7 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
+from poise.engine.asking import Regex, Sorting, alone, questions
 from poise.model.counting import QUERIED, definition
 from poise.model.errors import Invalid, PoiseError
 from poise.model.measuring import NotARatio, share, within
@@ -80,9 +81,11 @@ class GaugeReader:
         totals: Totals,
         sources: Sources,
         clock: Clock,
+        regex: Regex,
         period_s: float = PERIOD_S,
     ) -> None:
         self._store = store
+        self._regex = regex
         self._totals = totals
         self._sources = sources
         self._clock = clock
@@ -189,20 +192,32 @@ class GaugeReader:
     async def _selected(
         self, signals: SignalStore, look: _Look, some: Sequence[Objective]
     ) -> list[tuple[Objective, Points | str]]:
-        """Samples of plain selectors; equal selectors are asked once."""
+        """Samples of plain selectors; those of one metric are asked for as one."""
         mine: dict[str, list[Objective]] = defaultdict(list)
         for one in some:
             if (selector := _selector(one)) is not None:
                 mine[selector].append(one)
         found: list[tuple[Objective, Points | str]] = []
-        for selector, objectives in mine.items():
+        ahead = questions(mine)
+        while ahead:
+            question = ahead.pop()
+            objectives = [one for text in question.texts for one in mine[text]]
             back_s = max(self._back_s(one, look) for one in objectives)
             try:
-                frame = await signals.query(f"{selector}[{round(back_s * 1000)}ms]", look.now_ms, LIMITS)
-                points: Points | str = _samples(frame, look.now)
+                asked = f"{question.text}[{round(back_s * 1000)}ms]"
+                frame = await signals.query(asked, look.now_ms, LIMITS)
             except (PoiseError, OSError) as error:
-                points = _said(error)
-            found += [(one, points) for one in objectives]
+                if len(question.texts) > 1:  # one of them may be what is too much, or broken
+                    ahead += alone(question)
+                else:
+                    found += [(one, _said(error)) for one in objectives]
+                continue
+            sorting = Sorting(question, self._regex)
+            sorted_: dict[str, Points] = {text: {} for text in question.texts}
+            for labels, samples in _samples(frame, look.now).items():
+                for text in sorting.selectors(labels):
+                    sorted_[text][labels] = samples
+            found += [(one, points) for text, points in sorted_.items() for one in mine[text]]
         return found
 
     def _back_s(self, objective: Objective, look: _Look) -> float:

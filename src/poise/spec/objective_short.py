@@ -28,7 +28,7 @@ from poise.model.objective import (
     WhenDelayed,
     Window,
 )
-from poise.model.service import DataSource
+from poise.model.service import DataSource, Probe
 from poise.spec.counter import NotCounted, counter
 from poise.spec.document import Node
 from poise.spec.indicator import Indicator, check_expression
@@ -69,7 +69,7 @@ def short_drafts(
     documents: Sequence[Document],
     services: Services,
     sources: Sequence[DataSource],
-    probes: Sequence[str],
+    probes: Sequence[Probe],
     report: Report,
 ) -> Iterator[Draft]:
     """The objectives of documents of kind Objective, in every environment of their service."""
@@ -144,7 +144,7 @@ def _way(spec: Found, report: Report) -> str | None:
 
 
 def _indicator(
-    way: str, spec: Found, sources: Sequence[DataSource], probes: Sequence[str], report: Report
+    way: str, spec: Found, sources: Sequence[DataSource], probes: Sequence[Probe], report: Report
 ) -> Indicator | None:
     source = _source(spec, sources, report)
     if way == "good":
@@ -207,13 +207,15 @@ def _histogram(spec: Found, source: str, report: Report) -> Indicator | None:
     return Indicator(kind=IndicatorKind.HISTOGRAM, histogram=made)
 
 
-def _probe(spec: Found, probes: Sequence[str], report: Report) -> Indicator | None:
+def _probe(spec: Found, probes: Sequence[Probe], report: Report) -> Indicator | None:
     name = spec.text("probe") or ""
-    if name not in probes:
-        mend = nearest(name, probes) or "Add a document of kind Probe."
+    known = {one.name: one for one in probes}
+    if name not in known:
+        mend = nearest(name, known) or "Add a document of kind Probe."
         report.add(UNKNOWN_NAME, spec.at("probe"), f"no probe {shown(name)} in this file", mend=mend)
         return None
-    return Indicator(kind=IndicatorKind.PROBE, gauge=Gauge(query=f'probe_success{{probe="{name}"}}'))
+    looks = Gauge(query=f'probe_success{{probe="{name}"}}', every_s=known[name].every_s)
+    return Indicator(kind=IndicatorKind.PROBE, gauge=looks)
 
 
 def _composite(way: str, spec: Found, report: Report) -> Indicator | None:

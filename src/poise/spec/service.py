@@ -98,10 +98,9 @@ def parse_project(
         name: {f"{project}/{one.environment}/{name}": one.has_port for one in found if one.name == name}
         for name in dict.fromkeys(document.name for document in found)
     }
-    names = [probe.name for probe in probes]
     drafts = [
         *openslo_drafts(of_kind(documents, "SLO"), of_kind(documents, "SLI"), services, report, sources),
-        *short_drafts(of_kind(documents, "Objective"), services, sources, names, report),
+        *short_drafts(of_kind(documents, "Objective"), services, sources, probes, report),
     ]
     objectives = objectives_of(drafts, services, report)
     exclusions = exclusions_of(of_kind(documents, "Exclusion"), project, objectives, order.names, report)
