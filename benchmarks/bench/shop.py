@@ -9,7 +9,8 @@ from bench.house import shop_files
 SERVICES = ("storefront", "catalog", "payments")
 HOST = "storefront.localhost"
 ROLLOUT = (
-    "  rollout: {steps: [20, 50], step: 4s, maxBake: 12s, warmup: 1s, drain: 5s, minCanaryRequests: 20}\n"
+    "  rollout: {steps: [20, 50], step: 4s, maxBake: 12s, warmup: 1s, drain: 5s, minCanaryRequests: 20,\n"
+    "    onUnproven: promote}\n"
 )
 POLICY = """---
 apiVersion: poise.dev/v1

@@ -23,7 +23,8 @@ spec:
   command: python3 server.py
   port: 8080
   replicas: 2
-  rollout: {steps: [50], step: 1s, maxBake: 4s, warmup: 1s, drain: 1s, minCanaryRequests: 5}
+  rollout: {steps: [50], step: 1s, maxBake: 4s, warmup: 1s, drain: 1s, minCanaryRequests: 5,
+    onUnproven: promote}
 """
 SERVER = """import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -198,12 +198,31 @@ class Ask(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Split(Struct, frozen=True, kw_only=True):
+    """What the trial knows of one more kind of bad request: slower than a bound, or bad for an objective.
+
+    ``log_wealth`` holds one number per grid point of relative risk (H0 RR <= 1).
+    """
+
+    metric: str  # "latency", or the objective's name
+    bound_ms: float | None = None  # slower than this is bad; None: the objective says what is
+    log_wealth: tuple[float, ...] = ()
+    canary_requests: int = 0
+    canary_bad: int = 0
+    baseline_requests: int = 0
+    baseline_bad: int = 0
+    e_value: float = 1.0
+
+
 class Trial(Struct, frozen=True, kw_only=True):
     """The sequential test so far. Totals are cumulative counters consumed; wealth is natural log.
 
     ``log_wealth_harm`` and ``log_wealth_safe`` hold one number per grid point of relative risk (harm:
     H0 RR <= 1; safe, the mirror: H0 RR >= r_max). A batch is consumed once, in the transaction that
-    advances these.
+    advances these. ``e_value`` is the evidence of harm over all metrics, which is what rolls back;
+    ``e_value_harm`` is that of failed requests alone. ``e_value_kept`` is the evidence that the canary
+    alone fails less than ``objective_bad_ratio`` allows. ``excess_ratio_high`` bounds, at any time, by how
+    much more of its requests the canary fails than the baseline: 1 before any request.
     """
 
     consumed: dict[str, float] = {}
@@ -220,6 +239,18 @@ class Trial(Struct, frozen=True, kw_only=True):
     read_at: datetime | None = None
     log_likelihood: tuple[float, ...] = ()  # per point of the interval's grid, relative to RR = 1
     relative_risk: tuple[float, float | None] | None = None  # anytime-valid interval; None: no bound yet
+    e_value: float = 1.0
+    e_value_kept: float = 1.0
+    objective_bad_ratio: float | None = None
+    excess_ratio_high: float = 1.0
+    splits: tuple[Split, ...] = ()  # what is judged besides failed requests
+
+    def e_by_metric(self) -> dict[str, float]:
+        """The evidence of harm of each metric: of one with several bounds, their mean."""
+        found: dict[str, list[float]] = {}
+        for split in self.splits:
+            found.setdefault(split.metric, []).append(split.e_value)
+        return {"errors": self.e_value_harm} | {name: sum(some) / len(some) for name, some in found.items()}
 
 
 class Rollout(Struct, frozen=True, kw_only=True):

@@ -49,12 +49,33 @@ class Scaling(Struct, frozen=True, kw_only=True):
     reversals_per_day: int = 5
 
 
+class OnUnproven(StrEnum):
+    """What happens once ``maxBake`` is over and a canary is neither harmful nor proven safe."""
+
+    AUTO = "auto"  # promote; but ask where fewer than ``ASK_BELOW_REQUESTS`` canary requests were answered
+    PROMOTE = "promote"
+    EXTEND = "extend"  # wait for proof, and ask after ``EXTEND_MAX_BAKES`` times maxBake
+    ASK = "ask"
+
+
+ASK_BELOW_REQUESTS = 300
+EXTEND_MAX_BAKES = 4
+
+
+class JudgedBy(Struct, frozen=True, kw_only=True):
+    """An objective counted from counters, of which ``label`` tells the rollouts apart by their number."""
+
+    objective: str
+    label: str = "rollout"
+
+
 class Strategy(Struct, frozen=True, kw_only=True):
     """How a rollout proceeds: canary weights and the bounds of its analysis.
 
     ``alpha`` bounds the share of good releases that the sequential test rolls back; ``relative_risk_max``
     is the r_max of the mirror test (promotion); ``budget_risk_share`` is φ, the share of the budget left
-    that the canary may cost if every one of its requests failed.
+    that the canary may cost if every one of its requests failed. Latency is judged where ``latency`` says
+    so, on requests that came ``warmup_s`` after a step began.
     """
 
     steps_percent: tuple[int, ...] = (5, 20, 50)
@@ -67,6 +88,9 @@ class Strategy(Struct, frozen=True, kw_only=True):
     start_timeout_s: float = 120.0
     drain_s: float = 20.0
     min_canary_requests: int = 20
+    on_unproven: OnUnproven = OnUnproven.AUTO
+    latency: bool = True
+    judged_by: tuple[JudgedBy, ...] = ()
 
 
 class Service(Struct, frozen=True, kw_only=True):

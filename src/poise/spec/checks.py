@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import fields
 
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.service import Service
 from poise.spec.document import Items, Mapping, Node, Scalar
 from poise.spec.durations import format_duration
@@ -19,7 +20,7 @@ from poise.spec.problems import (
     nearest,
     shown,
 )
-from poise.spec.read import ServiceDocument
+from poise.spec.read import Found, ServiceDocument
 
 NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling")
 
@@ -34,6 +35,27 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
     _check_hostnames(found, report)
     for environment in dict.fromkeys(document.environment for document in found):
         _check_dependencies([one for one in found if one.environment == environment], found, report)
+
+
+def check_judges(
+    found: Iterable[ServiceDocument], project: str, objectives: Iterable[Objective], report: Report
+) -> None:
+    """What judges a canary must be an objective of the service whose counters tell the rollouts apart."""
+    by_key = {one.key: one for one in objectives}
+    for document in found:
+        strategy = document.values.get("strategy")
+        judges = strategy.get("judged_by") if isinstance(strategy, dict) else None
+        for judge in judges if isinstance(judges, list) else ():
+            name = str(judge.values.get("objective")) if isinstance(judge, Found) else ""
+            objective = by_key.get(f"{project}/{document.environment}/{document.name}/{name}")
+            place = document.at("rollout", "judgedBy")
+            if objective is None:
+                what = f"'judgedBy' names {shown(name)}, no objective of service {shown(document.name)}"
+                report.add(UNKNOWN_NAME, place, what, mend="Name an objective of this service.")
+            elif objective.indicator is not IndicatorKind.QUERY:
+                what = f"objective {shown(name)} is not counted by query, so nothing tells its rollouts apart"
+                mend = "Name one with ratioMetric counters that carry the label, e.g. rollout."
+                report.add(CONTRADICTION, place, what, mend=mend)
 
 
 def circle(graph: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.period import name
 from poise.model.policy import BudgetPolicy
-from poise.model.service import Service
+from poise.model.service import JudgedBy, Service
 from poise.spec.durations import format_duration, format_size
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.explain_objective import measures
@@ -93,6 +93,8 @@ def _item(value: object) -> str:
     if isinstance(long_s, float) and isinstance(short_s, float):
         factor = getattr(value, "factor", 0.0)
         return f"{factor:g}x over {format_duration(long_s)} and {format_duration(short_s)}"
+    if isinstance(value, JudgedBy):
+        return f"{value.objective} by label {value.label}"
     return str(value)
 
 

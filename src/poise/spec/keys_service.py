@@ -10,8 +10,10 @@ from typing import Final
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, NAME, STEPS
 from poise.spec.shape import (
+    Choice,
     Duration,
     Field,
+    Flag,
     Integer,
     ListOf,
     Number,
@@ -51,6 +53,17 @@ REPLICAS: Final = Record(
     fields=(
         Field("min", REPLICA_COUNT, "min", "At least so many run."),
         Field("max", REPLICA_COUNT, "max", "At most so many run."),
+    )
+)
+JUDGED_BY: Final = Record(
+    fields=(
+        Field("objective", NAME, "objective", "An objective that is counted by query.", required=True),
+        Field(
+            "label",
+            Text(pattern=r"[a-zA-Z_][a-zA-Z0-9_]*", hint="rollout", max_chars=100),
+            "label",
+            "The label of its counters that holds the rollout's number, $POISE_ROLLOUT.",
+        ),
     )
 )
 ROLLOUT: Final = Record(
@@ -109,6 +122,19 @@ ROLLOUT: Final = Record(
             Integer(low=0, high=1_000_000_000),
             "min_canary_requests",
             "Requests that a step must have answered before it ends.",
+        ),
+        Field(
+            "onUnproven",
+            Choice(words=("auto", "promote", "extend", "ask")),
+            "on_unproven",
+            "After maxBake without proof; auto: promote, but ask under 300 canary requests.",
+        ),
+        Field("latency", Flag(), "latency", "Whether a canary is judged by its latency too."),
+        Field(
+            "judgedBy",
+            ListOf(item=JUDGED_BY, high=10),
+            "judged_by",
+            "Objectives of this service that judge the canary; a worker's first counts its jobs.",
         ),
     )
 )

@@ -14,7 +14,7 @@ from poise.model.policy import BudgetPolicy
 from poise.model.rules import RuleFile
 from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
-from poise.spec.checks import check_services
+from poise.spec.checks import check_judges, check_services
 from poise.spec.checks_policy import check_policy, check_tickets, defaulted
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
@@ -103,6 +103,7 @@ def parse_project(
         *short_drafts(of_kind(documents, "Objective"), services, sources, probes, report),
     ]
     objectives = objectives_of(drafts, services, report)
+    check_judges(found, project, objectives, report)
     exclusions = exclusions_of(of_kind(documents, "Exclusion"), project, objectives, order.names, report)
     schedules, escalations = oncall_of(documents, project, report)
     globs = globs_of(of_kind(documents, "Project"), report)
@@ -237,7 +238,7 @@ def _service(document: ServiceDocument, project: str, branch: str) -> Service:
     if "port" in values:
         values.setdefault("hostname", document.hostname)
     values["replicas"] = replicas_of(values.get("replicas", {}))
-    return convert(values, Service)
+    return convert(plain(values), Service)
 
 
 def replicas_of(declared: dict[str, int]) -> Replicas:

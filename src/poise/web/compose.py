@@ -351,8 +351,8 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> views
         baseline=await _arm(parts, baseline, trial.baseline_requests, trial.baseline_errors),
         canary=await _arm(parts, found, trial.canary_requests, trial.canary_errors),
         relative_risk=_interval(found),
-        e_value_harm=trial.e_value_harm,
-        e_value_safe=trial.e_value_safe,
+        e_value_harm=trial.e_value,
+        e_value_safe=max(trial.e_value_safe, trial.e_value_kept),
         threshold=1 / strategy.alpha,
         orders=_possible(found),
         history=tuple(

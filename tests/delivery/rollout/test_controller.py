@@ -124,7 +124,7 @@ def test_the_counters_of_canary_and_baseline_are_read_with_their_age() -> None:
             ]
         ]  # fmt: skip
         await signals.append(Batch(at=read_at, epoch="e1", samples=tuple(samples)))
-        seen = await controller.see(KEY)
+        seen = await controller.see(KEY, NOW)
         assert seen.measured_at == read_at
         assert {(t.rollout, t.epoch, t.trials, t.failures) for t in seen.totals} == {
             (1, "e1", 900.0, 3.0),
@@ -190,7 +190,7 @@ def test_the_environment_before_is_the_nearest_that_declares_the_service(
         await put(store, SERVICE, KEY)
         await put(store, RELEASE, RELEASE.key)
         controller = RolloutController(store, MemoryTotals())
-        seen = await controller.see(KEY)
+        seen = await controller.see(KEY, NOW)
         assert (seen.environment_before, seen.before) == (before, () if before else None)
         assert bool((await controller.look(KEY, NOW)).writes) is not bool(before)
 
@@ -248,7 +248,7 @@ def test_what_moves_elsewhere_in_the_environment_is_counted_before_a_start() -> 
             other = replace(live, service=name, state=state)
             await put(store, replace(SERVICE, name=name), other.service_key)
             await put(store, other, other.key)
-        assert (await controller.see(KEY)).moving_elsewhere == 0
+        assert (await controller.see(KEY, NOW)).moving_elsewhere == 0
         await put(store, replace(RELEASE, n=2, digest="sha256:b"), f"{RELEASE.key[:-1]}2")
         await step(store, controller)  # created
         await step(store, controller)  # asks
@@ -256,7 +256,7 @@ def test_what_moves_elsewhere_in_the_environment_is_counted_before_a_start() -> 
         assert waiting.ask is not None
         answer = replace(go_for(waiting), parallel_rollouts=1)
         await put(store, answer, verdict_key(waiting.key, waiting.ask.n))
-        assert (await controller.see(KEY)).moving_elsewhere == 1
+        assert (await controller.see(KEY, NOW)).moving_elsewhere == 1
         await step(store, controller)
         held = await rollout_of(store, 2)
         assert held.state is RolloutState.WAITING and "the policy allows 1" in held.reason

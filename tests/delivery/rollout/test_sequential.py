@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poise.delivery.rollout.sequential import (
-    HARM_GRID,
     Counts,
     Total,
     advance,
@@ -19,14 +18,21 @@ from poise.delivery.rollout.sequential import (
     e_value,
     is_harmful,
     is_proven,
-    log_e,
     take,
 )
+from poise.delivery.rollout.split import HARM_GRID, gain
 from poise.model.delivery import Trial
 from poise.model.service import Strategy
 
 STRATEGY = Strategy()
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def log_e(risk: float, null: float, batch: Counts) -> float:
+    arms = (batch.canary_requests, batch.canary_errors, batch.baseline_requests, batch.baseline_errors)
+    return float(gain([risk], null, *arms)[0])
+
+
 counts = st.builds(
     Counts,
     canary_requests=st.integers(0, 10_000),
@@ -228,7 +234,8 @@ def stopped(rng: random.Random, rates: tuple[float, float], looks: int, shared: 
             baseline_requests=n_b,
             baseline_errors=sum(rng.random() < rates[0] + world for _ in range(n_b)),
         )
-        wealth = [w + log_e(r, 1.0, batch) for w, r in zip(wealth, HARM_GRID, strict=True)]
+        arms = (batch.canary_requests, batch.canary_errors, batch.baseline_requests, batch.baseline_errors)
+        wealth = (gain(HARM_GRID, 1.0, *arms) + wealth).tolist()
         if e_value(wealth) >= 1 / STRATEGY.alpha:
             return look + 1
     return None

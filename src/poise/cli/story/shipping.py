@@ -206,7 +206,7 @@ async def protect(scene: Scene, facts: Facts) -> None:
     facts["weights"] = watched.weights
     facts["canary_requests"] = trial.canary_requests
     facts["canary_errors"] = trial.canary_errors
-    facts["e_value"] = round(trial.e_value_harm, 1)
+    facts["e_value"] = round(trial.e_value, 1)
     facts["rolled_back"] = watched.rollout.state is RolloutState.ROLLED_BACK
     must(first is not None and watched.turned_at is not None, "no user met v3, or it went live")
     assert first is not None and watched.turned_at is not None

@@ -28,7 +28,8 @@ ESCALATE_AFTER_S: Final = 30
 SHORTENED: Final = (
     f"rollout steps 5, 20, 50 % of {STEP_S['storefront']} s each (default 120 s), also when the gate is slow",
     f"maxBake {MAX_BAKE_S} s (default 15 min), warmup 2 s (default 30 s), drain 5 s (default 20 s)",
-    "minCanaryRequests 12, payments 2 (default 20); budgetRiskShare 50 % (default 10 %)",
+    "minCanaryRequests 12, payments 2 (default 20); budgetRiskShare 50 % (default 10 %); "
+    "unproven releases go on by themselves (default: they ask under 300 canary requests)",
     f"objectives over 1 h (default 28 d): availability {TARGET:.0%} (default 99.9 %), "
     "latency 90 % within 1 s (default 99 % within 250 ms)",
     f"bootstrap {BOOTSTRAP_S} s and {BOOTSTRAP_EVENTS} events (default 24 h and 10,000)",
@@ -46,6 +47,7 @@ _ROLLOUT: Final = """\
     drain: 5s
     minCanaryRequests: {requests}
     budgetRiskShare: 50%
+    onUnproven: promote
 """
 _OBJECTIVE: Final = """\
 ---

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
+from poise.delivery.rollout.counters import objective_bad_ratio, totals_of
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.moves import answer_key
@@ -15,10 +16,10 @@ from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout, RolloutState
 from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.grant import Grant
+from poise.model.objective import Objective
 from poise.model.pacing import PARALLEL_MAX
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
-from poise.model.signal import FAILURES_TOTAL, TRIALS_TOTAL
 from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 
@@ -76,9 +77,9 @@ class RolloutController:
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Decide the next move of one service's rollouts."""
-        return decide(await self.see(key), now)
+        return decide(await self.see(key, now), now)
 
-    async def see(self, key: str) -> Seen:
+    async def see(self, key: str, now: datetime) -> Seen:
         """Everything that the next move depends on, with references to it."""
         project, _, name = key.split("/")
         store, under = self._store, f"{key}/"
@@ -98,7 +99,7 @@ class RolloutController:
         first, before = await environment_before(store, key, reads)
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
-        totals, measured_at = await self._totals(moving)
+        totals, measured_at, allowed = await self._measured(moving, reads, now)
         granted_at = await self._granted_at(under, reads)
         elsewhere = await self._moving_elsewhere(key, moving, verdict, reads)
         return Seen(
@@ -112,6 +113,7 @@ class RolloutController:
             replicas=tuple(replicas),
             totals=tuple(totals),
             measured_at=measured_at,
+            objective_bad_ratio=allowed,
             override_at=granted_at,
             moving_elsewhere=elsewhere,
             target=target,
@@ -172,28 +174,16 @@ class RolloutController:
         reads.append(verdict_ref)
         return verdict, replicas
 
-    async def _totals(self, moving: Rollout | None) -> tuple[list[Total], datetime | None]:
-        """Totals of the canary and its baseline, and when the newest of them was read."""
+    async def _measured(
+        self, moving: Rollout | None, reads: list[Read], now: datetime
+    ) -> tuple[list[Total], datetime | None, float | None]:
+        """Totals of canary and baseline, when they were read, and the ratio that the objective lets fail."""
         if moving is None or not moving.state.is_active:
-            return [], None
-        totals: list[Total] = []
-        newest_s = 0.0
-        for number in (moving.n, moving.baseline):
-            if number is None:
-                continue
-            labels = {"service": moving.service_key, "rollout": str(number)}
-            failures = {
-                found.epoch: found.points[-1][1]
-                for found in await self._signals.latest(FAILURES_TOTAL, labels)
-                if found.points
-            }
-            for found in await self._signals.latest(TRIALS_TOTAL, labels):
-                if found.points:
-                    at_s, trials = found.points[-1]
-                    newest_s = max(newest_s, at_s)
-                    failed = failures.get(found.epoch, 0.0)
-                    totals.append(Total(rollout=number, epoch=found.epoch, trials=trials, failures=failed))
-        return totals, datetime.fromtimestamp(newest_s, UTC) if newest_s else None
+            return [], None, None
+        objectives, ref = await self._store.scan(Objective, f"{moving.service_key}/")
+        reads.append(ref)
+        totals, measured_at = await totals_of(self._signals, moving, objectives, now)
+        return totals, measured_at, objective_bad_ratio(moving.spec, objectives)
 
     async def _keys_of(self, body: type[Service] | type[Rollout]) -> list[str]:
         keys: list[str] = []

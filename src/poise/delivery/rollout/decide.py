@@ -12,14 +12,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from poise.delivery.rollout import sequential
+from poise.delivery.rollout import judging, sequential
 from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by
 from poise.delivery.rollout.intake import take_release
 from poise.delivery.rollout.moves import (
     answer_key,
     ask,
     decision,
-    evidence,
     fail,
     hold,
     roll_back,
@@ -145,13 +144,9 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Take in what was measured; back at once when it harms; forward when everything says so."""
     rollout = _observe(seen, rollout, now)
-    strategy = rollout.spec.strategy
-    if rollout.baseline is not None and sequential.is_harmful(rollout.trial, strategy):
-        trial = rollout.trial
-        reason = f"{trial.canary_errors} of {trial.canary_requests} canary requests failed, e-value " + (
-            f"{trial.e_value_harm:.3g} >= {1 / strategy.alpha:g}"
-        )
-        return roll_back(seen, rollout, now, "harm", reason)
+    harmful = judging.harm(rollout)
+    if harmful:
+        return roll_back(seen, rollout, now, "harm", harmful)
     unready_since = rollout.unready_since
     if unready_since is not None and now - unready_since >= timedelta(seconds=_patience_s(rollout)):
         return roll_back(
@@ -168,14 +163,7 @@ def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 
 
 def _observe(seen: Seen, rollout: Rollout, now: datetime) -> Rollout:
-    trial = sequential.consume(
-        rollout.trial,
-        seen.totals,
-        rollout.n,
-        rollout.baseline,
-        rollout.spec.strategy,
-        seen.measured_at or now,
-    )
+    trial = judging.observe(seen, rollout, now)
     unready_since = None if seen.ready else rollout.unready_since or now
     return replace(rollout, trial=trial, unready_since=unready_since)
 
@@ -203,6 +191,8 @@ def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """More traffic, when time, data, readiness and the gate allow it."""
     weight = _next_weight(rollout)
     blocker = _blocker(seen, rollout, weight, now)
+    if blocker.startswith(judging.ASKS):
+        return hold(seen, rollout, now, blocker, rule="unproven", told_by=judging.ASKS)
     if blocker:
         return decision(seen, now, replace(rollout, reason=blocker))
     needed = _replicas_needed(seen, rollout, weight)
@@ -227,7 +217,7 @@ def _blocker(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
         return "paused"
     if rollout.straight or rollout.step == 0:
         return ""
-    strategy, trial = rollout.spec.strategy, rollout.trial
+    strategy = rollout.spec.strategy
     assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
     bake_s = strategy.step_s * rollout.bake_factor
     if now - rollout.step_started_at < timedelta(seconds=bake_s):
@@ -238,9 +228,7 @@ def _blocker(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
         return f"{few}; goes on unproven after {max_bake_s:g} s unless traffic stopped"
     if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
         return f"no counters in the last {DATA_FRESH_S:g} s"
-    if weight == 100 and not sequential.is_proven(trial, strategy) and not _baked(rollout, now):
-        return f"not yet proven safe; goes on unproven after {max_bake_s:g} s"
-    return ""
+    return judging.unproven(rollout, now) if weight == 100 else ""
 
 
 def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
@@ -255,20 +243,10 @@ def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
     if trial.canary_requests - rollout.step_requests_from >= rollout.spec.strategy.min_canary_requests:
         return False
     if not trial.canary_requests and not trial.baseline_requests:
-        return not _baked(rollout, now)
+        return not judging.baked(rollout, now)
     bake = timedelta(seconds=rollout.spec.strategy.max_bake_s * rollout.bake_factor)
     still_come = trial.last_request_at is not None and now - trial.last_request_at < bake / 2
     return not still_come or now - rollout.step_started_at < bake
-
-
-def _baked(rollout: Rollout, now: datetime) -> bool:
-    """Whether it has been out for so long that it is promoted without proof.
-
-    Counted from its first request; from its start where nobody ever asked anything.
-    """
-    since = rollout.trial.first_request_at or rollout.started_at
-    bake_s = rollout.spec.strategy.max_bake_s * rollout.bake_factor
-    return since is not None and now - since >= timedelta(seconds=bake_s)
 
 
 def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:
@@ -289,7 +267,7 @@ def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight
     summary = (
         f"{rollout.service} release {rollout.release} goes from {rollout.weight_percent} % to {weight} %"
     )
-    numbers = evidence(rollout, now) | {"weight_percent": weight, "step": after.step}
+    numbers = judging.evidence(rollout, now) | {"weight_percent": weight, "step": after.step}
     event = told(
         event_types.ROLLOUT_STEPPED, rollout, f"{summary}: {verdict.sentence}", "gate",
         from_percent=rollout.weight_percent, verdict=after.verdict, verdict_kind=verdict.kind.value,
@@ -331,7 +309,7 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
         kind, rollout, summary, "promoted", proven=rollout.proven, replaced=old.n if old else None,
         previous_commit=old.commit if old else None, change_class=rollout.change_class.value,
         changes=list(rollout.changes), verdict=rollout.verdict,
-        took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
+        took_s=round((now - rollout.created_at).total_seconds(), 3), **judging.evidence(rollout, now),
     )  # fmt: skip
 
 
@@ -355,7 +333,7 @@ def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     summary = f"{rollout.service} release {rollout.release} is rolled back; rejected: {bad}"
     event = told(
         event_types.SERVICE_ROLLED_BACK, rollout, summary, "rolled_back", reason=rollout.reason,
-        kept=rollout.baseline, **evidence(rollout, now),
+        kept=rollout.baseline, **judging.evidence(rollout, now),
     )  # fmt: skip
     return decision(seen, now, after, events=(event,))
 

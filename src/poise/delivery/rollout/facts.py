@@ -29,7 +29,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """One service as it is now. Lists are the newest ones, ascending by number.
 
     ``verdict`` answers the current ask of ``focus(rollouts)``, whose replicas are ``replicas``;
-    ``totals`` are those of all rollouts known, read at ``measured_at``; ``override_at`` is when the
+    ``totals`` are those of all rollouts known, read at ``measured_at``; ``objective_bad_ratio`` is what the
+    service's availability objective allows to fail; ``override_at`` is when the
     newest override was given; ``before`` are the rollouts in the environment that a release passes first
     (``environment_before``), None when there is none; ``reads`` are the references of all of these.
     """
@@ -44,6 +45,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     totals: tuple[Total, ...] = ()
     measured_at: datetime | None = None
+    objective_bad_ratio: float | None = None
     override_at: datetime | None = None
     target: ScaleTarget | None = None
     before: tuple[Rollout, ...] | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from poise.delivery.rollout.facts import Seen
+from poise.delivery.rollout.judging import evidence
 from poise.model import event_types
 from poise.model.balance import verdict_key
 from poise.model.delivery import Ask, Rollout, RolloutState
@@ -45,25 +46,6 @@ def told(kind: str, rollout: Rollout, summary: str, rule: str, actor: str = "poi
     return Event(type=kind, subject=rollout.key, summary=summary, actor=actor, data=facts | data)
 
 
-def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
-    """The numbers that the canary was judged by; ``detected_after_s`` counts from its first request."""
-    trial = rollout.trial
-    first = trial.first_request_at
-    return {
-        "detected_after_s": None if first is None else round((now - first).total_seconds(), 3),
-        "canary_requests": trial.canary_requests,
-        "canary_errors": trial.canary_errors,
-        "baseline_requests": trial.baseline_requests,
-        "baseline_errors": trial.baseline_errors,
-        "e_value": trial.e_value_harm,
-        "e_value_safe": trial.e_value_safe,
-        "relative_risk": None if trial.relative_risk is None else list(trial.relative_risk),
-        "alpha": rollout.spec.strategy.alpha,
-        "weight_percent": rollout.weight_percent,
-        "step": rollout.step,
-    }
-
-
 def created(seen: Seen, now: datetime, rollout: Rollout, rule: str, actor: str) -> Decision:
     """A new rollout that waits; those that waited before it give way."""
     settings = f"release {rollout.release} with {rollout.summary}"
@@ -89,16 +71,28 @@ def ask(seen: Seen, rollout: Rollout, now: datetime, step: int, weight_percent: 
     return decision(seen, now, replace(rollout, ask=question))
 
 
-def hold(seen: Seen, rollout: Rollout, now: datetime, sentence: str, wake_s: float = LOOK_S) -> Decision:
-    """Stay where it is because the gate says so; said once in the journal until it goes on."""
+def hold(
+    seen: Seen,
+    rollout: Rollout,
+    now: datetime,
+    sentence: str,
+    wake_s: float = LOOK_S,
+    *,
+    rule: str = "gate",
+    told_by: str = "hold:",
+) -> Decision:
+    """Stay where it is because the gate (or another rule) says so; said once in the journal until it goes on.
+
+    ``told_by`` is how a sentence of this rule begins.
+    """
     if rollout.reason == sentence:
         return decision(seen, now, rollout, wake_s=wake_s)
-    told_before = rollout.reason.startswith("hold:")
+    told_before = rollout.reason.startswith(told_by)
     event = told(
         event_types.ROLLOUT_HELD,
         rollout,
         f"{rollout.service} release {rollout.release} waits: {sentence}",
-        "gate",
+        rule,
         ask=rollout.ask.n if rollout.ask else None,
         verdict=answer_key(rollout),
         weight_percent=rollout.weight_percent,

@@ -1,17 +1,10 @@
-"""The sequential test of relative risk: evidence that may be looked at after every batch.
+"""The trial of a canary: evidence that may be looked at after every batch.
 
-In one batch the canary answered ``N_c`` requests with ``x_c`` errors and the concurrent baseline ``N_b``
-with ``x_b``. Given the exposures and the sum of errors, their split tells the relative risk RR apart
-from the null ``r0``, whatever the error rate itself does between batches:
-
-    ln e(r) = x_c ln(r / r0) - (x_c + x_b) ln((r N_c + N_b) / (r0 N_c + N_b))
-    E = mean over the grid of exp(sum over batches of ln e(r_j));   decide when E >= 1 / alpha
-
-By Ville's inequality a null that holds is rejected at any time with probability at most alpha. That is
-exact for Poisson errors and conservative for the harm test (r0 = 1) on Bernoulli requests; the mirror
-(r0 > 1) leans on errors being rare. Where no request or no error came, the evidence does not move.
-
-Source: Lindon & Malek 2022 (anytime-valid inference for counts), Hoeffding 1963, Ville 1939.
+A batch is what both arms answered since the last look, consumed once. It advances, by the conditional split
+(``split``), the evidence that the canary fails more often (harm), its mirror that it fails less than r_max
+times as often (safe), and the same for every further kind of bad request: slower than a bound, bad for a
+declared objective. A release is rolled back on the weighted mean of the metrics' e-values, so that however
+many metrics are watched, good releases are stopped at most alpha of the time.
 """
 
 from __future__ import annotations
@@ -24,23 +17,15 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from poise.model.delivery import Trial
+from poise.delivery.rollout import absolute, split
+from poise.delivery.rollout.split import HARM_GRID, SLOWER_GRID
+from poise.model.delivery import Split, Trial
 from poise.model.service import Strategy
 
-GRID_POINTS: Final = 20
-GRID_NEAR: Final = 1.25  # nearest alternative, as a multiple of the null
-GRID_FAR: Final = 100.0
 READING_GAP_S: Final = 10.0  # counters are read every few seconds
-LOG_LIMIT: Final = 690.0  # exp of it is still a finite float, so an e-value is always a JSON number
-
-
-def log_spaced(low: float, high: float, points: int) -> tuple[float, ...]:
-    """``points`` numbers from ``low`` to ``high``, ascending, each the same multiple of the one before."""
-    return tuple(low * (high / low) ** (i / (points - 1)) for i in range(points))
-
-
-HARM_GRID: Final = log_spaced(GRID_NEAR, GRID_FAR, GRID_POINTS)
 INTERVAL_GRID: Final = tuple(10 ** (k / 15) for k in range(-30, 31))
+ERRORS: Final = "errors"
+LATENCY: Final = "latency"
 
 
 def safe_grid(relative_risk_max: float) -> tuple[float, ...]:
@@ -63,35 +48,26 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 class Total(Struct, frozen=True, kw_only=True):
-    """Monotone totals of one rollout in one epoch of its source (an Envoy start)."""
+    """Monotone totals of one rollout in one epoch of its source (an Envoy start, a series).
+
+    ``metric`` and ``bound_ms`` say what a failure is; see ``Split``.
+    """
 
     rollout: int
     epoch: str
     trials: float
     failures: float
+    metric: str = ERRORS
+    bound_ms: float | None = None
 
 
-def log_e(risk: float, null: float, batch: Counts) -> float:
-    """Natural log of the batch's likelihood ratio of RR = ``risk`` against RR = ``null``.
-
-    >>> round(math.exp(log_e(10, 1, Counts(canary_requests=10, canary_errors=2, baseline_requests=90))), 1)
-    27.7
-    """
-    canary, baseline = batch.canary_requests, batch.baseline_requests
-    errors = batch.canary_errors + batch.baseline_errors
-    if canary <= 0 or baseline <= 0 or errors <= 0:
-        return 0.0
-    exposure = math.log(risk * canary + baseline) - math.log(null * canary + baseline)
-    return batch.canary_errors * math.log(risk / null) - errors * exposure
-
-
-def advance(trial: Trial, batch: Counts, strategy: Strategy) -> Trial:
-    """The trial after one more batch."""
+def advance(trial: Trial, batch: Counts, strategy: Strategy, metrics: Sequence[str] = (ERRORS,)) -> Trial:
+    """The trial after one more batch of answered requests, judged by ``metrics``."""
+    harm = _gained(trial.log_wealth_harm, HARM_GRID, 1.0, batch)
     mirror = safe_grid(strategy.relative_risk_max)
-    harm = _gain(trial.log_wealth_harm, HARM_GRID, 1.0, batch)
-    safe = _gain(trial.log_wealth_safe, mirror, strategy.relative_risk_max, batch)
-    likelihood = _gain(trial.log_likelihood, INTERVAL_GRID, 1.0, batch)
-    return replace(
+    safe = _gained(trial.log_wealth_safe, mirror, strategy.relative_risk_max, batch)
+    likelihood = _gained(trial.log_likelihood, INTERVAL_GRID, 1.0, batch)
+    after = replace(
         trial,
         log_wealth_harm=harm,
         log_wealth_safe=safe,
@@ -104,6 +80,31 @@ def advance(trial: Trial, batch: Counts, strategy: Strategy) -> Trial:
         e_value_safe=e_value(safe),
         relative_risk=risk_interval(likelihood, strategy.alpha),
     )
+    return replace(
+        after,
+        e_value=_e_value_of(after, metrics),
+        e_value_kept=_e_value_kept(after),
+        excess_ratio_high=_excess_ratio_high(after, strategy.alpha),
+    )
+
+
+def advance_split(one: Split, batch: Counts) -> Split:
+    """One more kind of bad request after one more batch."""
+    grid = SLOWER_GRID if one.metric == LATENCY else HARM_GRID
+    wealth = _gained(one.log_wealth, grid, 1.0, batch)
+    after = replace(
+        one,
+        log_wealth=wealth,
+        canary_requests=one.canary_requests + batch.canary_requests,
+        canary_bad=one.canary_bad + batch.canary_errors,
+        baseline_requests=one.baseline_requests + batch.baseline_requests,
+        baseline_bad=one.baseline_bad + batch.baseline_errors,
+    )
+    value = e_value(wealth)
+    if one.metric == LATENCY:
+        counts = (after.canary_requests, after.canary_bad, after.baseline_requests, after.baseline_bad)
+        value = float(split.telling(value, *counts))
+    return replace(after, e_value=value)
 
 
 def consume(
@@ -113,13 +114,20 @@ def consume(
     baseline: int | None,
     strategy: Strategy,
     at: datetime,
+    *,
+    is_warm: bool = True,
+    metrics: Sequence[str] = (ERRORS,),
 ) -> Trial:
     """The trial after everything in ``totals`` that it has not consumed; unchanged when that is nothing.
 
     ``at`` is when the totals were read. The canary's cluster is its own, so all of it counts. What the
-    baseline answered before the trial began is only marked: it is not concurrent.
+    baseline answered before the trial began is only marked: it is not concurrent. Before it ``is_warm``,
+    latency is only marked too. ``metrics`` are those that the release is judged by.
     """
-    batch, consumed = take(trial.consumed, totals, canary, baseline)
+    known = tuple(totals)
+    errors = [total for total in known if total.metric == ERRORS]
+    batch, consumed = take(trial.consumed, errors, canary, baseline)
+    splits, consumed = _take_splits(trial, consumed, known, canary, baseline, is_warm)
     if consumed == trial.consumed:
         return trial
     first = trial.first_request_at
@@ -127,27 +135,33 @@ def consume(
         # It came after the reading before: the earlier bound is the honest one, within a reading's gap.
         first = max(trial.read_at or at, at - timedelta(seconds=READING_GAP_S))
     last = at if batch.canary_requests else trial.last_request_at
-    return replace(
-        advance(trial, batch, strategy), consumed=consumed, first_request_at=first, last_request_at=last,
-        read_at=at,
-    )  # fmt: skip
+    split_up = replace(
+        trial, consumed=consumed, first_request_at=first, last_request_at=last, read_at=at, splits=splits
+    )
+    return advance(split_up, batch, strategy, metrics)
 
 
 def take(
-    consumed: dict[str, float], totals: Iterable[Total], canary: int, baseline: int | None
+    consumed: dict[str, float],
+    totals: Iterable[Total],
+    canary: int,
+    baseline: int | None,
+    *,
+    prefix: str = "",
+    is_marking: bool = False,
 ) -> tuple[Counts, dict[str, float]]:
     """The batch in ``totals`` beyond ``consumed``, and what is consumed then. Never negative.
 
-    Errors that were read ahead of their requests stay for the next batch.
+    Errors that were read ahead of their requests stay for the next batch. ``is_marking``: nothing counts.
     """
-    marking = baseline is not None and not any(key.startswith(f"{baseline}:") for key in consumed)
+    marking = baseline is not None and not any(key.startswith(f"{prefix}{baseline}:") for key in consumed)
     after, requests, errors = dict(consumed), {canary: 0, baseline: 0}, {canary: 0, baseline: 0}
     for total in totals:
         if total.rollout not in requests:
             continue
-        trials_key = f"{total.rollout}:{total.epoch}:trials"
-        failures_key = f"{total.rollout}:{total.epoch}:failures"
-        if marking and total.rollout == baseline:
+        trials_key = f"{prefix}{total.rollout}:{total.epoch}:trials"
+        failures_key = f"{prefix}{total.rollout}:{total.epoch}:failures"
+        if is_marking or (marking and total.rollout == baseline):
             after[trials_key], after[failures_key] = total.trials, total.failures
             continue
         trials_before, failures_before = after.get(trials_key, 0.0), after.get(failures_key, 0.0)
@@ -165,19 +179,71 @@ def take(
     return counts, after
 
 
+def _take_splits(
+    trial: Trial,
+    consumed: dict[str, float],
+    totals: Sequence[Total],
+    canary: int,
+    baseline: int | None,
+    is_warm: bool,
+) -> tuple[tuple[Split, ...], dict[str, float]]:
+    """Every further kind of bad request, each with its own batch of the totals."""
+    by_kind: dict[tuple[str, float | None], list[Total]] = {}
+    for total in totals:
+        if total.metric != ERRORS:
+            by_kind.setdefault((total.metric, total.bound_ms), []).append(total)
+    known = {(one.metric, one.bound_ms): one for one in trial.splits}
+    for kind, some in by_kind.items():
+        metric, bound_ms = kind
+        prefix = f"{metric}:" if bound_ms is None else f"{metric}>{bound_ms:g}:"
+        cold = metric == LATENCY and not is_warm
+        batch, consumed = take(consumed, some, canary, baseline, prefix=prefix, is_marking=cold)
+        one = known.get(kind) or Split(metric=metric, bound_ms=bound_ms)
+        known[kind] = one if batch.is_empty else advance_split(one, batch)
+    return tuple(known[kind] for kind in sorted(known, key=lambda kind: (kind[0], kind[1] or 0.0))), consumed
+
+
+def _e_value_of(trial: Trial, metrics: Sequence[str]) -> float:
+    return float(split.combined(trial.e_by_metric(), split.weights(metrics)))
+
+
+def _e_value_kept(trial: Trial) -> float:
+    rate = trial.objective_bad_ratio
+    if rate is None:
+        return 1.0
+    logs = absolute.log_e_below(trial.canary_requests, trial.canary_errors, rate)
+    return math.exp(min(split.LOG_LIMIT, logs))
+
+
+def _excess_ratio_high(trial: Trial, alpha: float) -> float:
+    """The canary's highest rate minus the baseline's lowest, each at half of ``alpha``."""
+    _, high = absolute.rate_bounds(trial.canary_requests, trial.canary_errors, alpha / 2)
+    low, _ = absolute.rate_bounds(trial.baseline_requests, trial.baseline_errors, alpha / 2)
+    return max(0.0, high - low)
+
+
 def is_harmful(trial: Trial, strategy: Strategy) -> bool:
-    """Whether the canary fails more often than the baseline, at level alpha, at any time."""
-    return trial.e_value_harm >= 1 / strategy.alpha
+    """Whether the canary is worse than the baseline by the evidence of all metrics, at level alpha."""
+    return trial.e_value >= 1 / strategy.alpha
 
 
 def is_proven(trial: Trial, strategy: Strategy) -> bool:
-    """Whether RR < ``relative_risk_max`` is shown, at level alpha, at any time."""
-    return trial.e_value_safe >= 1 / strategy.alpha
+    """Whether the canary is shown to be safe, at any time; see ``proof``."""
+    return proof(trial, strategy) is not None
+
+
+def proof(trial: Trial, strategy: Strategy) -> str | None:
+    """What is shown at level alpha: ``relative`` (RR < ``relative_risk_max``), ``objective`` (by itself it
+    fails less than the objective allows), or None.
+    """
+    if trial.e_value_safe >= 1 / strategy.alpha:
+        return "relative"
+    return "objective" if trial.e_value_kept >= 1 / strategy.alpha else None
 
 
 def e_value(log_wealth: Sequence[float]) -> float:
     """The mixture's e-value: mean over the grid; finite whatever the wealth; 1 before any batch."""
-    return math.exp(min(LOG_LIMIT, _log_mean(log_wealth))) if log_wealth else 1.0
+    return float(split.e_values(log_wealth)) if log_wealth else 1.0
 
 
 def risk_interval(log_likelihood: Sequence[float], alpha: float) -> tuple[float, float | None] | None:
@@ -187,9 +253,7 @@ def risk_interval(log_likelihood: Sequence[float], alpha: float) -> tuple[float,
     """
     if not log_likelihood:
         return None
-    bar = _log_mean(log_likelihood) - math.log(1 / alpha)
-    inside = [i for i, value in enumerate(log_likelihood) if value > bar]
-    first, last = inside[0], inside[-1]
+    first, last = split.interval(log_likelihood, alpha)
     if first == 0 and last == len(INTERVAL_GRID) - 1:
         return None
     low = INTERVAL_GRID[first - 1] if first else 0.0
@@ -197,12 +261,11 @@ def risk_interval(log_likelihood: Sequence[float], alpha: float) -> tuple[float,
     return low, high
 
 
-def _gain(wealth: Sequence[float], grid: Sequence[float], null: float, batch: Counts) -> tuple[float, ...]:
+def _gained(wealth: Sequence[float], grid: Sequence[float], null: float, batch: Counts) -> tuple[float, ...]:
     held = wealth or (0.0,) * len(grid)
-    return tuple(w + log_e(risk, null, batch) for w, risk in zip(held, grid, strict=True))
-
-
-def _log_mean(logs: Sequence[float]) -> float:
-    """ln of the mean of the exponentials, without leaving the range of floats."""
-    top = max(logs)
-    return top + math.log(sum(math.exp(value - top) for value in logs) / len(logs))
+    if batch.is_empty:
+        return tuple(held)
+    more = split.gain(
+        grid, null, batch.canary_requests, batch.canary_errors, batch.baseline_requests, batch.baseline_errors
+    )
+    return tuple((held + more).tolist())

@@ -1,0 +1,179 @@
+"""What a canary is judged by, what the evidence says, and what follows while nothing is proven."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from poise.delivery.rollout import sequential, split
+from poise.delivery.rollout.facts import Seen
+from poise.delivery.rollout.sequential import ERRORS, LATENCY
+from poise.model.delivery import Rollout, Split, Trial
+from poise.model.service import ASK_BELOW_REQUESTS, EXTEND_MAX_BAKES, OnUnproven, Service
+from poise.model.signal import FAILURES_TOTAL, QUERY_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL
+
+ASKS = "asks: "  # how the reason of a rollout begins that only a person can move
+
+
+def metrics_of(spec: Service) -> tuple[str, ...]:
+    """What the releases of a service are judged by. The first objective of a worker without HTTP counts its
+    jobs, which stand for requests.
+    """
+    judged = [one.objective for one in spec.strategy.judged_by]
+    if spec.port is None:
+        return (ERRORS, *judged[1:])
+    return (ERRORS, *((LATENCY,) if spec.strategy.latency else ()), *judged)
+
+
+def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
+    """The trial after what was measured since the last look."""
+    strategy, since = rollout.spec.strategy, rollout.step_started_at
+    warm = since is not None and now - since >= timedelta(seconds=strategy.warmup_s)
+    metrics = metrics_of(rollout.spec)
+    trial = rollout.trial
+    if trial.objective_bad_ratio is None and seen.objective_bad_ratio is not None:
+        # Fixed for the whole trial: a test whose null moves with what is seen would prove nothing.
+        trial = replace(trial, objective_bad_ratio=seen.objective_bad_ratio)
+    totals = [total for total in seen.totals if total.metric in metrics]
+    at = seen.measured_at or now
+    return sequential.consume(
+        trial, totals, rollout.n, rollout.baseline, strategy, at, is_warm=warm, metrics=metrics
+    )
+
+
+def harm(rollout: Rollout) -> str:
+    """Why the canary must go back; empty while its evidence does not say so."""
+    trial, strategy = rollout.trial, rollout.spec.strategy
+    if rollout.baseline is None or not sequential.is_harmful(trial, strategy):
+        return ""
+    said = " and ".join(_said(trial, name) for name in split.culprits(trial.e_by_metric(), strategy.alpha))
+    return f"{said}, e-value {trial.e_value:.3g} >= {1 / strategy.alpha:g}"
+
+
+def baked(rollout: Rollout, now: datetime, times: float = 1.0) -> bool:
+    """Whether it has been out for so long that it is promoted without proof.
+
+    Counted from its first request; from its start where nobody ever asked anything.
+    """
+    since = rollout.trial.first_request_at or rollout.started_at
+    bake_s = rollout.spec.strategy.max_bake_s * rollout.bake_factor * times
+    return since is not None and now - since >= timedelta(seconds=bake_s)
+
+
+def unproven(rollout: Rollout, now: datetime) -> str:
+    """Why it may not take all users yet though nothing speaks against it; empty when it may.
+
+    It may when it is proven safe, or unproven as the strategy says. Where neither side ever answered
+    anything there is nobody to harm and nothing to wait for.
+    """
+    strategy, trial = rollout.spec.strategy, rollout.trial
+    if sequential.is_proven(trial, strategy):
+        return ""
+    max_bake_s, policy = strategy.max_bake_s * rollout.bake_factor, strategy.on_unproven
+    nobody = not trial.canary_requests and not trial.baseline_requests
+    if policy is OnUnproven.AUTO:
+        few = trial.canary_requests < ASK_BELOW_REQUESTS and not nobody
+        policy = OnUnproven.ASK if few else OnUnproven.PROMOTE
+    if not baked(rollout, now):
+        words = {OnUnproven.ASK: "asks a person", OnUnproven.EXTEND: "is extended"}
+        then = words.get(policy, "goes on unproven")
+        return f"not yet proven safe; {then} after {max_bake_s:g} s"
+    if policy is OnUnproven.PROMOTE:
+        return ""
+    if policy is OnUnproven.EXTEND and not baked(rollout, now, EXTEND_MAX_BAKES):
+        return f"not yet proven safe after {max_bake_s:g} s; extended to {EXTEND_MAX_BAKES * max_bake_s:g} s"
+    return (
+        f"{ASKS}no harm is shown and safety is not proven after {max_bake_s:g} s; "
+        f"run poise promote or poise abort {rollout.service_key}"
+    )
+
+
+def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
+    """The numbers that the canary was judged by; ``detected_after_s`` counts from its first request."""
+    trial, strategy = rollout.trial, rollout.spec.strategy
+    first = trial.first_request_at
+    return {
+        "detected_after_s": None if first is None else round((now - first).total_seconds(), 3),
+        "canary_requests": trial.canary_requests,
+        "canary_errors": trial.canary_errors,
+        "baseline_requests": trial.baseline_requests,
+        "baseline_errors": trial.baseline_errors,
+        "e_value": trial.e_value,
+        "e_value_errors": trial.e_value_harm,
+        "e_value_safe": trial.e_value_safe,
+        "e_value_kept": trial.e_value_kept,
+        "objective_bad_ratio": trial.objective_bad_ratio,
+        "proof": sequential.proof(trial, strategy),
+        "relative_risk": None if trial.relative_risk is None else list(trial.relative_risk),
+        "excess_ratio_high": round(trial.excess_ratio_high, 6),
+        "alpha": strategy.alpha,
+        "threshold": 1 / strategy.alpha,
+        "weight_percent": rollout.weight_percent,
+        "step": rollout.step,
+        "from": None if first is None else first.isoformat(),
+        "until": None if trial.read_at is None else trial.read_at.isoformat(),
+        "metrics": _metrics(rollout),
+    }
+
+
+def _metrics(rollout: Rollout) -> list[dict[str, Any]]:
+    """Each metric's own evidence, its share in the verdict, and what drives it."""
+    trial, alpha = rollout.trial, rollout.spec.strategy.alpha
+    by_metric, shares = trial.e_by_metric(), split.weights(metrics_of(rollout.spec))
+    blamed = split.culprits(by_metric, alpha) if trial.e_value >= 1 / alpha else ()
+    found = []
+    for name, share in shares.items():
+        one = _driver(trial, name)
+        found.append(
+            {
+                "metric": name,
+                "share": round(share, 4),
+                "e_value": by_metric.get(name, 1.0),
+                "culprit": name in blamed,
+                "bound_ms": one.bound_ms,
+                "canary": [one.canary_bad, one.canary_requests],
+                "baseline": [one.baseline_bad, one.baseline_requests],
+                "query": _query(rollout, one),
+            }
+        )
+    return found
+
+
+def _query(rollout: Rollout, one: Split) -> str:
+    """Which counters tell, in PromQL; both arms by their rollout number."""
+    arms = f'service="{rollout.service_key}",rollout=~"{rollout.n}|{rollout.baseline}"'
+    if one.metric == ERRORS and rollout.spec.port is not None:
+        return f"{FAILURES_TOTAL}{{{arms}}} / {TRIALS_TOTAL}{{{arms}}}"
+    if one.metric == LATENCY:
+        bound = f',le="{one.bound_ms:g}"' if one.bound_ms is not None else ""
+        return f"{ROLLOUT_LATENCY_BUCKET}{{{arms}{bound}}}"
+    judged = rollout.spec.strategy.judged_by
+    name = judged[0].objective if one.metric == ERRORS and judged else one.metric
+    return f'{QUERY_TOTAL}{{objective="{rollout.service_key}/{name}"}}'
+
+
+def _driver(trial: Trial, metric: str) -> Split:
+    """The kind of bad request of a metric with the largest evidence."""
+    if metric == ERRORS:
+        return Split(
+            metric=ERRORS, canary_requests=trial.canary_requests, canary_bad=trial.canary_errors,
+            baseline_requests=trial.baseline_requests, baseline_bad=trial.baseline_errors,
+        )  # fmt: skip
+    some = [one for one in trial.splits if one.metric == metric]
+    return max(some, key=lambda one: one.e_value, default=Split(metric=metric))
+
+
+def _said(trial: Trial, metric: str) -> str:
+    """One culprit in words."""
+    one = _driver(trial, metric)
+    canary, baseline = (
+        f"{one.canary_bad} of {one.canary_requests}",
+        f"{one.baseline_bad} of {one.baseline_requests}",
+    )
+    if metric == ERRORS:
+        return f"{canary} canary requests failed against {baseline}"
+    if metric == LATENCY:
+        return f"{canary} canary requests took longer than {one.bound_ms:g} ms against {baseline}"
+    return f"{canary} canary events were bad for objective '{metric}' against {baseline}"
