@@ -192,6 +192,17 @@ def test_a_composite_that_is_a_part_of_itself_is_refused() -> None:
     assert "S116 composites are made of one another" in str(caught.value)
 
 
+def test_a_composite_of_a_grouped_objective_is_refused() -> None:
+    """It would be unknown for ever."""
+    spec = "{service: shop, target: 99%, boolean: up, groupBy: region}"
+    other = "---\napiVersion: poise.dev/v1\nkind: Objective\nmetadata: {name: whole}\nspec: "
+    with pytest.raises(Problems) as caught:
+        parse_project(
+            FILE % spec + other + "{service: shop, target: 99%, allOf: [mine, latency]}", project="acme"
+        )
+    assert "S118 a composite cannot be made of 'mine'" in str(caught.value)
+
+
 def test_the_target_is_below_100_percent() -> None:
     """Without a budget there is nothing to pace by."""
     assert refused("{service: shop, target: 100%, probe: home}").startswith("POISE-S113 'target'")

@@ -27,12 +27,13 @@ from poise.model.counting import QUERIED, definition
 from poise.model.errors import Invalid, PoiseError
 from poise.model.measuring import NotARatio, share, within
 from poise.model.objective import Objective
+from poise.model.record import PrefixRef
 from poise.model.samples import NAME, STALE_BITS, Frame, Labels, Limits
 from poise.model.service import Project
 from poise.model.signal import QUERY_AT, QUERY_TOTAL, Batch, Sample, Series
 from poise.ports.clock import Clock
 from poise.ports.signals import SignalStore
-from poise.ports.store import Store
+from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 from poise.spec.counter import NotCounted, counter
 
@@ -45,7 +46,7 @@ BACKFILL_S: Final = 3600.0  # what is read after a pause of Poise
 JUST_S: Final = 0.001  # before the first value of a new life
 STEP_S: Final = 15.0  # events of a longer stretch are kept by so many seconds
 TOGETHER_MAX: Final = 20  # expressions that are asked for as one
-OBJECTIVES_MAX: Final = 1000
+OBJECTIVES_MAX: Final = 20_000
 LIMITS: Final = Limits(samples=500_000, series=5000, points=2000, seconds=10.0)
 EPOCH: Final = f"{QUERIED}gauges"
 _TELLS: Final = "poise_objective"  # the label that tells expressions apart that are asked for as one
@@ -93,6 +94,8 @@ class GaugeReader:
         self._problems: dict[str, str] = {}
         self._interpolated: set[str] = set()
         self._states: dict[str, _State] = {}
+        self._declared: list[Objective] = []
+        self._declared_as: PrefixRef | None = None
 
     def problem(self, objective: str) -> str:
         """Why an objective (by key) was not read at the last look; empty when it was."""
@@ -111,13 +114,12 @@ class GaugeReader:
     async def read_once(self) -> None:
         """Look at every gauge; a source that hangs holds up none of the others beyond its time-out."""
         try:
-            found, _ = await self._store.scan(Objective, limit=OBJECTIVES_MAX)
-            projects, _ = await self._store.scan(Project)
+            mine = await self._objectives()
+            projects, _ = await self._store.scan(Project) if mine else ([], None)
+            await self._follow(mine)
         except (PoiseError, OSError) as error:
             log.warning("objectives cannot be read", error=str(error))
             return
-        mine = [one for one in found if one.gauge is not None or one.histogram is not None]
-        await self._follow(mine)
         now = self._clock.now()
         by_source: dict[tuple[str, str], list[Objective]] = defaultdict(list)
         for one in mine:
@@ -133,6 +135,19 @@ class GaugeReader:
         except (PoiseError, OSError) as error:
             log.warning("gauges cannot be kept", error=str(error))
             self._states = {}  # what is durable is read again
+
+    async def _objectives(self) -> list[Objective]:
+        """Those that are gauges or histograms: the same objects while none was declared otherwise."""
+        if self._declared_as is not None and await self._store.unchanged([self._declared_as]):
+            return self._declared
+        page, read = await self._store.scan(Objective)
+        found = list(page)
+        while len(page) == LIST_LIMIT and len(found) < OBJECTIVES_MAX:
+            page, _ = await self._store.scan(Objective, after=page[-1].key)
+            found += page
+        self._declared = [one for one in found if one.gauge is not None or one.histogram is not None]
+        self._declared_as = read
+        return self._declared
 
     async def _follow(self, mine: Sequence[Objective]) -> None:
         """A state for each objective, remembered where a Poise before this one has read it."""

@@ -122,6 +122,7 @@ def objectives_of(drafts: Sequence[Draft], services: Services, report: Report) -
         result += own + [default for default in defaults if default.name not in taken]
     _check_references(drafts, {objective.key for objective in result}, report)
     _check_circles(drafts, report)
+    _check_parts(drafts, report)
     return tuple(result)
 
 
@@ -378,6 +379,19 @@ def _indicator(
     inline = spec.values.get("indicator")
     assert isinstance(inline, dict)  # a clean document
     return indicator_of(inline["spec"], spec, path, sources, report)
+
+
+def _check_parts(drafts: Sequence[Draft], report: Report) -> None:
+    """Slices of a grouped objective would be those of no group in particular."""
+    grouped = {one.objective.key for one in drafts if one.objective.group_by}
+    for draft in drafts:
+        made_of = draft.objective.composite
+        for part in made_of.components if made_of is not None else ():
+            if part.objective in grouped:
+                name = part.objective.rpartition("/")[2]
+                what = f"a composite cannot be made of {shown(name)}, which has a budget per group"
+                mend = f"Remove 'groupBy' of {shown(name)}, or use another objective."
+                report.add(CONTRADICTION, draft.place, what, mend=mend)
 
 
 def _check_circles(drafts: Sequence[Draft], report: Report) -> None:
