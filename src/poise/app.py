@@ -162,6 +162,7 @@ class House:
         self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
         self.fleet = FleetController(self.store, self.runtime, self.traffic, self.prober, probe.fixed_port)
         self.source = SourceController(self.store, self.repositories)
+        self.budget = self._budget()
         self.loop = Loop(
             self.store, self.clock, self._controllers(), self._performers(), holder(), on_mistake=contain
         )
@@ -188,14 +189,7 @@ class House:
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
             PolicyController(store),
-            BudgetController(
-                store,
-                self.signals,
-                problem_of=self._problem_of,
-                interpolated_of=self.gauge_reader.is_interpolated,
-                shaper=Shaping,
-                observers=(BurnWatch(),),
-            ),
+            self.budget,
             LedgerController(store),
             HealingController(store),
             ScalingController(store, self.signals),
@@ -210,6 +204,16 @@ class House:
             self.fleet,
             Housekeeping(store),
         ]
+
+    def _budget(self) -> BudgetController:
+        return BudgetController(
+            self.store,
+            self.signals,
+            problem_of=self._problem_of,
+            interpolated_of=self.gauge_reader.is_interpolated,
+            shaper=Shaping,
+            observers=(BurnWatch(),),
+        )
 
     def _problem_of(self, objective: str) -> str:
         """Why an objective's counters or gauges cannot be read; empty while they can."""
@@ -410,6 +414,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         intakes=house.intakes,
         scraper=house.scraper,
         telemetry=house.telemetry,
+        curve=house.budget.curve,
     )
 
 

@@ -13,6 +13,7 @@ from poise.model.delivery import RolloutState, RunState, TestCount, Verb
 from poise.model.output import OutputLine, OutputPage
 from poise.web import links
 from poise.web import views as v
+from poise.web.objective_views import ObjectiveView
 from poise.web.output_views import OutputView
 
 NOW = datetime(2026, 11, 28, 9, 40, tzinfo=UTC)
@@ -420,3 +421,12 @@ def output(live: bool = False, problem: bool = False) -> OutputView:
         problem="POISE-Y101 '(WARN|ERROR' is no regular expression: missing )" if problem else "",
         mend="See github.com/google/re2/wiki/Syntax." if problem else "",
     )  # fmt: skip
+
+
+_OBJECTIVE = run_path(str(Path(__file__).with_name("objective_samples.py")))
+
+
+def objective(kind: str = "objective") -> ObjectiveView:
+    """An objective: usual, ``young`` or ``overspent``."""
+    made: ObjectiveView = _OBJECTIVE[kind](chrome())
+    return made

@@ -22,6 +22,9 @@ PHONE = {"width": 360, "height": 740}
 RENDER: dict[str, Callable[[Any], str]] = {
     "overview": lambda s: pages.overview(s.overview()),
     "service": lambda s: pages.service(s.service()),
+    "objective": lambda s: pages.objective(s.objective()),
+    "objective-young": lambda s: pages.objective(s.objective("young")),
+    "objective-overspent": lambda s: pages.objective(s.objective("overspent")),
     "run": lambda s: pages.run(s.run()),
     "run-live": lambda s: pages.run(s.run(live=True)),
     "rollout": lambda s: pages.rollout(s.rollout()),
@@ -251,7 +254,7 @@ def test_the_crosshair_reads_the_table(site: Any, context: BrowserContext, sampl
     """The chart's figures can be had by pointer and by arrow keys."""
     page, trouble = open_page(context, site, pages.service(samples.service()))
     page.locator(".chart svg").hover(position={"x": 400, "y": 120})
-    expect(page.locator(".readout")).to_contain_text("of the budget left")
+    expect(page.locator(".readout")).to_contain_text("budget left")
     before = page.locator(".readout").inner_text()
     page.locator("[aria-label^='Chart of']").focus()
     page.keyboard.press("ArrowRight")

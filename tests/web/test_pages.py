@@ -21,7 +21,7 @@ from poise.web import assets, flags, graph, links, pages, wording
 from poise.web import views as v
 from poise.web.run import first_error
 
-PAGES = ("overview", "service", "run", "rollout", "audit", "login", "error", "empty",
+PAGES = ("overview", "service", "objective", "run", "rollout", "audit", "login", "error", "empty",
          "scorecard", "oncall", "delivery", "incidents", "incident",
          "review", "no_review", "event")  # fmt: skip
 PAGE_BYTES_MAX = 150_000

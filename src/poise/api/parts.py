@@ -13,11 +13,13 @@ from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.worker.pool import QueryWorker
 from poise.api.intakes import Intakes
+from poise.balance.budget.controller import Curve
 from poise.balance.scorecard.desk import Desk
 from poise.delivery.source.controller import SourceController
 from poise.engine.lag import Lag
 from poise.engine.loop import Loop
 from poise.engine.ruling import GroupStanding
+from poise.model.increments import Numbers
 from poise.model.oncall import ContactKind
 from poise.ports.artifacts import Repositories
 from poise.ports.clock import Clock
@@ -25,6 +27,11 @@ from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
 from poise.ports.signals import SignalStore
 from poise.ports.totals import Totals
+
+
+def _uncounted(_objective: str, _at_s: Numbers) -> Curve | None:
+    """Where no budgets are counted."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -55,3 +62,4 @@ class Parts:
     intakes: Intakes = field(default_factory=Intakes)
     scraper: Scraper | None = None
     telemetry: TelemetryOwner | None = None
+    curve: Callable[[str, Numbers], Curve | None] = _uncounted  # (objective, instants): as it was counted

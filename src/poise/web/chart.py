@@ -6,30 +6,41 @@ stand in a table below, which is also what the crosshair reads.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import htpy as h
 
 from poise.model.anomaly import GoldenSignal, Usual
 from poise.web import flags
-from poise.web.parts import link, scroll, table
-from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint, Marker, PolicyView
+from poise.web.drawing import (
+    FLAG_ROW,
+    LEFT,
+    MARKERS_MAX,
+    WIDTH,
+    Dots,
+    area,
+    change_flag,
+    group,
+    label,
+    line,
+    nice_ceiling,
+    number,
+    rule,
+    runs,
+    scale,
+    stretch,
+    time_axis,
+    time_scale,
+)  # fmt: skip
+from poise.web.parts import scroll, table
+from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint, PolicyView
 from poise.web.wording import milliseconds, moment, percent, utc
 
-LEFT = 64.0
-WIDTH = 826.0
 BUDGET_HEIGHT = 120.0
 STRIP_HEIGHT = 64.0
 STRIP_GAP = 24.0
-FLAG_HEIGHT = 16.0
-FLAG_ROW = 20.0
-MARKERS_MAX = 60
-TICKS = 7
 STRETCHES_TOLD = 3
-
-Dots = Sequence[tuple[float, float | None]]
 
 
 def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
@@ -48,7 +59,7 @@ def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
 
 def error_chart(chart: Chart, name: str) -> h.Node:
     """Errors alone with the changes around them, and the table twin."""
-    points, x = chart.points[-CHART_POINTS_MAX:], _time_scale(chart.since, chart.until)
+    points, x = chart.points[-CHART_POINTS_MAX:], time_scale(chart.since, chart.until)
     markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
     visible = [m for m in markers if chart.since <= m.at <= chart.until]
     placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
@@ -60,10 +71,10 @@ def error_chart(chart: Chart, name: str) -> h.Node:
     drawing = h.svg({"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title")[
         h.title("#chart-title")[told],
         h.g(transform=f"translate({LEFT:g},0)")[
-            [_band(x, band.since, band.until, band.label, top, bottom) for band in chart.bands],
-            [_flag(flag, visible, bottom) for flag in placed],
-            _group(top, _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)),
-            _group(bottom + 16, _axis(chart.since, chart.until)),
+            [stretch(x, band.since, band.until, band.label, top, bottom) for band in chart.bands],
+            [change_flag(flag, visible, bottom) for flag in placed],
+            group(top, _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)),
+            group(bottom + 16, time_axis(chart.since, chart.until)),
         ],
     ]
     rows = [(moment(p.at, "second"), percent(p.error_ratio)) for p in points if p.error_ratio is not None]
@@ -75,7 +86,7 @@ def error_chart(chart: Chart, name: str) -> h.Node:
 
 
 def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
-    x = _time_scale(chart.since, chart.until)
+    x = time_scale(chart.since, chart.until)
     rows = [
         (
             moment(p.at),
@@ -88,7 +99,7 @@ def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
     ]
     label = f"Budget, errors and latency of {name}"
     heads = ("time", "budget left", "errors", "p95", "unusual")
-    return table(label, heads, rows, "lrrrl", [_n(x(p.at)) for p in points])
+    return table(label, heads, rows, "lrrrl", [number(x(p.at)) for p in points])
 
 
 def usual_sentence(usual: Usual) -> str:
@@ -124,15 +135,15 @@ def _marked(
     for one in shown:
         left, right = (min(max(x(at), 0.0), WIDTH) for at in (one.since, one.until))
         made.append(
-            h.rect(".unusual", x=_n(left), y="0", width=_n(max(2.0, right - left)), height=_n(height))[
-                h.title[f"{signal.value} unusual for this time, {utc(one.since)} to {utc(one.until)} UTC"]
-            ]
+            h.rect(
+                ".unusual", x=number(left), y="0", width=number(max(2.0, right - left)), height=number(height)
+            )[h.title[f"{signal.value} unusual for this time, {utc(one.since)} to {utc(one.until)} UTC"]]
         )
     return made
 
 
 def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, name: str) -> h.Element:
-    x = _time_scale(chart.since, chart.until)
+    x = time_scale(chart.since, chart.until)
     markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
     visible = [m for m in markers if chart.since <= m.at <= chart.until]
     placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
@@ -147,14 +158,14 @@ def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, nam
     )[
         h.title("#chart-title")[_summary(points, name, chart.window)],
         h.g(transform=f"translate({LEFT:g},0)")[
-            [_band(x, band.since, band.until, band.label, budget_top, bottom) for band in chart.bands],
-            [_flag(flag, visible, bottom) for flag in placed],
-            _group(budget_top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
-            _group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
-            _group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
-            _group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
-            _group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
-            _group(bottom + 16, _axis(chart.since, chart.until)),
+            [stretch(x, band.since, band.until, band.label, budget_top, bottom) for band in chart.bands],
+            [change_flag(flag, visible, bottom) for flag in placed],
+            group(budget_top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
+            group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
+            group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+            group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
+            group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
+            group(bottom + 16, time_axis(chart.since, chart.until)),
             h.line(
                 ".cross",
                 data_keep=True,
@@ -181,14 +192,14 @@ def _summary(points: Sequence[ChartPoint], name: str, window: str) -> str:
 def _budget(dots: Dots, policy: PolicyView) -> h.Node:
     lowest = min((y for _, y in dots if y is not None), default=0.0)
     floor = min(0.0, max(-1.0, lowest))  # beyond twice the budget the depth no longer matters
-    y = _scale(floor, 1.0, BUDGET_HEIGHT)
+    y = scale(floor, 1.0, BUDGET_HEIGHT)
     ticks = [1.0, 0.5, 0.0] + ([floor] if floor <= -0.25 else [])
     return h.fragment[
-        _text(-56, -8, "budget left"),
-        [_rule("grid", y(value)) for value in ticks],
-        [_text(-8, y(value) + 4, percent(value, 0), "end") for value in ticks],
-        [h.path(".area", d=_area(run, y, y(0.0))) for run in _runs(dots)],
-        [h.path(".bline", d=_line(run, y)) for run in _runs(dots)],
+        label(-56, -8, "budget left"),
+        [rule("grid", y(value)) for value in ticks],
+        [label(-8, y(value) + 4, percent(value, 0), "end") for value in ticks],
+        [h.path(".area", d=area(run, y, y(0.0))) for run in runs(dots)],
+        [h.path(".bline", d=line(run, y)) for run in runs(dots)],
         _threshold("slow", policy.slow_below_ratio, y),
         _threshold("hold", policy.hold_below_ratio, y),
     ]
@@ -197,8 +208,8 @@ def _budget(dots: Dots, policy: PolicyView) -> h.Node:
 def _threshold(word: str, ratio: float, y: Callable[[float], float]) -> h.Node:
     at = y(ratio)
     return h.fragment[
-        _rule(f"policy {word}", at),
-        _text(WIDTH - 4, at - 4, f"{word} below {percent(ratio, 0)}", "end", "halo"),
+        rule(f"policy {word}", at),
+        label(WIDTH - 4, at - 4, f"{word} below {percent(ratio, 0)}", "end", "halo"),
     ]
 
 
@@ -210,119 +221,17 @@ def _strip(
     show: Callable[[float | None], str],
     height: float = STRIP_HEIGHT,
 ) -> h.Node:
-    top = _nice_ceiling(max((value for _, value in dots if value is not None), default=0.0), goal or 0.0)
-    y = _scale(0.0, top, height)
+    top = nice_ceiling(max((value for _, value in dots if value is not None), default=0.0), goal or 0.0)
+    y = scale(0.0, top, height)
     return h.fragment[
-        _text(-56, -6, name),
-        _rule("grid", height),
-        _text(-8, 8, show(top), "end"),
-        _text(-8, height + 4, "0", "end"),
+        label(-56, -6, name),
+        rule("grid", height),
+        label(-8, 8, show(top), "end"),
+        label(-8, height + 4, "0", "end"),
         goal is not None
         and h.fragment[
-            _rule("goal", y(goal)),
-            _text(WIDTH - 4, y(goal) - 4, f"objective {show(goal)}", "end", "halo"),
+            rule("goal", y(goal)),
+            label(WIDTH - 4, y(goal) - 4, f"objective {show(goal)}", "end", "halo"),
         ],
-        [h.path(class_=class_, d=_line(run, y)) for run in _runs(dots)],
+        [h.path(class_=class_, d=line(run, y)) for run in runs(dots)],
     ]
-
-
-def _flag(flag: flags.Flag, markers: Sequence[Marker], bottom: float) -> h.Element:
-    members = [markers[index] for index in flag.group.members]
-    kinds = {marker.kind for marker in members}
-    tone = "bad" if "rollback" in kinds else "heal" if kinds == {"heal"} else ""
-    top = flag.row * FLAG_ROW + 2
-    told = "; ".join(f"{marker.label}, {utc(marker.at)} UTC" for marker in members)
-    box = h.g[
-        h.title[told],
-        h.rect(x=_n(flag.left), y=_n(top), width=_n(flag.width), height=_n(FLAG_HEIGHT), rx="3"),
-        _text(flag.left + 5, top + 12, flag.group.label),
-    ]
-    href = members[0].href if len(members) == 1 else "#latest-changes"
-    return h.g(class_=f"flag {tone}".strip())[
-        h.line(x1=_n(flag.group.x), x2=_n(flag.group.x), y1=_n(top + FLAG_HEIGHT), y2=_n(bottom)),
-        link(box, href) if href else box,
-    ]
-
-
-def _band(
-    x: Callable[[datetime], float], since: datetime, until: datetime, label: str, top: float, bottom: float
-) -> h.Node:
-    left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
-    width = max(right - left, 2.0)
-    ends_late = left + width + len(label) * flags.CHARACTER_WIDTH > WIDTH
-    at, anchor = (left - 5, "end") if ends_late else (left + width + 5, "start")
-    return h.fragment[
-        h.rect(".band", x=_n(left), y=_n(top), width=_n(width), height=_n(bottom - top)),
-        _text(at, top + 13, label, anchor, "bandt"),
-    ]
-
-
-def _axis(since: datetime, until: datetime) -> h.Node:
-    step = (until - since) / TICKS
-    shown = "day" if until - since > timedelta(days=3) else "minute"
-    if until - since < timedelta(minutes=20):
-        shown = "second"
-    ticks = [
-        _text(WIDTH * (k + 0.5) / TICKS, 0, utc(since + step * (k + 0.5), shown), "middle")
-        for k in range(TICKS)
-    ]
-    return h.fragment[ticks, _text(-56, 0, "UTC")]
-
-
-def _group(top: float, content: h.Node) -> h.Element:
-    return h.g(transform=f"translate(0,{_n(top)})")[content]
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", class_: str | None = None) -> h.Element:
-    return h.text(x=_n(x), y=_n(y), text_anchor=None if anchor == "start" else anchor, class_=class_)[text]
-
-
-def _rule(class_: str, y: float) -> h.Element:
-    return h.line(class_=class_, x1="0", x2=_n(WIDTH), y1=_n(y), y2=_n(y))
-
-
-def _time_scale(since: datetime, until: datetime) -> Callable[[datetime], float]:
-    span_s = max((until - since).total_seconds(), 1e-9)
-    return lambda at: (at - since).total_seconds() / span_s * WIDTH
-
-
-def _scale(low: float, high: float, height: float) -> Callable[[float], float]:
-    """A value as pixels from the top, kept inside the panel."""
-    span = (high - low) or 1.0
-    return lambda value: height * (1 - (min(max(value, low), high) - low) / span)
-
-
-def _runs(dots: Dots) -> Iterator[list[tuple[float, float]]]:
-    """Stretches without a gap."""
-    run: list[tuple[float, float]] = []
-    for x, value in dots:
-        if value is not None:
-            run.append((x, value))
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
-
-
-def _line(run: Sequence[tuple[float, float]], y: Callable[[float], float]) -> str:
-    if len(run) == 1:  # a lone reading between two gaps would have no length: a short dash shows it
-        return f"M{_n(run[0][0] - 1)},{_n(y(run[0][1]))}h2"
-    return "M" + "L".join(f"{_n(x)},{_n(y(value))}" for x, value in run)
-
-
-def _area(run: Sequence[tuple[float, float]], y: Callable[[float], float], base: float) -> str:
-    return f"{_line(run, y)}L{_n(run[-1][0])},{_n(base)}L{_n(run[0][0])},{_n(base)}Z"
-
-
-def _nice_ceiling(highest: float, goal: float) -> float:
-    """The next 1, 1.5, 2, 3, 5 x 10^n above what must be seen."""
-    wanted = max(highest, goal * 1.25)
-    if wanted <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(wanted))
-    return next(step * power for step in (1, 1.5, 2, 3, 5, 10) if step * power >= wanted * 0.9999)
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

@@ -44,6 +44,12 @@ def service(key: str) -> str:
     return f"/services/{quote(key)}"
 
 
+def objective(key: str) -> str:
+    """The page of an objective; ``key`` is project/environment/service/objective."""
+    of, _, name = key.rpartition("/")
+    return f"{service(of)}/objectives/{quote(name, safe='')}"
+
+
 def rollout(key: str, n: int) -> str:
     """The page of rollout ``n`` of a service."""
     return f"/rollouts/{quote(key)}/{n}"

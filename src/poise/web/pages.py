@@ -5,6 +5,7 @@ from __future__ import annotations
 from poise.web.delivery import delivery
 from poise.web.history import audit
 from poise.web.incident import incident, incidents
+from poise.web.objective import objective
 from poise.web.oncall import oncall
 from poise.web.output import output
 from poise.web.overview import overview
@@ -26,6 +27,7 @@ __all__ = [
     "incidents",
     "login",
     "no_review",
+    "objective",
     "oncall",
     "output",
     "overview",

@@ -26,6 +26,7 @@ from poise.web import (
     incident_compose,
     incident_routes,
     links,
+    objective_compose,
     output_routes,
     pages,
     project_routes,
@@ -70,6 +71,17 @@ async def service(
     key = f"{project}/{environment}/{service}"
     view = await compose.service(parts_of(request), key, window, around)
     return Response(pages.service(view), cookies=cookies)
+
+
+@get("/services/{project:str}/{environment:str}/{service:str}/objectives/{objective:str}", **PAGE)
+async def objective(
+    request: Asked, project: Part, environment: Part, service: Part, objective: Part
+) -> Response[str]:
+    """One objective: what is left of its budget, what it was spent on, and why."""
+    around, cookies = await _around(request, project)
+    key = f"{project}/{environment}/{service}/{objective}"
+    view = await objective_compose.objective(parts_of(request), key, around)
+    return Response(pages.objective(view), cookies=cookies)
 
 
 @get("/runs/{project:str}/{n:int}", **PAGE)
@@ -161,6 +173,7 @@ def _seconds(given: str) -> float:
 ROUTES = [
     overview,
     service,
+    objective,
     run,
     rollout,
     audit,

@@ -215,7 +215,7 @@ def _objectives(view: ServiceView) -> h.Element:
     rows = [
         (
             [
-                h.span(title=row.measures)[row.name],
+                h.span(title=row.measures)[link(row.name, links.objective(f"{view.key}/{row.name}"))],
                 row.group and h.span(".mute")[f" worst: {row.group}"],
                 row.problem and [" ", h.span(".bad")[f"unknown: {row.problem}"]],
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ def percent(ratio: float | None, digits: int | None = None) -> str:
     >>> percent(0.38), percent(0.99938), percent(0.0004), percent(None)
     ('38 %', '99.938 %', '0.04 %', '–')
     """
-    if ratio is None:
+    if ratio is None or not math.isfinite(ratio):
         return UNMEASURED
     value = ratio * 100
     if digits is None:
@@ -36,7 +37,7 @@ def times(rate: float | None) -> str:
     >>> times(0.42), times(14.4), times(None)
     ('0.4×', '14.4×', '–')
     """
-    return UNMEASURED if rate is None else f"{rate:,.1f}×"
+    return UNMEASURED if rate is None or not math.isfinite(rate) else f"{rate:,.1f}×"
 
 
 def milliseconds(value: float | None) -> str:

@@ -21,7 +21,7 @@ from poise.balance.budget.measure import Measures, Sheet, measure, signature
 from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.counting import STALE_AFTER_S, definition
 from poise.model.exclusion import Exclusion, Stretch, merged
-from poise.model.increments import Increments, Numbers, Observer, Round, Shaper
+from poise.model.increments import Increments, Numbers, Observer, Round, Shaper, Sums
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, PrefixRef, Read, Ref, Write
@@ -45,6 +45,13 @@ class _Written(Struct, frozen=True, kw_only=True):
 
     body: Budget | None
     ref: Ref
+
+
+class Curve(Struct, frozen=True, eq=False, kw_only=True):
+    """One objective's sums up to each instant that was asked for, and the time that does not count."""
+
+    sums: Sums
+    excluded: tuple[Stretch, ...] = ()
 
 
 class _Marks(Struct, eq=False, kw_only=True):
@@ -129,6 +136,21 @@ class BudgetController:
         decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
         wait_s = SOON_S if late else self._tick_s
         return _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
+
+    def curve(self, key: str, at_s: Numbers) -> Curve | None:
+        """What was counted of an objective up to each instant (UTC epoch seconds), for charts.
+
+        None where it is not counted here: not yet, or because it follows from other budgets.
+        O(instants), a few microseconds each.
+        """
+        counting = self._counting
+        column = counting.columns.get(key) if counting is not None else None
+        if counting is None or column is None or key not in counting.book.keys:
+            return None
+        objective = counting.sheet.objectives[column]
+        if objective.composite is not None and objective.slicing is None:
+            return None
+        return Curve(sums=counting.book.curve(key, at_s), excluded=self._expanded.get(column, ()))
 
     # -- what is declared -----------------------------------------------------------------------------
 

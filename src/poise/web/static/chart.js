@@ -1,6 +1,7 @@
 // A crosshair that reads the chart's table twin: the figures under the pointer, or by the arrow keys.
 function crosshair(svg) {
   const table = document.querySelector("#chart-table tbody");
+  const heads = [...table.parentElement.querySelectorAll("th")].map((cell) => cell.textContent);
   const LEFT = 64; // where the axis begins, in the drawing's own units
   const cross = svg.querySelector(".cross");
   const scroller = svg.closest(".scroll");
@@ -10,12 +11,13 @@ function crosshair(svg) {
   const show = (index) => {
     const rows = table.rows;
     at = Math.min(Math.max(index, 0), rows.length - 1);
-    const [when, left, errors, p95] = [...rows[at].cells].map((cell) => cell.textContent);
+    const [when, ...figures] = [...rows[at].cells].map((cell) => cell.textContent);
     const x = String(Number(rows[at].dataset.x));
     cross.setAttribute("x1", x);
     cross.setAttribute("x2", x);
     cross.removeAttribute("visibility");
-    readout.textContent = `${when}: ${left} of the budget left, ${errors} errors, p95 ${p95}`;
+    const told = figures.map((figure, n) => `${heads[n + 1]} ${figure}`).filter((_, n) => figures[n]);
+    readout.textContent = `${when}: ${told.join(", ")}`;
   };
 
   svg.addEventListener("pointermove", (event) => {

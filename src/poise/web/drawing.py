@@ -1,0 +1,146 @@
+"""What every chart is drawn with: scales, lines with gaps, an axis of time, flags of changes, stretches. SVG.
+
+A drawing is 900 units wide; its axis begins at LEFT and is WIDTH long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import htpy as h
+
+from poise.web import flags
+from poise.web.parts import link
+from poise.web.views import Marker
+from poise.web.wording import utc
+
+LEFT = 64.0
+WIDTH = 826.0
+FLAG_HEIGHT = 16.0
+FLAG_ROW = 20.0
+MARKERS_MAX = 60
+TICKS = 7
+
+Dots = Sequence[tuple[float, float | None]]
+
+
+def change_flag(
+    flag: flags.Flag, markers: Sequence[Marker], bottom: float, more: str = "#latest-changes"
+) -> h.Element:
+    """A flag of one change, or several that would overlap (led to ``more``), with its line to ``bottom``."""
+    members = [markers[index] for index in flag.group.members]
+    kinds = {marker.kind for marker in members}
+    tone = "bad" if "rollback" in kinds else "heal" if kinds == {"heal"} else ""
+    top = flag.row * FLAG_ROW + 2
+    told = "; ".join(f"{marker.label}, {utc(marker.at)} UTC" for marker in members)
+    box = h.g[
+        h.title[told],
+        h.rect(
+            x=number(flag.left), y=number(top), width=number(flag.width), height=number(FLAG_HEIGHT), rx="3"
+        ),
+        label(flag.left + 5, top + 12, flag.group.label),
+    ]
+    href = members[0].href if len(members) == 1 else more
+    return h.g(class_=f"flag {tone}".strip())[
+        h.line(
+            x1=number(flag.group.x), x2=number(flag.group.x), y1=number(top + FLAG_HEIGHT), y2=number(bottom)
+        ),
+        link(box, href) if href else box,
+    ]
+
+
+def stretch(
+    x: Callable[[datetime], float], since: datetime, until: datetime, words: str, top: float, bottom: float
+) -> h.Node:
+    """A stretch of time that hurt users, with its label."""
+    left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
+    width = max(right - left, 2.0)
+    ends_late = left + width + len(words) * flags.CHARACTER_WIDTH > WIDTH
+    at, anchor = (left - 5, "end") if ends_late else (left + width + 5, "start")
+    return h.fragment[
+        h.rect(".band", x=number(left), y=number(top), width=number(width), height=number(bottom - top)),
+        label(at, top + 13, words, anchor, "bandt"),
+    ]
+
+
+def time_axis(since: datetime, until: datetime) -> h.Node:
+    """Instants below a drawing, in UTC."""
+    step = (until - since) / TICKS
+    shown = "day" if until - since > timedelta(days=3) else "minute"
+    if until - since < timedelta(minutes=20):
+        shown = "second"
+    ticks = [
+        label(WIDTH * (k + 0.5) / TICKS, 0, utc(since + step * (k + 0.5), shown), "middle")
+        for k in range(TICKS)
+    ]
+    return h.fragment[ticks, label(-56, 0, "UTC")]
+
+
+def group(top: float, content: h.Node) -> h.Element:
+    """Content, ``top`` lower."""
+    return h.g(transform=f"translate(0,{number(top)})")[content]
+
+
+def label(x: float, y: float, words: str, anchor: str = "start", class_: str | None = None) -> h.Element:
+    """Words in a drawing."""
+    return h.text(x=number(x), y=number(y), text_anchor=None if anchor == "start" else anchor, class_=class_)[
+        words
+    ]
+
+
+def rule(class_: str, y: float) -> h.Element:
+    """A line across the whole drawing."""
+    return h.line(class_=class_, x1="0", x2=number(WIDTH), y1=number(y), y2=number(y))
+
+
+def time_scale(since: datetime, until: datetime) -> Callable[[datetime], float]:
+    """Instants as units from the left."""
+    span_s = max((until - since).total_seconds(), 1e-9)
+    return lambda at: (at - since).total_seconds() / span_s * WIDTH
+
+
+def scale(low: float, high: float, height: float) -> Callable[[float], float]:
+    """A value as pixels from the top, kept inside the panel."""
+    span = (high - low) or 1.0
+    return lambda value: height * (1 - (min(max(value, low), high) - low) / span)
+
+
+def runs(dots: Dots) -> Iterator[list[tuple[float, float]]]:
+    """Stretches without a gap."""
+    run: list[tuple[float, float]] = []
+    for x, value in dots:
+        if value is not None:
+            run.append((x, value))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def line(run: Sequence[tuple[float, float]], y: Callable[[float], float]) -> str:
+    """The path of a stretch without a gap."""
+    if len(run) == 1:  # a lone reading between two gaps would have no length: a short dash shows it
+        return f"M{number(run[0][0] - 1)},{number(y(run[0][1]))}h2"
+    return "M" + "L".join(f"{number(x)},{number(y(value))}" for x, value in run)
+
+
+def area(run: Sequence[tuple[float, float]], y: Callable[[float], float], base: float) -> str:
+    """The same, filled down to ``base``."""
+    return f"{line(run, y)}L{number(run[-1][0])},{number(base)}L{number(run[0][0])},{number(base)}Z"
+
+
+def nice_ceiling(highest: float, goal: float) -> float:
+    """The next 1, 1.5, 2, 3, 5 x 10^n above what must be seen."""
+    wanted = max(highest, goal * 1.25)
+    if wanted <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(step * power for step in (1, 1.5, 2, 3, 5, 10) if step * power >= wanted * 0.9999)
+
+
+def number(value: float) -> str:
+    """A coordinate, to a tenth."""
+    return f"{value:.1f}".removesuffix(".0")
