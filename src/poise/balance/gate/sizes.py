@@ -46,4 +46,4 @@ def _affordable_percent(budget: Budget, service: Service, bake_factor: float, sm
         return 100
     if left_events <= 0:
         return smallest
-    return min(100, int(100.0 * strategy.budget_risk_share * left_events / exposed))
+    return int(min(100.0, 100.0 * strategy.budget_risk_share * left_events / exposed))
