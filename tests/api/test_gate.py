@@ -112,9 +112,8 @@ def test_an_override_needs_another_operator_over_http_too(
     made = client.post(f"{WEB}/overrides", json=body, headers=headers("operator", idempotency_key="a"))
     assert made.status_code == 201 and "another operator must approve" in made.json()["sentence"]
     assert client.post(f"{WEB}/gate", json={}, headers=headers("viewer")).json()["kind"] == "hold"
-    own = client.post(
-        f"{WEB}/overrides/1/approval", json={}, headers=headers("operator", idempotency_key="b")
-    )
+    approval = f"{WEB}/overrides/1/approval"
+    own = client.post(approval, json={}, headers=headers("operator", idempotency_key="b"))
     assert (own.status_code, own.json()["code"]) == (403, "POISE-B408")
     client.post(approval, json={}, headers=headers("admin", idempotency_key="c"))
     assert client.post(f"{WEB}/gate", json={}, headers=headers("viewer")).json()["kind"] == "go"
@@ -129,9 +128,8 @@ def test_wishes_are_asked_listed_and_decided(
     made = client.post(f"{WEB}/grants", json=wish, headers=headers("developer", idempotency_key="a"))
     assert made.status_code == 201, made.text
     ruling = {"allowed": True, "reason": "it is worth it"}
-    refused = client.post(
-        f"{WEB}/grants/1/decision", json=ruling, headers=headers("operator", idempotency_key="b")
-    )
+    decision = f"{WEB}/grants/1/decision"
+    refused = client.post(decision, json=ruling, headers=headers("operator", idempotency_key="b"))
     assert (refused.status_code, refused.json()["code"]) == (403, "POISE-B406")
     client.post(decision, json=ruling, headers=headers("admin", idempotency_key="c"))
     found = client.get(f"{WEB}/grants", headers=headers("viewer")).json()["items"]

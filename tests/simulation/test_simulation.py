@@ -32,6 +32,8 @@ EXPECTED = {
     "lonely-incidents": {"one-page-per-cause"},
     "blind-scale-in": {"no-scale-in-blind"},
     "unproven-review": {"each-sentence-has-evidence"},
+    "own-approval": {"a-second-person-approves"},
+    "flapping-level": {"a-level-lasts-its-dwell"},
 }
 
 

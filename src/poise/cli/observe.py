@@ -250,6 +250,12 @@ def why(service: str, *, common: Common = COMMON) -> None:
             }
         )
     output.say(f"{key}: {found.verdict.sentence}.")
+    verdict = found.verdict
+    steps = ", ".join(f"{step} %" for step in verdict.steps_percent) or "all at once"
+    output.say(
+        f"  level {verdict.level} of policy {verdict.policy}: steps {steps}; bakes x{verdict.bake_factor:g}; "
+        f"at most {verdict.parallel_rollouts} rollouts at once"
+    )
     for reason in found.verdict.reasons:
         numbers = ", ".join(f"{name} {value}" for name, value in reason.numbers.items())
         output.say(f"  {reason.rule}: {reason.text}" + (f" ({numbers})" if numbers else ""))

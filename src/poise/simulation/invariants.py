@@ -29,6 +29,7 @@ from poise.ports.traffic import TrafficPlan
 from poise.simulation.book import Book
 from poise.simulation.capacity import Capacity
 from poise.simulation.clock import SimulatedClock
+from poise.simulation.pace import PaceLaws
 from poise.simulation.refusals import Refusals
 from poise.simulation.response import Response
 from poise.simulation.traffic import Envoy
@@ -86,6 +87,7 @@ class Watch(Book):
         self.response = Response(self)
         self._capacity = Capacity(self)
         self._refusals = Refusals(self)
+        self._pace = PaceLaws(self, policy)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -104,6 +106,7 @@ class Watch(Book):
             "Rollout": self._rollout,
             "Verdict": self._verdict,
             "Budget": self._budget,
+            "PolicyState": self._pace.state,
             "HealOrder": self._heal,
             "Incident": self.response.incident,
             "Page": self.response.page,
@@ -261,6 +264,7 @@ class Watch(Book):
         verdict = self.one(Verdict, key)
         assert verdict is not None
         self._asks.setdefault(key.rpartition("/ask/")[0], []).append(verdict)
+        self._pace.verdict(key, verdict)
         if verdict.kind is VerdictKind.HOLD or verdict.override is not None:
             return
         others = self.all(Rollout, f"{verdict.service}/")

@@ -8,10 +8,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.balance.gate.permits import make_override
+from poise.balance.gate.permits import approve_override, make_override
 from poise.model import event_types
+from poise.model.access import Principal, Role
+from poise.model.balance import Override
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
+from poise.model.errors import Conflict, Forbidden
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Event, Write
@@ -47,6 +50,7 @@ ORDERS: Final = (
 )  # fmt: skip
 
 SETTINGS: Final = (("good", 45), ("bad", 40), ("back", 15))
+OPERATORS: Final = ("ada", "bob")
 HEALTHY_IN_STAGING: Final = 0.3  # of the releases: their faults show in production alone
 
 Schedule = Callable[[float, Callable[[], Awaitable[None]]], None]
@@ -74,6 +78,8 @@ class People:
         """The team's declarations, as a push would apply them."""
         project = Project(name=PROJECT, policy=POLICY, alerts=ALERTS, environments=self._environments)
         bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project), *declared(PROJECT)]
+        roles = {PROJECT: Role.OPERATOR}
+        bodies += [("Principal", name, Principal(name=name, roles=roles)) for name in OPERATORS]
         for key in self.services:
             service = Service(
                 project=PROJECT,
@@ -190,12 +196,27 @@ class People:
         await self._write((Write(kind="Order", key=order.key, body=order),), ())
 
     async def override(self, service: str) -> None:
-        """A signed override of the gate for a while."""
+        """A wish to override the gate for a while; then somebody approves it, or tries their own."""
         now, for_s = self._around.clock.now(), self._rng.uniform(300.0, 1800.0)
         decision = await make_override(
             self._around.store, signing_key=SIGNING_KEY, service_key=service, by="ada", reason="drill",
             for_s=for_s, now=now,
         )  # fmt: skip
+        await self._write(decision.writes, decision.events)
+        override = decision.writes[0].body
+        assert isinstance(override, Override)
+        by = self._rng.choice(OPERATORS)
+        self._schedule(self._rng.uniform(5.0, 200.0), lambda: self._approve(override, by))
+
+    async def _approve(self, override: Override, by: str) -> None:
+        now = self._around.clock.now()
+        try:
+            decision = await approve_override(
+                self._around.store, signing_key=SIGNING_KEY, service_key=override.service,
+                n=override.n, by=by, now=now,
+            )  # fmt: skip
+        except (Conflict, Forbidden):  # too late, or their own: somebody else must
+            return
         await self._write(decision.writes, decision.events)
 
     async def _write(self, writes: tuple[Write, ...], events: tuple[Event, ...]) -> None:

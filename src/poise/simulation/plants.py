@@ -10,13 +10,15 @@ from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.balance.budget.counting import Counting
+from poise.balance.policy import decide as policy_decide
 from poise.delivery.rollout import decide as rollout_decide
 from poise.delivery.rollout import moves, settings
 from poise.delivery.rollout.facts import Seen
 from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
 from poise.fleet import deeds, weights
-from poise.model import standing
+from poise.model import pacing, standing
+from poise.model.balance import Override
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.errors import Invalid
 from poise.model.incident import Page
@@ -227,6 +229,20 @@ def _unproven_review() -> list[Swap]:
     return [(review_decide, "sentences", sentences)]
 
 
+def _own_approval() -> list[Swap]:
+    """What one person wishes is enough."""
+    return [(Override, "is_approved", property(lambda self: True))]
+
+
+def _flapping_level() -> list[Swap]:
+    """A budget that wavers changes the pace with each reading."""
+
+    def forgetful(before: Any, since: Any, left: float, policy: Any, now: Any) -> Any:
+        return pacing.level_of(left, policy), None
+
+    return [(policy_decide, "settled", forgetful)]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -247,4 +263,6 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "lonely-incidents": _lonely_incidents,
     "blind-scale-in": _blind_scale_in,
     "unproven-review": _unproven_review,
+    "own-approval": _own_approval,
+    "flapping-level": _flapping_level,
 }
