@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.period import name
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import BudgetPolicy, ClassRule, Condition, PlanItem
 from poise.model.service import JudgedBy, Service
 from poise.spec.durations import format_duration, format_size
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
@@ -95,6 +95,13 @@ def _item(value: object) -> str:
         return f"{factor:g}x over {format_duration(long_s)} and {format_duration(short_s)}"
     if isinstance(value, JudgedBy):
         return f"{value.objective} by label {value.label}"
+    match value:
+        case Condition():
+            return f"{value.name}: at most {value.level} while {value.when}"
+        case ClassRule():
+            return f"{value.change_class} by {', '.join((*value.paths, *value.labels))}"
+        case PlanItem():
+            return f"{value.outage_class} in {value.quarter}: {value.item}"
     return str(value)
 
 

@@ -76,6 +76,7 @@ spec:
   bootstrapEvents: {BOOTSTRAP_EVENTS}
   slowSteps: [5, 20, 50]
   slowBakeFactor: 1
+  fastAbove: 1
   approvalBelow: 0
   dwell: 0s
   leaveMargin: 0
