@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import anyio
@@ -22,7 +23,7 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from poise.engine.asking import Regex, Sorting, alone, questions
+from poise.engine.asking import Question, Regex, Sorting, alone, questions
 from poise.model.counting import QUERIED, definition
 from poise.model.errors import Invalid, PoiseError
 from poise.model.measuring import NotARatio, share, within
@@ -94,6 +95,7 @@ class GaugeReader:
         self._problems: dict[str, str] = {}
         self._interpolated: set[str] = set()
         self._states: dict[str, _State] = {}
+        self._asked: dict[tuple[str, str], tuple[tuple[str, ...], list[tuple[Question, Sorting]]]] = {}
         self._declared: list[Objective] = []
         self._declared_as: PrefixRef | None = None
 
@@ -213,9 +215,9 @@ class GaugeReader:
             if (selector := _selector(one)) is not None:
                 mine[selector].append(one)
         found: list[tuple[Objective, Points | str]] = []
-        ahead = questions(mine)
+        ahead = self._questions(look, tuple(mine))
         while ahead:
-            question = ahead.pop()
+            question, sorting = ahead.pop()
             objectives = [one for text in question.texts for one in mine[text]]
             back_s = max(self._back_s(one, look) for one in objectives)
             try:
@@ -223,17 +225,24 @@ class GaugeReader:
                 frame = await signals.query(asked, look.now_ms, LIMITS)
             except (PoiseError, OSError) as error:
                 if len(question.texts) > 1:  # one of them may be what is too much, or broken
-                    ahead += alone(question)
+                    ahead += [(one, Sorting(one, self._regex)) for one in alone(question)]
                 else:
                     found += [(one, _said(error)) for one in objectives]
                 continue
-            sorting = Sorting(question, self._regex)
             sorted_: dict[str, Points] = {text: {} for text in question.texts}
             for labels, samples in _samples(frame, look.now).items():
                 for text in sorting.selectors(labels):
                     sorted_[text][labels] = samples
             found += [(one, points) for text, points in sorted_.items() for one in mine[text]]
         return found
+
+    def _questions(self, look: _Look, selectors: tuple[str, ...]) -> list[tuple[Question, Sorting]]:
+        """The same ones while the same is asked of a source, since sorting remembers whose a series is."""
+        known = self._asked.get((look.project, look.source))
+        if known is None or known[0] != selectors:
+            made = [(one, Sorting(one, self._regex)) for one in questions(selectors)]
+            known = self._asked[look.project, look.source] = (selectors, made)
+        return list(known[1])
 
     def _back_s(self, objective: Objective, look: _Look) -> float:
         """How far back to read: everything that is new, and never less than what counts as fresh."""
@@ -456,7 +465,11 @@ def _query(objective: Objective) -> str:
 
 def _selector(objective: Objective) -> str | None:
     """The objective's query where it is a plain selector, whose samples can be read one by one."""
-    text = _query(objective).strip()
+    return _plain(_query(objective).strip())
+
+
+@lru_cache(maxsize=OBJECTIVES_MAX)
+def _plain(text: str) -> str | None:
     try:
         return text if counter(text).text == text else None
     except NotCounted:
