@@ -1,0 +1,63 @@
+"""The gate's and the policy's commands against a server, as people type them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[..., Any]
+HISTORY = """\
+at,left
+2026-11-01T00:00:00Z,0.95
+2026-11-02T00:00:00Z,-0.1
+2026-11-02T12:00:00Z,0.5
+2026-11-03T00:00:00Z,0.5
+"""
+SPEC = """\
+apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: web}
+spec: {command: x, port: 80}
+"""
+
+
+def test_wishes_are_asked_for_approved_and_listed(house: Any, online: Run, monkeypatch: Any) -> None:
+    """Two people, two terminals; the list says who decided what."""
+    asked = online("gate", "override", "web", "--reason", "the fair opens")
+    assert asked.code == 0 and "another operator must approve" in asked.out
+    own = online("gate", "approve", "web", "--override", "1")
+    assert own.code == 1 and "POISE-B408" in own.err
+    assert online("gate", "exempt", "web", "--cause", "network", "--reason", "the carrier failed").code == 0
+    assert online("gate", "dispute", "web", "--reason", "it was no outage").code == 0
+    monkeypatch.setenv("POISE_TOKEN", house.credentials["admin"])
+    assert online("gate", "approve", "web", "--override", "1").code == 0
+    assert online("gate", "rule", "web", "2", "--allow", "--reason", "agreed").code == 0
+    listed = [line.split()[:4] for line in online("gate", "grants", "web").out.splitlines()[1:]]
+    assert listed == [
+        ["override", "1", "owner", "admin"],
+        ["exemption", "1", "owner", "–"],
+        ["ruling", "2", "owner", "admin"],
+    ]
+    shown = online("policy", "explain", "web")
+    assert shown.code == 0 and "policy default, level" in shown.out and "override 1" not in shown.err
+
+
+def test_what_names_no_verdict_is_refused_with_an_example(online: Run) -> None:
+    """The id of a verdict is long; a wrong one must say what a right one looks like."""
+    assert online("gate", "replay", "web/1").code == 3
+    missing = online("gate", "replay", "web/1/ask/9")
+    assert missing.code == 3 and "Traceback" not in missing.err
+
+
+def test_a_policy_is_played_over_a_history(poise: Run) -> None:
+    """What a threshold would have done is seen before it does it."""
+    Path("poise.yaml").write_text(SPEC)
+    Path("history.csv").write_text(HISTORY)
+    played = poise("policy", "test", "history.csv")
+    rows = [line.split() for line in played.out.splitlines()[1:4]]
+    assert [(row[2], row[3]) for row in rows] == [("fast", "24.0"), ("freeze", "12.0"), ("normal", "12.0")]
+    assert "freeze 25.0 %" in played.out
+    Path("history.csv").write_text(HISTORY.replace("-0.1", "little"))
+    spoiled = poise("policy", "test", "history.csv")
+    assert spoiled.code == 5 and "history.csv:3:1" in spoiled.err
