@@ -256,6 +256,9 @@ def served(house: House) -> Iterator[str]:
         thread.join(10)
 
 
+APPLETS = ("sh", "httpd", "sleep", "cat", "echo", "id", "touch", "env", "mkdir", "printf", "chmod")
+
+
 class Podman:
     """The real engine, with a storage of its own: no registry, and nobody else's images."""
 
@@ -279,7 +282,7 @@ class Podman:
         for folder in ("bin", "tmp", "www"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
-        for applet in ("sh", "httpd", "nc", "sleep", "cat", "echo", "id", "touch", "env", "mkdir", "printf"):
+        for applet in APPLETS:
             if not (root / "bin" / applet).is_symlink():
                 (root / "bin" / applet).symlink_to("busybox")
         (root / "www" / "index.html").write_text(f"{name}\n")

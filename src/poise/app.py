@@ -31,6 +31,7 @@ from poise.adapters.envoy.config import endpoint_file
 from poise.adapters.envoy.launch import ensure_envoy
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.host import HostMetrics
+from poise.adapters.images import PodmanImages
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
@@ -227,7 +228,9 @@ class House:
 
         return {
             acts.RunJob: JobRunner(store, self.clock, self.repositories, self.workspaces, runtime, wake),
-            acts.PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+            acts.PackRelease: Packer(
+                store, self.repositories, self.workspaces, self.artifacts, PodmanImages(), wake
+            ),
             acts.SendEvent: Announcer(
                 store,
                 HttpSink(self.signing_key, self.clock),

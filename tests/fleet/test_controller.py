@@ -6,16 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import anyio
+import pytest
 
 from poise.adapters.memory import MemoryStore
-from poise.fleet.controller import FleetController
+from poise.fleet.controller import FleetController, _process
 from poise.fleet.decide import spawn_key
 from poise.fleet.prober import Target
 from poise.model.acts import SpawnReplica
 from poise.model.delivery import RolloutState
 from poise.model.fleet import Replica
 from poise.model.record import Intent, Write
-from poise.ports.runtime import Process
+from poise.ports.runtime import ExitRecord, Process
 from poise.ports.store import IntentState, Transaction
 
 from .conftest import KEY, NOW, SERVICE, rollout
@@ -75,3 +76,18 @@ def test_a_replica_is_gone_only_when_a_list_taken_after_its_start_lacks_it() -> 
     """Else each first start would look like a loss, and the journal would tell of one that never was."""
     assert anyio.run(_told, True) == []
     assert len(anyio.run(_told, False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "crashed", "words"),
+    [
+        (ExitRecord(at=1.0, code=7), True, "exit code 7"),
+        (ExitRecord(at=1.0, signal=9), False, "signal 9"),
+        (ExitRecord(at=1.0, signal=9, oom=True), True, "killed by the kernel: over its memory limit"),
+        (ExitRecord(at=1.0, unknown=True), False, "an end that nobody saw"),
+    ],
+)
+def test_how_a_replica_ended_is_told_in_words(end: ExitRecord, crashed: bool, words: str) -> None:
+    """A leak is its own doing, though the kernel is who killed it; a kill by hand is not."""
+    seen = _process(Process(key="k", spec_hash="h", state="backoff", last_exit=end))
+    assert (seen.crashed, seen.ended) == (crashed, words)

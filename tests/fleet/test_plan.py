@@ -11,6 +11,9 @@ from poise.fleet.plan import plan_of
 from poise.fleet.workload import shell_line, workload_of
 from poise.model.delivery import RolloutState
 from poise.model.fleet import Replica, Route
+from poise.model.service import Resources
+from poise.ports.artifacts import RELEASED
+from poise.ports.runtime import Container
 
 from .conftest import KEY, rollout
 
@@ -73,6 +76,29 @@ def test_a_replica_runs_in_a_sandbox_that_hides_the_data_folder() -> None:
     assert (workload.port, workload.cluster, workload.argv[-1]) == ("fresh", f"{KEY}.1", "exec run")
     assert workload.log == f"/data/logs/{KEY}/1-0.log"
     assert workload.log_limit_bytes == 32 * 2**20
+
+
+def test_an_image_runs_by_the_digest_of_its_release_with_its_limits() -> None:
+    """The tag may have moved since; the image's own environment is not overwritten with a process'."""
+    base = rollout(1, RolloutState.LIVE)
+    resources = Resources(memory_bytes=64 * 2**20, cpu=0.5)
+    spec = replace(base.spec, image="shop:1", command="", env={"A": "1"}, resources=resources, read_only=True)
+    replica = Replica(service=KEY, rollout=1, index=0)
+    workload = workload_of(replica, replace(base, spec=spec), None, {}, Path("/data"))
+    assert workload.container == Container(
+        image=f"{RELEASED}@{base.digest}", memory_bytes=64 * 2**20, cpu=0.5, read_only=True
+    )
+    assert (workload.argv, workload.sandbox, workload.cwd) == ((), None, "/")
+    assert (workload.env["A"], "PATH" in workload.env) == ("1", False)
+    assert (workload.port, workload.cluster) == ("fresh", f"{KEY}.1")
+
+
+def test_the_memory_of_a_process_is_bounded_too() -> None:
+    """A declared limit is honoured or refused, never ignored."""
+    base = rollout(1, RolloutState.LIVE)
+    bounded = replace(base, spec=replace(base.spec, resources=Resources(memory_bytes=8 * 2**20)))
+    replica = Replica(service=KEY, rollout=1, index=0)
+    assert workload_of(replica, bounded, Path("/x"), {}, Path("/data")).rlimits == {"data": 8 * 2**20}
 
 
 @pytest.mark.parametrize(

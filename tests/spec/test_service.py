@@ -268,7 +268,6 @@ BAD = [
     (SIX_LINES + SIX_LINES.replace("apiV", "---\napiV"), "POISE-S117", "10:18"),
     ("status: 1\n" + SIX_LINES, "POISE-S110", "1:1"),
     (service("replcas: 3"), "POISE-S110", "7:3"),
-    (service("image: nginx"), "POISE-S114", "7:3"),
     (service("volumes: []"), "POISE-S114", "7:3"),
     (service("cron: x"), "POISE-S114", "7:3"),
     (service("releaseCommand: x"), "POISE-S114", "7:3"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +20,11 @@ from poise.model.errors import PoiseError
 
 FREE_WARN_BYTES = 1_000_000_000
 FREE_FAIL_BYTES = 100_000_000
+PODMAN_FILES = 1_048_576  # the hard limit that podman gives a container where nothing else is said
+PODMAN_TELLS = (
+    "{{.Version.Version}} {{.Host.CgroupsVersion}} {{.Host.Security.Rootless}} {{.Host.CgroupControllers}}"
+)
+ULIMITS = 'default_ulimits = ["nofile=1024:4096", "nproc=4096:8192"] in containers.conf'
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -107,6 +113,65 @@ def _sandbox(_: Path) -> Iterator[Finding]:
     )
 
 
+def _containers(_: Path) -> Iterator[Finding]:
+    """The engine of services with an image, and what of ``resources`` the kernel holds them to here."""
+    yield Finding(
+        check="limits of processes",
+        result="pass",
+        finding="memory by RLIMIT_DATA, each process by itself; no CPU",
+    )
+    if shutil.which("podman") is None:
+        yield Finding(
+            check="containers", result="pass", finding="no podman: an image is not released here",
+            mend="sudo apt-get install podman",
+        )  # fmt: skip
+        return
+    done = subprocess.run(
+        ["podman", "info", "--format", PODMAN_TELLS], capture_output=True, text=True, timeout=30, check=False
+    )
+    if done.returncode != 0:
+        yield Finding(
+            check="containers", result="warn", finding=done.stderr.strip()[-200:], mend="podman info"
+        )
+        return
+    version, cgroups, rootless, held = done.stdout.strip().split(maxsplit=3)
+    yield Finding(check="containers", result="pass", finding=f"podman {version}")
+    yield from _container_limits(cgroups, rootless == "true", held)
+    yield from _runtime(version)
+
+
+def _container_limits(cgroups: str, rootless: bool, held: str) -> Iterator[Finding]:
+    missing = [name for name in ("memory", "cpu") if name not in held.strip("[]").split()]
+    loose = missing or (["memory", "cpu"] if rootless and cgroups == "v1" else [])
+    yield Finding(
+        check="limits of containers",
+        result="warn" if loose else "pass",
+        finding=f"cgroups {cgroups}: " + (f"{' and '.join(loose)} not held" if loose else "memory and CPU"),
+        mend="Boot with cgroups version 2 and delegate memory and cpu to this user" if loose else "",
+    )
+
+
+def _runtime(version: str) -> Iterator[Finding]:
+    """Where cgroups are hybrid, crun fails; where the hard limit is below podman's default, any runtime."""
+    hybrid = (
+        Path("/sys/fs/cgroup/unified").is_dir() and not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    )
+    if hybrid and shutil.which("runc") is None:
+        yield Finding(
+            check="container runtime", result="warn", finding="cgroups are hybrid, and runc is not installed",
+            mend="sudo apt-get install runc",
+        )  # fmt: skip
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    low = files != resource.RLIM_INFINITY and files < PODMAN_FILES
+    if hybrid or low:
+        by_hand = [*(["--runtime runc"] if hybrid else []), *([ULIMITS] if low else [])]
+        yield Finding(
+            check="podman by hand",
+            result="pass",
+            finding=f"podman {version} needs {' and '.join(by_hand)} here; Poise passes that itself",
+        )
+
+
 def _folder(data: Path) -> Iterator[Finding]:
     if not data.exists():
         yield Finding(check="data folder", result="warn", finding=f"{data} is not there yet", mend="poise up")
@@ -190,4 +255,4 @@ def _server(data: Path) -> Iterator[Finding]:
         yield Finding(check="server", result="warn", finding=str(error), mend="poise up")
 
 
-CHECKS = (_python, _programs, _envoy, _sandbox, _folder, _disk, _record, _telemetry, _server)
+CHECKS = (_python, _programs, _envoy, _sandbox, _containers, _folder, _disk, _record, _telemetry, _server)

@@ -182,13 +182,22 @@ def _process(process: runtime_port.Process) -> Process:
         stopping=process.state == "stopping",
         exited_at=datetime.fromtimestamp(end.at, UTC) if end else None,
         crashed=end is not None and _is_crash(end),
+        ended=_in_words(end) if end is not None else "",
     )
+
+
+def _in_words(end: runtime_port.ExitRecord) -> str:
+    if end.oom:
+        return "killed by the kernel: over its memory limit"
+    if end.signal is not None:
+        return f"signal {end.signal}"
+    return f"exit code {end.code}" if end.code is not None else "an end that nobody saw"
 
 
 def _is_crash(end: runtime_port.ExitRecord) -> bool:
     """Whether it ended by itself. A shell in between tells a signal as 128 + its number."""
     number = end.signal if end.signal is not None else (end.code or 0) - 128
-    return not end.unknown and number not in FROM_OUTSIDE
+    return end.oom or (not end.unknown and number not in FROM_OUTSIDE)
 
 
 def _seems_gone(replicas: Iterable[Replica], processes: dict[str, Process], settled: frozenset[str]) -> bool:

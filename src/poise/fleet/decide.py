@@ -143,6 +143,7 @@ def _respawn(seen: Seen, replica: Replica, now: datetime, out: _Wanted) -> None:
         return
     anew = Replica(service=seen.key, rollout=replica.rollout, index=replica.index, asked_at=now)
     anew = replace(anew, restarts=replica.restarts + 1, exited_at=replica.exited_at, crashes=replica.crashes)
+    anew = replace(anew, ended=replica.ended)
     out.put(anew)
     out.intents.append(_spawn(anew, rollout))
     out.tell(event_types.REPLICA_ASKED, replica.key, f"{replica.key} is gone from the keeper; asked for anew")
@@ -190,7 +191,7 @@ def _ended(seen: Seen, replica: Replica, process: Process) -> Replica:
     ordered = any(o.replica == replica.key and o.identity == replica.identity for o in seen.orders)
     ends = 0 if ordered or not process.crashed else max(1, process.restarts - replica.restarts)
     crashes = (*replica.crashes, *[at] * min(ends, CRASHES_KEPT))[-CRASHES_KEPT:]
-    return replace(replica, exited_at=at, crashes=crashes)
+    return replace(replica, exited_at=at, crashes=crashes, ended=process.ended)
 
 
 def _tell_change(before: Replica, after: Replica, out: _Wanted) -> None:

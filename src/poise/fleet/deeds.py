@@ -76,7 +76,7 @@ class SpawnPerformer:
                 raise Again(f"{key} has no address yet", 0.2)
             ports[name] = route.port
         config, secrets = await self._settings(rollout)
-        artifact = self._artifacts.open(rollout.digest)
+        artifact = None if rollout.spec.image else self._artifacts.open(rollout.digest)
         workload = workload_of(replica, rollout, artifact, ports, self._data, config, secrets)
         process = await self._runtime.spawn(fence, workload)
         return f"runs as process {process.pid}"

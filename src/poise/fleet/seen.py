@@ -16,7 +16,7 @@ class Process(Struct, frozen=True, kw_only=True):
     """What the keeper says of one workload; ``identity`` None while none is alive.
 
     ``exited_at`` is its last end, ``crashed`` whether that was its own doing: neither unknown, nor by a
-    signal that is sent from outside.
+    signal that is sent from outside; ``ended`` says how in words.
     """
 
     identity: Identity | None = None
@@ -25,6 +25,7 @@ class Process(Struct, frozen=True, kw_only=True):
     stopping: bool = False
     exited_at: datetime | None = None
     crashed: bool = False
+    ended: str = ""
 
 
 class Probed(Struct, frozen=True, kw_only=True):

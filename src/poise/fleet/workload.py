@@ -8,12 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from poise.model.delivery import Rollout
 from poise.model.fleet import Replica
-from poise.ports.runtime import Sandbox, Workload
+from poise.ports.artifacts import RELEASED
+from poise.ports.runtime import Container, Sandbox, Workload
 
 APP: Final = "/app"
 PATH: Final = "/app/.venv/bin:/app/node_modules/.bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"
+
+PROCESS_ENV: Final = {
+    "PATH": PATH,
+    "HOME": "/tmp",  # noqa: S108 - the sandbox's own
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+"""What a process finds over the machine's; a container has its image's."""
 
 SHELL_WORDS: Final = re.compile(
     r"[.:[!{]|case|cd|command|eval|exec|exit|export|for|if|read|readonly|return|set|shift|source|test|time|trap"
@@ -46,13 +58,13 @@ def shell_line(command: str) -> str:
 def workload_of(
     replica: Replica,
     rollout: Rollout,
-    artifact: Path,
+    artifact: Path | None,
     dependencies: Mapping[str, int],
     data: Path,
     config: Mapping[str, str] = {},
     secrets: Mapping[str, str] = {},
 ) -> Workload:
-    """The command in a sandbox: the release read-only at /app, an own /tmp, the data folder masked.
+    """The command in a sandbox, the release (``artifact``) read-only at /app; or the image as a container.
 
     ``dependencies`` are fixed loopback ports by service name, given as ``<NAME>_URL``. Over what the service
     declares come ``config`` and over that ``secrets``, in plain: in the environment and nowhere else.
@@ -60,11 +72,6 @@ def workload_of(
     spec = rollout.spec
     urls = {f"{_variable(name)}_URL": f"http://127.0.0.1:{port}" for name, port in dependencies.items()}
     env = {
-        "PATH": PATH,
-        "HOME": "/tmp",  # noqa: S108 - the sandbox's own
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "POISE_SERVICE": replica.service,
         "POISE_ROLLOUT": str(replica.rollout),
         "POISE_REPLICA": str(replica.index),
@@ -73,17 +80,36 @@ def workload_of(
         **config,
         **secrets,
     }
-    return Workload(
+    common = Workload(
         key=replica.key,
-        argv=("/bin/sh", "-c", shell_line(spec.command)),
-        cwd=APP,
+        argv=("/bin/sh", "-c", shell_line(spec.command)) if spec.command else (),
         env=env,
         port="fresh" if spec.port is not None else None,
         cluster=rollout.cluster if spec.port is not None else None,
-        sandbox=Sandbox(network=True, binds=((str(artifact), APP, "ro"),), masks=(str(data),), chdir=APP),
         log=str(log_file(data, replica)),
         log_limit_bytes=spec.log_max_bytes,
         stop_timeout_s=spec.strategy.drain_s,
+    )
+    if artifact is None:
+        return replace(common, container=_container(rollout))
+    memory = spec.resources.memory_bytes
+    return replace(
+        common,
+        cwd=APP,
+        env={**PROCESS_ENV, **env},
+        sandbox=Sandbox(network=True, binds=((str(artifact), APP, "ro"),), masks=(str(data),), chdir=APP),
+        rlimits={"data": memory} if memory is not None else {},
+    )
+
+
+def _container(rollout: Rollout) -> Container:
+    """By the digest of the release, whatever the tag is by now."""
+    spec = rollout.spec
+    return Container(
+        image=f"{RELEASED}@{rollout.digest}",
+        memory_bytes=spec.resources.memory_bytes,
+        cpu=spec.resources.cpu,
+        read_only=spec.read_only,
     )
 
 

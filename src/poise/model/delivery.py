@@ -126,7 +126,7 @@ class Run(Struct, frozen=True, kw_only=True):
 class Release(Struct, frozen=True, kw_only=True):
     """An immutable artifact of one service; key ``project/service/n``. Written by pipeline.
 
-    ``digest`` is ``sha256:<hex>`` over a sorted manifest of path, mode, sha256 and link.
+    ``digest`` is ``sha256:<hex>`` over a sorted manifest of path, mode, sha256 and link, or that of an image.
     ``specs`` are the service's declarations in this commit, one per environment.
     """
 
@@ -141,6 +141,11 @@ class Release(Struct, frozen=True, kw_only=True):
     committed_at: datetime
     created_at: datetime
     specs: tuple[Service, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the digest is a container image's, not a folder's."""
+        return any(spec.image for spec in self.specs)
 
     @property
     def key(self) -> str:

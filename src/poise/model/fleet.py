@@ -26,7 +26,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     ``draining`` is set before it leaves the rotation. ``asked_at`` is when this start was asked for: it makes
     the key of the intent, so that a replica gone for good can be asked for again. ``exited_at`` is the newest
     end of a process that was looked at; ``crashes`` are those (newest last, at most ten) that nobody asked
-    for: not healed, not restarted, not killed from outside.
+    for: not healed, not restarted, not killed from outside. ``ended`` says in words how the newest ended.
     """
 
     service: str
@@ -44,6 +44,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     asked_at: datetime | None = None
     exited_at: datetime | None = None
     crashes: tuple[datetime, ...] = ()
+    ended: str = ""
 
     @property
     def key(self) -> str:

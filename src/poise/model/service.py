@@ -93,16 +93,32 @@ class Strategy(Struct, frozen=True, kw_only=True):
     judged_by: tuple[JudgedBy, ...] = ()
 
 
+class Resources(Struct, frozen=True, kw_only=True):
+    """What one replica may use at most; None: as much as the machine has. ``cpu`` counts processors.
+
+    Of a container the kernel holds both to the whole of it; of a process, memory alone, and to each of its
+    processes by itself (RLIMIT_DATA).
+    """
+
+    memory_bytes: int | None = None
+    cpu: float | None = None
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """One service in one environment of one project, as declared in ``poise.yaml``.
 
-    Without a command it runs elsewhere: Poise knows its objectives and incidents, and starts nothing of it.
+    With an ``image`` its replicas are containers: the release is the digest that the image had when it was
+    made, and a ``command`` takes the place of what the image itself says. Without a command and an image it
+    runs elsewhere: Poise knows its objectives and incidents, and starts nothing of it.
     """
 
     project: str
     environment: str
     name: str
     command: str = ""
+    image: str = ""
+    resources: Resources = Resources()
+    read_only: bool = False  # of a container: whether its own files are
     port: int | None = None
     hostname: str | None = None
     env: dict[str, str] = {}
@@ -126,7 +142,7 @@ class Service(Struct, frozen=True, kw_only=True):
     @property
     def runs_elsewhere(self) -> bool:
         """Whether somebody else releases and runs it."""
-        return not self.command
+        return not self.command and not self.image
 
 
 class Heal(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -17,6 +17,22 @@ class Artifacts(Protocol):
 
     def open(self, digest: str) -> Path:
         """The folder of a digest; ``NotFound`` when it is not there."""
+        ...
+
+
+RELEASED: Final = "localhost/poise-release"
+"""The name under which every released image is kept: by digest, whatever becomes of the tag it had."""
+
+
+class Images(Protocol):
+    """Container images of this machine and of the registries that it knows."""
+
+    def resolve(self, reference: str) -> str:
+        """The digest ``sha256:<hex>`` that ``reference`` (a tag or a digest) has now; kept from then on.
+
+        From then on it runs as ``RELEASED@digest``. Cost: a pull, where it is not here or may have moved.
+        Errors: ``NotFound`` where it is nowhere, ``Invalid`` without an engine, ``TimedOut``.
+        """
         ...
 
 

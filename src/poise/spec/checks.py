@@ -32,6 +32,7 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
         _check_replicas(document, report)
         _check_timeouts(document, report)
         _check_env(document, report)
+        _check_container(document, report)
     _check_hostnames(found, report)
     for environment in dict.fromkeys(document.environment for document in found):
         _check_dependencies([one for one in found if one.environment == environment], found, report)
@@ -130,6 +131,25 @@ def _check_env(document: ServiceDocument, report: Report) -> None:
             if key.text in taken:
                 what = f"{shown(key.text)} is set by {taken[key.text]} already"
                 report.add(CONTRADICTION, key, what, mend="Remove it, or use another name.")
+
+
+def _check_container(document: ServiceDocument, report: Report) -> None:
+    """What only an image can have, and what it cannot."""
+    if document.at("image") is not document.place:
+        node = document.at("artifact")
+        if node is not document.place:
+            what = "'artifact' has no meaning beside 'image': the image is what is released"
+            report.add(CONTRADICTION, node, what, mend="Keep one of the two.")
+        return
+    node = document.at("readOnly")
+    if node is not document.place:
+        what = "'readOnly' needs 'image': the release of a process is read-only always"
+        report.add(CONTRADICTION, node, what, mend="Remove it.")
+    resources = document.values.get("resources")
+    if isinstance(resources, dict) and "cpu" in resources:
+        what = "'cpu' needs 'image': the kernel holds a container to it, not a process"
+        mend = "Remove it, or run the service as an image."
+        report.add(CONTRADICTION, document.at("resources", "cpu"), what, mend=mend)
 
 
 def _url(service: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from poise.spec import limits
-from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, NAME, STEPS
+from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
 from poise.spec.shape import (
     Choice,
     Duration,
@@ -208,13 +208,29 @@ LOGS: Final = Record(
     )
 )
 
+RESOURCES: Final = Record(
+    fields=(
+        Field(
+            "memory",
+            Size(low_bytes=8 * 1024**2, high_bytes=1024**4),
+            "memory_bytes",
+            "The memory of one replica; a container above it is killed and started again.",
+        ),
+        Field("cpu", Number(low=0.01, high=1024), "cpu", "Processors of one container, e.g. 0.5."),
+    ),
+    refused={
+        "limits": "Write 'memory' and 'cpu' right below 'resources'.",
+        "requests": "Remove it: one machine has nothing to place by.",
+    },
+)
+
 SERVICE_REFUSED: Final = {
-    "image": "Use 'command': containers are not run yet.",
-    "build": "Build in .github/workflows and name the job in 'artifact'.",
+    "build": "Build in .github/workflows and name the job in 'artifact', or the image in 'image'.",
+    "privileged": "Remove it: no container has more rights than any other process here.",
+    "ports": "Write 'port', and let the app listen on $PORT: it is another one at every start.",
     "volumes": "Keep files in a service of their own outside Poise: a replica's folder is not kept.",
     "cron": "Run it from the system's cron: scheduled commands are not run yet.",
     "releaseCommand": "Run migrations in a workflow step or at the start of 'command'.",
-    "resources": _LATER,
     "network": _LATER,
     "secrets": _LATER,
     "envFrom": "Write the values in 'env'.",
@@ -222,7 +238,17 @@ SERVICE_REFUSED: Final = {
 }
 
 _SERVICE: Final = (
-    Field("command", COMMAND, "command", "What starts one replica; it listens on $PORT.", required=True),
+    Field(
+        "command",
+        COMMAND,
+        "command",
+        "What starts one replica; it listens on $PORT.",
+        required=True,
+        unless="image",
+    ),
+    Field("image", IMAGE, "image", "The container image that is released, instead of a job's workspace."),
+    Field("resources", RESOURCES, "resources", "What one replica may use at most."),
+    Field("readOnly", Flag(), "read_only", "Whether a container may not write to its own files."),
     Field("port", Integer(low=1, high=65_535), "port", "The app's port; none for a worker without HTTP."),
     Field(
         "hostname",
@@ -255,7 +281,7 @@ _SERVICE: Final = (
     Field("timeouts", TIMEOUTS, "", "Time-outs of requests to this service."),
 )
 _ONE_RELEASE: Final = "Write it beside 'command': one release moves through every environment."
-OVERRIDES_REFUSED: Final = {"branch": _ONE_RELEASE, "artifact": _ONE_RELEASE}
+OVERRIDES_REFUSED: Final = {"branch": _ONE_RELEASE, "artifact": _ONE_RELEASE, "image": _ONE_RELEASE}
 OVERRIDES: Final = Record(
     fields=tuple(
         Field(field.key, field.shape, field.target, field.about)

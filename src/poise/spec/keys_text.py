@@ -29,6 +29,11 @@ BRANCH: Final = Text(
     max_chars=200,
 )
 COMMAND: Final = Text(pattern=r"[\s\S]*\S[\s\S]*", hint="A command must not be blank.")
+IMAGE: Final = Text(
+    pattern=r"([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})",
+    hint="An image has a tag or a digest, not both: 'registry.example/shop:1.4' or 'shop@sha256:...'.",
+    max_chars=300,
+)
 HOSTNAME: Final = Text(
     pattern=r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
     hint="A host name has lower-case letters, digits, hyphens and dots.",

@@ -146,7 +146,8 @@ def read_record(shape: Record, node: Node, what: str, report: Report) -> Found |
             continue
         _take(field, key, value, found, report)
     for field in shape.fields:
-        if field.required and field.key not in meant and node.get(field.key) is None:
+        written = any(node.get(key) is not None for key in (field.key, field.unless))
+        if field.required and not written and not meant & {field.key, field.unless}:
             mend = f"Add '{field.key}: ...'. {field.about}"
             report.add(MISSING_KEY, node, f"{what} has no '{field.key}'", mend=mend)
     return found

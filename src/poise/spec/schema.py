@@ -114,7 +114,10 @@ def _list(shape: ListOf) -> Schema:
 
 
 def _record(shape: Record) -> Schema:
-    required = [field.key for field in shape.fields if field.required]
+    required = [field.key for field in shape.fields if field.required and not field.unless]
+    either = [
+        [{"required": [key]} for key in (field.key, field.unless)] for field in shape.fields if field.unless
+    ]
     return {
         "type": "object",
         "properties": {
@@ -122,4 +125,5 @@ def _record(shape: Record) -> Schema:
         },
         "additionalProperties": False,
         **({"required": required} if required else {}),
+        **({"anyOf": either[0]} if either else {}),
     }

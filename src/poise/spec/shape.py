@@ -130,7 +130,8 @@ Shape = (
 class Field(Struct, frozen=True):
     """One key of a record: its shape, the name of the value it becomes, and a sentence for editors.
 
-    An empty ``target`` puts the fields of a nested record beside this one's.
+    An empty ``target`` puts the fields of a nested record beside this one's. A ``required`` key may be left
+    out where the one named ``unless`` is there.
     """
 
     key: str
@@ -138,3 +139,4 @@ class Field(Struct, frozen=True):
     target: str
     about: str
     required: bool = False
+    unless: str = ""

@@ -26,6 +26,7 @@ from poise.delivery.source.controller import SourceController
 from poise.engine.loop import Loop
 from poise.model.acts import PackRelease, RunJob
 from poise.model.delivery import Release, Run, RunState
+from poise.model.errors import NotFound
 from poise.model.event_types import SPEC_REFUSED
 from poise.model.record import Write
 from poise.model.service import Service
@@ -63,6 +64,15 @@ JUNIT = '<testsuite><testcase name="a"/><testcase name="b"><skipped/></testcase>
 
 def workflow(*lines: str) -> str:
     return WORKFLOW % "\n".join(f"          {line}" for line in lines)
+
+
+class Tags:
+    """Images whose digest is their name's length: a tag that is nowhere is empty."""
+
+    def resolve(self, reference: str) -> str:
+        if "gone" in reference:
+            raise NotFound("POISE-A201", f"image {reference} is neither on this machine nor to be had")
+        return f"sha256:{len(reference):064x}"
 
 
 class World:
@@ -116,7 +126,7 @@ class World:
             ],
             {
                 RunJob: JobRunner(store, clock, self.repositories, self.workspaces, self.runtime, wake),
-                PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, wake),
+                PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, Tags(), wake),
             },
             holder="test",
         )
@@ -285,3 +295,30 @@ async def test_a_step_cannot_read_the_data_folder(world: World) -> None:
         run = await world.run()
     assert run.state is RunState.SUCCESS, world.log(1, 1)
     assert world.log(1, 1).splitlines() == ["hidden", "read-only"]
+
+
+IMAGE = "\n".join(
+    ("apiVersion: poise.dev/v1", "kind: Service", "metadata: {name: web}", "spec: {image: '%s'}", "")
+)
+
+
+@pytest.mark.anyio
+async def test_an_image_is_released_by_the_digest_that_its_tag_has_now(world: World) -> None:
+    """No workspace is packed for it, and no job has to be named."""
+    world.push({"poise.yaml": IMAGE % "localhost/web:1"})
+    async with world.alive():
+        run = await world.run()
+    release, _ = await world.store.get(Release, run.releases[0])
+    assert release is not None
+    assert (release.digest, release.is_image) == (Tags().resolve("localhost/web:1"), True)
+    assert not (world.data / "releases").exists()
+
+
+@pytest.mark.anyio
+async def test_an_image_that_is_nowhere_ends_the_run_with_the_reason(world: World) -> None:
+    """Nothing is released, so what is live stays."""
+    world.push({"poise.yaml": IMAGE % "localhost/gone:1"})
+    async with world.alive():
+        run = await world.run()
+    assert (run.state.is_final, run.state is RunState.SUCCESS, run.releases) == (True, False, ())
+    assert "localhost/gone:1 is neither on this machine" in run.problem

@@ -214,9 +214,11 @@ class World:
         for r in self.rollouts.values():
             runs = r.state.is_active or r.state is RolloutState.LIVE
             for index in range(r.replicas if runs else 0):
+                crashed = r.digest in self.crashes
                 replica = Replica(
                     service=KEY, rollout=r.n, index=index, ready=r.digest not in self.boots,
-                    restarts=5 if r.digest in self.crashes else 0,
+                    restarts=5 if crashed else 0, exited_at=self.now if crashed else None,
+                    ended="exit code 127" if crashed else "",
                 )  # fmt: skip
                 self.replicas.setdefault(replica.key, replica)
             if not runs:

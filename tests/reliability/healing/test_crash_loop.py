@@ -87,3 +87,12 @@ def test_elsewhere_no_rollback_is_asked_for(
     rollouts: tuple[Rollout, ...], replicas: tuple[Replica, ...]
 ) -> None:
     assert asked(*rollouts, replicas=replicas) is None
+
+
+def test_the_reason_says_how_the_last_one_ended() -> None:
+    """A leak is told as a leak."""
+    *others, last = CRASHES
+    killed = replace(last, exited_at=last.crashes[-1], ended="killed by the kernel: over its memory limit")
+    request = asked(OLD, rollout(2, LIVE, 60), replicas=(*others, killed))
+    assert request is not None
+    assert request.reason.endswith("; the last end: killed by the kernel: over its memory limit")

@@ -92,6 +92,7 @@ class DriftController:
         rollouts, _ = await self._store.scan(Rollout, f"{project.name}/", last=True)
         used = {rollout.digest for rollout in rollouts if not rollout.state.is_final}
         releases, _ = await self._store.scan(Release, f"{project.name}/", last=True)
+        releases = [one for one in releases if not one.is_image]  # those are the engine's to keep
         packed = {one.digest: one.created_at for one in reversed(releases)}
         recent = [one.digest for one in releases][-RELEASES_SEEN:]
         wanted = {digest: at for digest, at in packed.items() if digest in used or digest in recent}

@@ -13,12 +13,12 @@ from typing import Final
 
 import anyio
 
-from poise.delivery.pipeline.plan import artifacts, load
+from poise.delivery.pipeline.plan import Artifact, artifacts, load
 from poise.engine.controller import Again, Dropped
 from poise.model.acts import PackRelease, RunJob
 from poise.model.delivery import JobRun, Run, RunState, StepRun
 from poise.model.errors import Invalid, NotFound, TooLarge
-from poise.ports.artifacts import Artifacts, Repositories
+from poise.ports.artifacts import Artifacts, Images, Repositories
 from poise.ports.clock import Clock
 from poise.ports.runtime import Process, Runtime, Sandbox, Workload
 from poise.ports.steps import JobResult, Packed, StepResult, Workspaces
@@ -213,7 +213,7 @@ class JobRunner:
 
 
 class Packer:
-    """Performs ``PackRelease``: the workspaces of a succeeded run become artifacts."""
+    """Performs ``PackRelease``: workspaces of a succeeded run become artifacts, images get their digest."""
 
     def __init__(
         self,
@@ -221,12 +221,14 @@ class Packer:
         repositories: Repositories,
         workspaces: Workspaces,
         store_of_releases: Artifacts,
+        images: Images,
         wake: Wake,
     ) -> None:
         self._store = store
         self._repositories = repositories
         self._workspaces = workspaces
         self._artifacts = store_of_releases
+        self._images = images
         self._wake = wake
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
@@ -246,14 +248,18 @@ class Packer:
     def _pack(self, run: Run) -> dict[str, str]:
         sources = load(self._repositories, run.project, run.commit)
         found = artifacts(sources, run.project, run.branch, run.jobs)
-        made: dict[tuple[str, str], str] = {}
+        made: dict[tuple[str, str, str], str] = {}
         for artifact in found:
-            place = (artifact.job, artifact.path)
+            place = (artifact.image, artifact.job, artifact.path)
             if place not in made:
-                made[place] = self._artifacts.pack(
-                    self._workspaces.tree(run.key, artifact.job), artifact.path
-                )
-        return {artifact.service: made[artifact.job, artifact.path] for artifact in found}
+                made[place] = self._digest(run, artifact)
+        return {one.service: made[one.image, one.job, one.path] for one in found}
+
+    def _digest(self, run: Run, artifact: Artifact) -> str:
+        """Of an image its own, once and for every environment; else that of the packed folder."""
+        if artifact.image:
+            return self._images.resolve(artifact.image)
+        return self._artifacts.pack(self._workspaces.tree(run.key, artifact.job), artifact.path)
 
 
 def environment(run: Run, job: JobRun, step: StepRun) -> Mapping[str, str]:

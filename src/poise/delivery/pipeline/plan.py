@@ -26,12 +26,13 @@ _STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
-    """What becomes the release of a service: a path in the workspace of a job."""
+    """What becomes the release of a service: a path in the workspace of a job, or an ``image``."""
 
     service: str
     job: str
     path: str
     specs: tuple[Service, ...]
+    image: str = ""
 
 
 class Sources(Struct, frozen=True, kw_only=True):
@@ -88,6 +89,8 @@ def _released(declared: Declared, branch: str) -> Iterable[tuple[Service, ...]]:
 
 def _artifact(specs: tuple[Service, ...], jobs: list[str]) -> Artifact:
     service = specs[0]
+    if service.image:
+        return Artifact(service=service.name, job="", path="", specs=specs, image=service.image)
     job = artifact_job(service, jobs)
     if job is None:
         known = ", ".join(jobs) or "none"

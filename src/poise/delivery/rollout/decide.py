@@ -39,6 +39,11 @@ HELD_LONG_AFTER_S: Final = 600.0  # a release that has waited so long asks more 
 HELD_LONG_AGAIN_S: Final = 60.0
 DATA_FRESH_S: Final = 30.0  # no step forward on older counters
 UNREADY_S: Final = 10.0  # no replica ready for so long ends a canary
+ENGINE_SAYS: Final = {  # Source: podman-run(1), "Exit Status"
+    "exit code 125": "the engine could not start it: its log says why",
+    "exit code 126": "its command cannot be run",
+    "exit code 127": "its command is not in the image",
+}
 CRASHES: Final = 3  # restarts before it was ever ready
 FULL_FROM_PERCENT: Final = 50  # from this weight on it needs all its replicas
 IDLE_WAKE_S: Final = 60.0
@@ -130,12 +135,25 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         return decision(seen, now, replace(rollout, state=RolloutState.STEPPING))
     crashes = max((replica.restarts for replica in seen.replicas if not replica.ready), default=0)
     if crashes >= CRASHES:
-        return fail(seen, rollout, now, "crash_loop", f"a replica ended {crashes} times before it was ready")
+        reason = f"a replica ended {crashes} times before it was ready{_last_end(seen, rollout)}"
+        return fail(seen, rollout, now, "crash_loop", reason)
     timeout_s = rollout.spec.strategy.start_timeout_s
     if now - started_at >= timedelta(seconds=timeout_s):
         reason = f"{seen.ready} of {rollout.replicas} replicas were ready after {timeout_s:g} s"
         return fail(seen, rollout, now, "start_timeout", reason)
     return decision(seen, now, rollout)
+
+
+def _last_end(seen: Seen, rollout: Rollout) -> str:
+    """How the newest end of a replica that is not ready went, in words; empty where nobody knows."""
+    ended = [
+        (one.exited_at, one.ended) for one in seen.replicas if one.ended and one.exited_at and not one.ready
+    ]
+    if not ended:
+        return ""
+    last = max(ended)[1]
+    meant = ENGINE_SAYS.get(last, "") if rollout.spec.image else ""
+    return f"; the last end: {last}{meant and f' ({meant})'}"
 
 
 # -- with traffic -------------------------------------------------------------------------------------

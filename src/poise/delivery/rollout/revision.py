@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from poise.model.service import Service
+from poise.model.service import Resources, Service
 
 
 def revision_of(digest: str, spec: Service, config: int = 0, secret: int = 0) -> str:
@@ -25,6 +25,9 @@ def revision_of(digest: str, spec: Service, config: int = 0, secret: int = 0) ->
         spec.per_try_timeout_s,
         spec.request_timeout_s,
     )
-    body = msgspec.json.encode(running, order="sorted")
+    contained = (bool(spec.image), spec.resources, spec.read_only)
+    # Left out where there is nothing of it, so that what runs since before it existed is not rolled out anew.
+    bounded = contained if contained != (False, Resources(), False) else ()
+    body = msgspec.json.encode((*running, *bounded), order="sorted")
     settings = f"+c{config}s{secret}" if config or secret else ""
     return f"{digest}+{hashlib.sha256(body).hexdigest()[:12]}{settings}"

@@ -41,6 +41,8 @@ def request_rollback(
             span_s = (now - _answers_from(rollout)).total_seconds()
             since = "promotion" if rollout.state is RolloutState.LIVE else "start"
             reason = f"its replicas crashed {len(deaths)} times in the {span_s:.0f} s since its {since}"
+            if last := _last_end(rollout, replicas):
+                reason += f"; the last end: {last}"
             return RollbackRequest(service=service, rollout=rollout.n, reason=reason, at=now)
     return None
 
@@ -69,6 +71,12 @@ def _deaths(rollout: Rollout, replicas: Sequence[Replica], now: datetime) -> Ite
     for replica in replicas:
         if replica.rollout == rollout.n:
             yield from (at for at in replica.crashes if begin <= at <= end and now - at <= end - begin)
+
+
+def _last_end(rollout: Rollout, replicas: Sequence[Replica]) -> str:
+    """How the newest crash went, in words; empty where nobody knows."""
+    crashed = [r for r in replicas if r.rollout == rollout.n and r.crashes and r.exited_at == r.crashes[-1]]
+    return max(crashed, key=lambda r: r.crashes[-1]).ended if crashed else ""
 
 
 def _has_before(rollout: Rollout, rollouts: Sequence[Rollout]) -> bool:

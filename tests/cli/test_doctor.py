@@ -1,0 +1,55 @@
+"""What doctor says of containers, by what a played engine answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from poise.cli.doctor import examine
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a played podman goes, first on the PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "podman"
+
+
+def told(check: str, data: Path) -> tuple[str, str, str]:
+    (found,) = (one for one in examine(data) if one.check == check)
+    return found.result, found.finding, found.mend
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "part"),
+    [
+        ("5.2.0 v2 false [cpuset cpu io memory pids]", "pass", "memory and CPU"),
+        ("5.2.0 v2 true [memory pids]", "warn", "cpu not held"),
+        ("4.3.1 v1 true [cpu memory]", "warn", "memory and cpu not held"),
+        ("4.3.1 v2 true []", "warn", "memory and cpu not held"),
+    ],
+)
+def test_limits_that_the_kernel_does_not_hold_are_told(
+    engine: Path, answer: str, result: str, part: str
+) -> None:
+    """A declared limit that nothing enforces is worse than none: a person must know."""
+    engine.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    engine.chmod(0o755)
+    said = told("limits of containers", engine.parent)
+    assert (said[0], part in said[1], bool(said[2])) == (result, True, result == "warn"), said
+
+
+def test_an_engine_that_does_not_work_is_told_in_its_own_words(engine: Path) -> None:
+    """Not a stack trace."""
+    engine.write_text("#!/bin/sh\necho 'cannot clone: no user namespace' >&2; exit 125\n")
+    engine.chmod(0o755)
+    assert told("containers", engine.parent)[:2] == ("warn", "cannot clone: no user namespace")
+
+
+def test_a_machine_without_an_engine_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who declares an image needs one; the mend is there for them."""
+    (tmp_path / "git").symlink_to("/usr/bin/git")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = told("containers", tmp_path)
+    assert said == ("pass", "no podman: an image is not released here", "sudo apt-get install podman")
