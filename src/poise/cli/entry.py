@@ -25,7 +25,7 @@ _COMMANDS = {
         "status": ("observe", "Every service: live, replicas, budget left, the gate."),
         "slo": ("slo", "Objectives of a service. (import, export: files of other tools)"),
         "budget": ("observe", "Error budgets of a service in events."),
-        "why": ("observe", "In words: what the gate says and why."),
+        "why": ("why", "In words: what the gate says, and the budgets behind it."),
         "scale": ("scale", "How many replicas a service has and needs, and why."),
         "logs": ("logs", "Output of replicas or of a run, searched and followed."),
         "rules": ("rules", "Recording and alerting rules. (list, check, test)"),

@@ -91,6 +91,7 @@ def budget(
     service: str,
     *,
     ledger: Annotated[bool, Parameter(help="What each budget was spent on, and who spent it.")] = False,
+    objective: Annotated[str, Parameter(help="This objective alone.")] = "",
     common: Common = COMMON,
 ) -> None:
     """The error budgets of a service in events: good, bad, allowed, left, and the forecast."""
@@ -98,6 +99,13 @@ def budget(
         key = service_key(common, service)
         budgets, outlooks = _budgets(client, key), _outlooks(client, key)
         ledgers = _ledgers(client, key) if ledger else []
+    if objective:
+        if objective not in (known := [one.objective for one in budgets]):
+            there = f"There are: {', '.join(known)}." if known else "None has a budget yet."
+            raise NotFound("POISE-E302", f"no objective {objective} in {key}", why=there)
+        budgets = [one for one in budgets if one.objective == objective]
+        outlooks = [one for one in outlooks if one.objective == objective]
+        ledgers = [one for one in ledgers if one.objective == objective]
     if common.json:
         return output.data({"ledgers": ledgers, "outlooks": outlooks} if ledger else budgets)
     if ledger:
@@ -230,41 +238,6 @@ def _show_periods(budgets: Sequence[Budget]) -> None:
 def _burn(one: Budget | None, window_s: float) -> str:
     found = next((burn for burn in one.burns if burn.window_s == window_s), None) if one else None
     return "–" if found is None or found.rate is None else f"{found.rate:.1f}x"
-
-
-def why(service: str, *, common: Common = COMMON) -> None:
-    """In words: what the gate says of the next feature, its numbers and its rules."""
-    key = service_key(common, service)
-    with Client(common) as client:
-        found = client.get(service_path(key), ServiceStatus)
-        latest = client.get(
-            f"/api/v1/projects/{key.split('/')[0]}/events", Page[Recorded], subject=key, newest=True, limit=5
-        )
-    if common.json:
-        return output.data(
-            {
-                "verdict": found.verdict,
-                "sentence": found.sentence,
-                "scale": found.target,
-                "latest": latest.items,
-            }
-        )
-    output.say(f"{key}: {found.verdict.sentence}.")
-    verdict = found.verdict
-    steps = ", ".join(f"{step} %" for step in verdict.steps_percent) or "all at once"
-    output.say(
-        f"  level {verdict.level} of policy {verdict.policy}: steps {steps}; bakes x{verdict.bake_factor:g}; "
-        f"at most {verdict.parallel_rollouts} rollouts at once"
-    )
-    for reason in found.verdict.reasons:
-        numbers = ", ".join(f"{name} {value}" for name, value in reason.numbers.items())
-        output.say(f"  {reason.rule}: {reason.text}" + (f" ({numbers})" if numbers else ""))
-    if found.target is not None and found.target.reason:
-        output.say(f"  replicas: {found.target.replicas} ({found.target.rule}: {found.target.reason})")
-    for row in latest.items:
-        output.say(f"  {row.at:%H:%M:%S} {row.event.summary}")
-    output.say(f"  To go all the same: poise gate override {key.split('/')[2]} --reason '...'")
-    return None
 
 
 def explain(
