@@ -217,8 +217,14 @@ def overview(count: int = 14) -> v.OverviewView:
                 ),
                 release=f"v{40 + k % 9}",
                 deployed_at=NOW - timedelta(hours=7 * k + 1),
-                replicas_ready=1 if k == 3 else 2,
-                replicas_wanted=2,
+                replicas_ready=1 if k == 3 else 0 if k == 6 else 2,
+                replicas_wanted=0 if k == 6 else 2,
+                objective=f"acme/production/{names[k]}/availability" if k < len(names) else "",
+                trend="" if kind is None else "−8.1 % in 6 h" if k == 0 else "steady",
+                burning="availability burns 14.7× too fast since 28 Nov 09:22 UTC: 6.4 % of its budget."
+                if k == 0
+                else "",
+                elsewhere=k == 6,
                 rollout=44 if k == 1 else None,
             )
         )

@@ -84,9 +84,35 @@ def test_200_services_fit_in_150_kilobytes(samples: ModuleType) -> None:
 def test_the_overview_says_who_needs_you_worst_first(samples: ModuleType) -> None:
     """The first line is the answer; the first row is where to go."""
     html = pages.overview(samples.overview())
-    assert "3 of 14 services need you, storefront first: the budget is spent" in html
+    assert "3 of 14 services need you, storefront first: availability burns 14.7× too fast" in html
     names = re.findall(r'class="name"[^>]*>([^<]+)', html)
     assert names[:4] == ["storefront", "mail", "search", "catalog"]
+
+
+def test_a_row_of_the_overview_shows_the_budget_its_trend_and_the_way_to_its_page(
+    samples: ModuleType,
+) -> None:
+    """How much is left matters less than how fast it goes."""
+    html = pages.overview(samples.overview())
+    assert 'href="/services/acme/production/storefront/objectives/availability">-7 %</a>' in html
+    assert "−8.1 % in 6 h" in html and ">elsewhere<" in html
+
+
+def test_a_burn_needs_somebody_whatever_the_gate_says(samples: ModuleType) -> None:
+    """The gate looks at what is left; a page-worthy burn is about what will be."""
+    row = replace(samples.overview().services[2], burning="availability burns 20× too fast.")
+    html = pages.overview(v.OverviewView(chrome=samples.chrome(), services=(row,)))
+    assert "1 of 1 service needs you" in html
+
+
+def test_a_service_that_runs_elsewhere_promises_no_act_that_cannot_be(samples: ModuleType) -> None:
+    """Poise cannot restart what it does not run; it can answer the gate."""
+    html = pages.service(
+        replace(samples.service(), elsewhere=True, running=(), changes=(), can_roll_back=False)
+    )
+    assert "poise gate check -s storefront" in html
+    assert "/act/restart/" not in html and "Nothing runs yet" not in html and "/logs/" not in html
+    assert "/act/override/" in html
 
 
 def test_a_calm_overview_says_so(samples: ModuleType) -> None:

@@ -30,7 +30,7 @@ from poise.model.signal import (
     TRIALS_TOTAL,
 )
 from poise.spec.explain_objective import measures
-from poise.web import links, service_compose, views
+from poise.web import links, service_compose, spend_compose, views
 from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
 from poise.web.targets import target_rows
@@ -68,12 +68,13 @@ async def overview(
 ) -> views.OverviewView:
     """All services that the asker may see, those in need first, and the newest runs."""
     found = await status(parts, asker)
+    burning = await spend_compose.burns(parts)
     runs, _ = await parts.store.scan(Run, limit=50, last=True)
     seen = [run for run in runs if may_see(asker, run.project)]
     return views.OverviewView(
         chrome=around,
         incidents=incidents,
-        services=tuple(_service_row(one) for one in found.services),
+        services=tuple(_service_row(one, burning.get(one.key, "")) for one in found.services),
         places=await service_compose.places(parts, asker),
         runs=tuple([await _run_row(parts, run) for run in seen[: -CHANGES - 1 : -1]]),
         targets=target_rows(parts, asker),
@@ -81,17 +82,23 @@ async def overview(
     )
 
 
-def _service_row(one: ServiceStatus) -> views.ServiceRow:
+def _service_row(one: ServiceStatus, burning: str) -> views.ServiceRow:
+    worst = min(one.budgets, key=lambda budget: budget.left_ratio, default=None)
+    elsewhere = one.service.runs_elsewhere
     return views.ServiceRow(
         key=one.key,
         sentence=one.sentence,
-        verdict=one.verdict.kind if one.live or needs_somebody(one) else None,
-        budget_left_ratio=min((budget.left_ratio for budget in one.budgets), default=None),
+        verdict=one.verdict.kind if one.live or elsewhere or needs_somebody(one) else None,
+        budget_left_ratio=worst.left_ratio if worst and worst.measured_at else None,
         release=f"r{one.live.release}" if one.live else "",
         deployed_at=one.live.finished_at if one.live else None,
         replicas_ready=one.replicas_ready,
-        replicas_wanted=one.service.replicas.min,
+        replicas_wanted=0 if elsewhere else one.service.replicas.min,
         rollout=one.active.n if one.active else None,
+        objective=worst.key if worst else "",
+        trend=spend_compose.trend(worst),
+        burning=burning,
+        elsewhere=elsewhere,
     )
 
 
@@ -118,10 +125,11 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
     policy = project.policy if project else BudgetPolicy()
     rollouts = await recent_rollouts(parts, key)
     worst = min(one.budgets, key=lambda budget: budget.left_ratio, default=None)
+    known = one.live is not None or declared.runs_elsewhere
     return views.ServiceView(
         chrome=around,
         key=key,
-        sentence=budget_sentence(worst, policy, now) if worst and one.live else one.sentence,
+        sentence=budget_sentence(worst, policy, now) if worst and known else one.sentence,
         verdict=one.verdict.kind,
         verdict_at=one.verdict.at,
         reasons=tuple(reason.text for reason in one.verdict.reasons),
@@ -136,13 +144,15 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
         running=tuple(await _running(parts, one, now)),
         notes=tuple(await _notes(parts, key)),
         changes=tuple(_change_row(rollout) for rollout in rollouts[: -CHANGES - 1 : -1]),
+        spends=await spend_compose.spenders(parts, key),
+        elsewhere=declared.runs_elsewhere,
         overrides=tuple(await _overrides(parts, key, now)),
         depends_on=tuple(f"{declared.project}/{declared.environment}/{name}" for name in declared.depends_on),
         rollout=one.active.n if one.active else None,
         rollout_sentence=one.sentence if one.active else "",
         can_roll_back=any(rollout.state is RolloutState.RETIRED for rollout in rollouts),
-        settings=await service_compose.settings_view(parts, key),
-        capacity=service_compose.capacity_view(one),
+        settings=None if declared.runs_elsewhere else await service_compose.settings_view(parts, key),
+        capacity=None if declared.runs_elsewhere else service_compose.capacity_view(one),
         environments=await service_compose.environments(parts, declared),
     )
 

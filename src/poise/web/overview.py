@@ -42,8 +42,12 @@ def overview(view: OverviewView) -> str:
 
 
 def needs_you(row: ServiceRow) -> bool:
-    """Whether someone should look: held, not measured, or with fewer replicas than wanted."""
-    return row.verdict in (VerdictKind.HOLD, None) or row.replicas_ready < row.replicas_wanted
+    """Whether someone should look: burning, held, not measured, or with fewer replicas than wanted."""
+    return (
+        bool(row.burning)
+        or row.verdict in (VerdictKind.HOLD, None)
+        or row.replicas_ready < row.replicas_wanted
+    )
 
 
 def overview_sentence(services: Sequence[ServiceRow]) -> str:
@@ -57,13 +61,13 @@ def overview_sentence(services: Sequence[ServiceRow]) -> str:
     first = in_need[0]
     return (
         f"{len(in_need)} of {plural(len(services), 'service')} {verb} you, "
-        f"{short_name(first.key)} first: {first.sentence}"
+        f"{short_name(first.key)} first: {first.burning or first.sentence}"
     )
 
 
-def _need(row: ServiceRow) -> tuple[bool, int, float, str]:
+def _need(row: ServiceRow) -> tuple[bool, bool, int, float, str]:
     left = -1e9 if row.budget_left_ratio is None else row.budget_left_ratio
-    return (not needs_you(row), _NEED[row.verdict], left, row.key)
+    return (not needs_you(row), not row.burning, _NEED[row.verdict], left, row.key)
 
 
 def _by_place(services: Sequence[ServiceRow], order: Sequence[str]) -> h.Node:
@@ -84,18 +88,19 @@ def _by_place(services: Sequence[ServiceRow], order: Sequence[str]) -> h.Node:
 
 
 def _services(services: Sequence[ServiceRow], label: str = "Services") -> h.Element:
-    head = ("service", "gate", "budget", "left", "live", "replicas", "what matters")
-    return table(label, head, [_service(row) for row in services], "lllrlrl")
+    head = ("service", "gate", "budget", "left", "lately", "live", "replicas", "what matters")
+    return table(label, head, [_service(row) for row in services], "lllrllrl")
 
 
 def _service(row: ServiceRow) -> tuple[h.Node, ...]:
     tone = "unknown" if row.verdict is None else row.verdict.value
-    replicas = f"{row.replicas_ready} of {row.replicas_wanted}"
+    replicas = "elsewhere" if row.elsewhere else f"{row.replicas_ready} of {row.replicas_wanted}"
     return (
         h.a(".name", href=links.service(row.key), title=place(row.key))[short_name(row.key)],
         verdict_pill(row.verdict),
         budget_bar(row.budget_left_ratio, tone),
-        percent(row.budget_left_ratio, 0),
+        link(percent(row.budget_left_ratio, 0), links.objective(row.objective) if row.objective else None),
+        h.span(class_=None if row.burning else "mute")[row.trend],
         [
             h.span(".mono")[row.release],
             " ",
@@ -103,6 +108,7 @@ def _service(row: ServiceRow) -> tuple[h.Node, ...]:
         ],
         h.strong(".bad")[replicas] if row.replicas_ready < row.replicas_wanted else replicas,
         h.p[
+            row.burning and [h.strong(".bad")[row.burning], " "],
             row.sentence,
             row.rollout is not None
             and [" ", link(f"Rollout {row.rollout}", links.rollout(row.key, row.rollout))],

@@ -35,7 +35,9 @@ def service(view: ServiceView) -> str:
         headline(name, _context(view), verdict_pill(view.verdict), [view.sentence, why]),
         _environments(view),
         h.div(".cols")[
-            h.aside(aria_label="Gate, revisions and changes")[_gate(view), _running(view), _changes(view)],
+            h.aside(aria_label="Gate, revisions and changes")[
+                _gate(view), _elsewhere(view) if view.elsewhere else [_running(view), _changes(view)]
+            ],
             h.div[
                 _charted(view, name),
                 _spent(view),
@@ -57,7 +59,7 @@ def _context(view: ServiceView) -> h.Node:
         first = view.running[0]
         ready = plural(first.replicas_ready, "replica")
         parts += [" · ", h.span(".mono")[first.release], f" on {ready}"]
-    parts += [" · ", link("logs", links.logs(view.key))]
+    parts.append(" · runs elsewhere" if view.elsewhere else [" · ", link("logs", links.logs(view.key))])
     name = short_name(view.key)
     parts += [" · ", link("traces", links.traces(name)), ", ", link("log records", links.records(name))]
     if view.depends_on:
@@ -114,7 +116,8 @@ def _acts(view: ServiceView) -> h.Element:
             accesskey="b",
             explain="to the release that was live before. A rollback needs no verdict.",
         ),
-        act_form(
+        not view.elsewhere
+        and act_form(
             view.chrome,
             Verb.RESTART,
             view.key,
@@ -143,6 +146,15 @@ def _expiry() -> h.Node:
             (h.option(value=value)[text] for value, text in choices)
         ],
     ]
+
+
+def _elsewhere(view: ServiceView) -> h.Element:
+    return card(
+        "Runs elsewhere",
+        h.p["Somebody else releases and runs it. Poise counts its objectives and answers the gate:"],
+        command(f"poise gate check -s {short_name(view.key)}"),
+        id="latest-changes",
+    )
 
 
 def _running(view: ServiceView) -> h.Element:

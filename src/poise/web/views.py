@@ -18,8 +18,7 @@ from poise.model.incident import IncidentState, Severity
 CHART_POINTS_MAX = 360
 """Points of a chart, which is also the number of rows of its table twin."""
 
-LOG_LINES_MAX = 5_000
-"""Log lines that a run page shows; the newest win."""
+LOG_LINES_MAX = 5_000  # lines that a run page shows; the newest win
 
 EVENT_ROWS_MAX = 200
 """Rows of one page of the journal."""
@@ -96,6 +95,10 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     replicas_ready: int = 0
     replicas_wanted: int = 0
     rollout: int | None = None
+    objective: str = ""  # key of the one with least budget left
+    trend: str = ""  # what the last hours took of it
+    burning: str = ""  # a burn that pages, in one sentence
+    elsewhere: bool = False  # Poise runs nothing of it
 
 
 class RunRow(Struct, frozen=True, kw_only=True):
@@ -327,6 +330,7 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     settings: SettingsView | None = None
     capacity: CapacityView | None = None
     environments: tuple[EnvironmentLink, ...] = ()
+    elsewhere: bool = False  # somebody else releases and runs it
 
 
 class StepView(Struct, frozen=True, kw_only=True):
