@@ -144,11 +144,17 @@ class Book:
         kept = np.flatnonzero(at_ms > begin)
         place, begin, end = place[kept], begin[kept], at_ms[kept]
         first = np.floor_divide(begin, slot_ms).astype(np.int64)
-        crossed = np.minimum(np.floor_divide(end, slot_ms).astype(np.int64), self._top) - first + 1
-        which = np.repeat(np.arange(len(place)), crossed)
-        slot = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(crossed) - crossed, crossed)
-        passed = np.minimum(end[which], (slot + 1) * slot_ms) - np.maximum(begin[which], slot * slot_ms)
-        np.add.at(self._open[:, _KNOWN_MS], (slot % _OPEN, place[which]), passed)
+        last = np.minimum(np.floor_divide(end, slot_ms).astype(np.int64), self._top)
+        known = self._open[:, _KNOWN_MS]
+        apart = last > first
+        np.add.at(known, (first % _OPEN, place), np.where(apart, (first + 1) * slot_ms, end) - begin)
+        np.add.at(known, (last % _OPEN, place), np.where(apart, end - last * slot_ms, 0.0))
+        if (last > first + 1).any():  # whole slots between
+            opened = self._top - _OPEN + 1
+            steps = np.zeros((_OPEN + 1, self.width))
+            np.add.at(steps, (np.where(apart, first + 1, last) - opened, place), float(slot_ms))
+            np.add.at(steps, (last - opened, place), -float(slot_ms))
+            known[np.arange(opened, self._top + 1) % _OPEN] += np.cumsum(steps[:-1], axis=0)
 
     def _know_sealed(self, place: int, from_ms: float, to_ms: float) -> None:
         """A gap that turned out to be measured (the same counters were read again)."""

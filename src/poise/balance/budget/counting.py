@@ -20,13 +20,14 @@ from poise.model.balance import Budget
 from poise.model.counting import definition
 from poise.model.increments import Increments, Numbers, Shaper
 from poise.model.objective import Objective, WhenDelayed
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import DAY_S, BudgetPolicy
 from poise.model.signal import Rows
 from poise.ports.totals import Readings
 
 COMPOSITES_DEEP: Final = 10
 OVERLAP_S: Final = 10.0  # a source may be a little late to append what it read
-REPLAYED_S: Final = 3600.0  # of readings at once
+REPLAYED_S: Final = 3600.0  # of readings at once,
+REPLAYED_OLD_S: Final = 43_200.0  # and where they are thinned, before the last day
 
 Declared = Mapping[str, tuple[Objective, BudgetPolicy]]  # by objective
 
@@ -126,7 +127,8 @@ async def counted(
     _declare(made, declared)
     begin, first = start, True
     while first or begin < now:
-        end = min(now, begin + timedelta(seconds=REPLAYED_S))
+        is_old = (now - begin).total_seconds() > 1.5 * DAY_S
+        end = min(now, begin + timedelta(seconds=REPLAYED_OLD_S if is_old else REPLAYED_S))
         made.take(await totals.readings(begin, end, include_before=first), end)
         await anyio.lowlevel.checkpoint()
         begin, first = end, False
