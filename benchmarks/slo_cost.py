@@ -163,17 +163,8 @@ def _slos(count: int) -> list[Slo]:
         bad = f'http_requests_total{{service="{name}",code=~"5.."}}'
         window = "[{{.window}}]"
         events = Events(bad=f"sum(rate({bad}{window}))", total=f"sum(rate({total}{window}))")
-        made.append(
-            Slo(
-                service=name,
-                name="availability",
-                percent=100 * TARGET,
-                indicator=events,
-                page=AlertRule(),
-                ticket=AlertRule(),
-                alert="Burning",
-            )
-        )
+        made.append(Slo(service=name, name="availability", percent=100 * TARGET, indicator=events,
+                        page=AlertRule(), ticket=AlertRule(), alert="Burning"))  # fmt: skip
     return made
 
 
@@ -244,17 +235,13 @@ def _prometheus(
     if given.history_days and rules:
         _history(folder, exporter, given.objectives, given.history_days)
     config = folder / "prometheus.yml"
-    config.write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
-                "rule_files": [str(rules)] if rules else [],
-                "scrape_configs": [
-                    {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter[0]}"]}]}
-                ],
-            }
-        )
-    )
+    config.write_text(json.dumps({
+        "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
+        "rule_files": [str(rules)] if rules else [],
+        "scrape_configs": [
+            {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter[0]}"]}]},
+        ],
+    }))  # fmt: skip
     port = free_port()
     command = [
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
