@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import msgspec
 from poise.cli.place import Common
 from poise.model.errors import PoiseError
 
+WIDTH = 80  # where the terminal does not say
 STYLES = {"go": "green", "slow": "yellow", "hold": "red", "unknown": "magenta"}
 
 
@@ -53,6 +56,17 @@ def _plain(rows: Sequence[Sequence[str]]) -> None:
 def say(sentence: str) -> None:
     """A plain sentence as a command's answer, on stdout."""
     sys.stdout.write(sentence + "\n")
+
+
+def wrapped(text: str, margin: str) -> None:
+    """A text on stdout, broken at the terminal's width."""
+    for line in wrap(text, width(), initial_indent=margin, subsequent_indent=margin):
+        say(line)
+
+
+def width() -> int:
+    """Of the terminal, in characters."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def complain(error: PoiseError, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ slo.command(exclusions)
 slo.command(include)
 
 slo.command("poise.cli.slo_backtest:backtest", name="backtest")
+slo.command("poise.cli.slo_lint:lint", name="lint")
 
 
 @slo.default

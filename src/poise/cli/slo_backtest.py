@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +31,6 @@ from poise.spec.objective_file import ObjectiveFile
 ALERTS_SHOWN: Final = 12  # of one objective, the costliest; all are in --json
 SPELLS_SHOWN: Final = 12
 ROWS_SHOWN: Final = 24  # of the table in place of the chart
-WIDTH: Final = 80  # where the terminal does not say
 ENVOY: Final = (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY)
 
 
@@ -184,7 +182,7 @@ def _show(report: Backtest, *, table: bool) -> None:
         _gate(gate)
     for key, why in report.refused.items():
         output.say("")
-        _wrapped(f"not replayed: {key.rpartition('/')[2]}: {why}", "")
+        output.wrapped(f"not replayed: {key.rpartition('/')[2]}: {why}", "")
 
 
 def _objective(one: ObjectivePast, report: Backtest, *, table: bool) -> None:
@@ -201,9 +199,9 @@ def _objective(one: ObjectivePast, report: Backtest, *, table: bool) -> None:
     made = one.recommendation
     text = "none" if made.target_ratio is None else percent(made.target_ratio)
     output.say(f"  recommended target: {text}")
-    _wrapped(made.reason, "    ")
+    output.wrapped(made.reason, "    ")
     for caveat in made.caveats:
-        _wrapped(f"but {caveat}", "    ")
+        output.wrapped(f"but {caveat}", "    ")
     return None
 
 
@@ -217,7 +215,7 @@ def _chart(points: Sequence[Point], report: Backtest) -> None:
             for p in points]  # fmt: skip
     scale = plot.scale_of([line, [(0.0, 0.0)]], report.since.timestamp(), report.until.timestamp())
     output.say("  budget left, %")
-    for row in plot.chart([line], scale, _width() - 2, colour=sys.stdout.isatty()):
+    for row in plot.chart([line], scale, output.width() - 2, colour=sys.stdout.isatty()):
         output.say(f"  {row}")
 
 
@@ -266,7 +264,7 @@ def _gate(gate: GatePast) -> None:
         f"({output.percent(gate.unknown_ratio)} unknown)"
     )
     shown = gate.spells[:SPELLS_SHOWN]
-    width = max(20, _width() - 36)
+    width = max(20, output.width() - 36)
     rows = [(f"  {_at(one.since)}", one.kind.value, _hours(one.hours), _cut(one.sentence, width))
             for one in shown]  # fmt: skip
     output.table(("  since", "verdict", "for", "why"), rows)
@@ -279,16 +277,5 @@ def _cut(sentence: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _wrapped(text: str, margin: str) -> None:
-    from textwrap import wrap
-
-    for line in wrap(text, _width(), initial_indent=margin, subsequent_indent=margin):
-        output.say(line)
-
-
 def _at(at: datetime | None) -> str:
     return "–" if at is None else f"{at:%m-%d %H:%M}"
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((WIDTH, 24)).columns
