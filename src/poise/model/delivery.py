@@ -250,6 +250,16 @@ class Trial(Struct, frozen=True, kw_only=True):
     excess_ratio_high: float = 1.0
     splits: tuple[Split, ...] = ()  # what is judged besides failed requests
 
+    @property
+    def errors_burned(self) -> float:
+        """What the canary cost: its errors beyond those that the baseline would have had; never negative.
+
+        >>> Trial(canary_requests=50, canary_errors=7, baseline_requests=100, baseline_errors=4).errors_burned
+        5.0
+        """
+        usual = self.baseline_errors / self.baseline_requests if self.baseline_requests else 0.0
+        return max(0.0, self.canary_errors - usual * self.canary_requests)
+
     def e_by_metric(self) -> dict[str, float]:
         """The evidence of harm of each metric: of one with several bounds, their mean."""
         found: dict[str, list[float]] = {}
@@ -288,6 +298,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     ask: Ask | None = None
     trial: Trial = Trial()
     proven: bool | None = None
+    budget_allowed: float | None = None  # bad events that a period allows, when its canary began
     paused: bool = False
     straight: bool = False  # to 100 percent in one step: a first release, a rollback, a person's promote
     bake_factor: float = 1.0  # of the verdict that allowed the present step

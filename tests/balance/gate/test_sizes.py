@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from poise.balance.gate.sizes import _affordable_percent
-from poise.model.balance import Budget
-from poise.model.service import Service
+import pytest
+
+from poise.balance.gate.facts import Facts, Question
+from poise.balance.gate.sizes import _affordable_percent, cap_percent
+from poise.model.balance import Budget, VerdictKind
+from poise.model.delivery import ChangeClass
+from poise.model.pacing import pace_of
+from poise.model.policy import BudgetPolicy, Level
+from poise.model.service import Service, Strategy
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -20,3 +26,35 @@ def test_hardly_any_traffic_is_no_overflow() -> None:
     )  # fmt: skip
     service = Service(project="a", environment="p", name="s", command="x", port=1)
     assert _affordable_percent(budget, service, 1.0, 5) == 100
+
+
+@pytest.mark.parametrize(
+    ("left_ratio", "excess_ratio", "percent"),
+    [
+        (0.5, 1.0, 5),  # 0.1 x 500 events left / (10/s x 100 s x 1)
+        (0.5, 0.1, 50),
+        (0.5, 0.0, 100),
+        (0.5, None, 100),  # nobody measures: the steps alone count
+        (0.0, 1.0, 100),  # spent: a repair must get through
+    ],
+)
+def test_the_next_step_costs_its_share_even_at_the_worst_that_the_evidence_allows(
+    left_ratio: float, excess_ratio: float | None, percent: int
+) -> None:
+    """A canary that may still be very bad gets little of the traffic; one that surely is not gets on."""
+    budget = Budget(
+        service="a/p/s", objective="x", target_ratio=0.999, window_s=60.0, good=1e6, bad=0.0, allowed=1000.0,
+        left_ratio=left_ratio, burns=(), coverage_ratio=1.0, bootstrap=False, since=NOW, measured_at=NOW,
+        at=NOW, rate_per_s=10.0,
+    )  # fmt: skip
+    facts = Facts(
+        question=Question(
+            change_class=ChangeClass.FEATURE, from_percent=5, weight_percent=100,
+            excess_ratio_high=excess_ratio,
+        ),
+        service=Service(project="a", environment="p", name="s", strategy=Strategy(step_s=100.0)),
+        objectives=(budget.key,), budgets=(budget,), policy=BudgetPolicy(), overrides=(), incidents=(),
+        now=NOW,
+    )  # fmt: skip
+    pace = pace_of(Level.NORMAL, (5, 20, 50), facts.policy)
+    assert cap_percent(facts, VerdictKind.GO, pace, stepped=False) == percent

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.delivery.rollout.test_judging import KEY, NOW, WEB, rollout
 
 from poise.adapters.memory_totals import MemoryTotals
-from poise.delivery.rollout.counters import objective_bad_ratio, rollout_in, slower, totals_of
+from poise.delivery.rollout.counters import rollout_in, slower, strictest, totals_of
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.counting import definition
 from poise.model.objective import IndicatorKind, Objective, Queries
@@ -53,9 +53,9 @@ def test_a_series_names_its_rollout_in_the_label() -> None:
 
 def test_the_strictest_objective_bounds_what_may_fail() -> None:
     worker = replace(WEB, port=None, strategy=Strategy(judged_by=(JudgedBy(objective="jobs"),)))
-    assert objective_bad_ratio(WEB, [UP, JOBS]) == 1 - 0.999
-    assert objective_bad_ratio(worker, [UP, JOBS]) == 1 - 0.99
-    assert objective_bad_ratio(Service(project="a", environment="b", name="c"), [UP]) is None
+    assert strictest(WEB, [UP, replace(UP, name="easy", target_ratio=0.9), JOBS]) is UP
+    assert strictest(worker, [UP, JOBS]) is JOBS
+    assert strictest(Service(project="a", environment="b", name="c"), [UP]) is None
 
 
 def test_the_jobs_of_a_worker_are_counted_per_rollout() -> None:

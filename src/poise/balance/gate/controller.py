@@ -129,6 +129,7 @@ class GateController:
             weight_percent=ask.weight_percent,
             from_percent=rollout.weight_percent,
             first_release=not scene.live and not scene.service.runs_elsewhere,
+            excess_ratio_high=_excess_ratio_high(rollout),
         )
         verdict = scene.verdict(question, now)
         return Decision(
@@ -136,6 +137,12 @@ class GateController:
             writes=(Write(kind="Verdict", key=place, body=verdict),),
             events=(_answered(rollout.key, ask.n, verdict),),
         )
+
+
+def _excess_ratio_high(rollout: Rollout) -> float | None:
+    """What the canary's evidence still allows; None where there is none, or a person ordered all at once."""
+    measured = rollout.trial.canary_requests > 0 and not rollout.straight
+    return rollout.trial.excess_ratio_high if measured else None
 
 
 async def check(

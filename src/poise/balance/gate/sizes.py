@@ -1,4 +1,4 @@
-"""How large a step may be, so that even if every canary request failed it costs a set share of the budget."""
+"""How large a step may be, so that a bad canary costs a set share of the budget at most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def cap_percent(facts: Facts, kind: VerdictKind, pace: Pace, *, stepped: bool) -
     """The most that this step may take, 0..100; ``stepped``: no further than the next of the pace's steps.
 
     The first step costs at most the strategy's share of the budget left even if every canary request
-    fails; later ones have the rollout's own evidence. A repair on a spent budget takes the smallest step.
+    fails; a later one even if the canary fails as many more as its own evidence still allows. A repair on a
+    spent budget takes the smallest step first.
     """
     question, steps = facts.question, pace.steps_percent
     if kind is VerdictKind.HOLD:
@@ -26,10 +27,27 @@ def cap_percent(facts: Facts, kind: VerdictKind, pace: Pace, *, stepped: bool) -
     if stepped:
         following = min((step for step in steps if step > question.from_percent), default=100)
     if question.from_percent > 0:
-        return following
+        return min([following, *(_evident_percent(one, facts, pace.bake_factor) for one in facts.budgets)])
     smallest = min(steps, default=1)
     caps = [_affordable_percent(one, facts.service, pace.bake_factor, smallest) for one in facts.budgets]
     return max(1, min([following, *caps]))
+
+
+def _evident_percent(budget: Budget, facts: Facts, bake_factor: float) -> int:
+    """Weight at which a step's excess failures cost the share of the budget left, by the canary's evidence.
+
+    On a spent budget, and where nobody measures the canary, nothing can be sized: the steps alone count.
+
+    Source: (upper bound of excess ratio) x weight x rate x step <= share x (left ratio x allowed events).
+    """
+    excess_ratio, strategy = facts.question.excess_ratio_high, facts.service.strategy
+    left_events = budget.left_ratio * budget.allowed
+    if excess_ratio is None or not left_events > 0:
+        return 100
+    risked = excess_ratio * budget.rate_per_s * strategy.step_s * bake_factor
+    if not risked > 0:
+        return 100
+    return int(min(100.0, 100.0 * strategy.budget_risk_share * left_events / risked))
 
 
 def _affordable_percent(budget: Budget, service: Service, bake_factor: float, smallest: int) -> int:

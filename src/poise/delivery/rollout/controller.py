@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from poise.delivery.rollout.counters import objective_bad_ratio, totals_of
+from poise.delivery.rollout.counters import strictest, totals_of
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
-from poise.model.balance import Override, Verdict, VerdictKind
+from poise.model.balance import Budget, Override, Verdict, VerdictKind
 from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout, RolloutState
 from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
@@ -99,7 +99,13 @@ class RolloutController:
         first, before = await environment_before(store, key, reads)
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
-        totals, measured_at, allowed = await self._measured(moving, reads, now)
+        totals: list[Total] = []
+        measured_at = bad_ratio = allowed = None
+        if moving is not None and moving.state.is_active:
+            objectives, objectives_ref = await store.scan(Objective, under)
+            reads.append(objectives_ref)
+            totals, measured_at = await totals_of(self._signals, moving, objectives, now)
+            bad_ratio, allowed = await self._allowed(moving, objectives)
         granted_at = await self._granted_at(under, reads)
         elsewhere = await self._moving_elsewhere(key, moving, verdict, reads)
         return Seen(
@@ -113,7 +119,8 @@ class RolloutController:
             replicas=tuple(replicas),
             totals=tuple(totals),
             measured_at=measured_at,
-            objective_bad_ratio=allowed,
+            objective_bad_ratio=bad_ratio,
+            budget_allowed=allowed,
             override_at=granted_at,
             moving_elsewhere=elsewhere,
             target=target,
@@ -174,16 +181,18 @@ class RolloutController:
         reads.append(verdict_ref)
         return verdict, replicas
 
-    async def _measured(
-        self, moving: Rollout | None, reads: list[Read], now: datetime
-    ) -> tuple[list[Total], datetime | None, float | None]:
-        """Totals of canary and baseline, when they were read, and the ratio that the objective lets fail."""
-        if moving is None or not moving.state.is_active:
-            return [], None, None
-        objectives, ref = await self._store.scan(Objective, f"{moving.service_key}/")
-        reads.append(ref)
-        totals, measured_at = await totals_of(self._signals, moving, objectives, now)
-        return totals, measured_at, objective_bad_ratio(moving.spec, objectives)
+    async def _allowed(
+        self, moving: Rollout, objectives: Sequence[Objective]
+    ) -> tuple[float | None, float | None]:
+        """The ratio that the strictest objective lets be bad, and how many events of a period that is.
+
+        The budget is not referred to: it is only told of, and it changes all the time.
+        """
+        objective = strictest(moving.spec, objectives)
+        if objective is None:
+            return None, None
+        budget, _ = await self._store.get(Budget, objective.key)
+        return 1 - objective.target_ratio, budget.allowed if budget else None
 
     async def _keys_of(self, body: type[Service] | type[Rollout]) -> list[str]:
         keys: list[str] = []

@@ -51,10 +51,10 @@ async def totals_of(
     return found, datetime.fromtimestamp(newest_s, UTC) if newest_s else None
 
 
-def objective_bad_ratio(service: Service, objectives: Iterable[Objective]) -> float | None:
-    """The share of requests (of a worker: of jobs) that may be bad; None without such an objective.
+def strictest(service: Service, objectives: Iterable[Objective]) -> Objective | None:
+    """The objective of the service's requests (of a worker: of its jobs) that lets the fewest be bad.
 
-    The strictest counts: what keeps it keeps the others.
+    What keeps it keeps the others. None without one.
     """
     judged = service.strategy.judged_by
     if service.port is None:
@@ -62,7 +62,8 @@ def objective_bad_ratio(service: Service, objectives: Iterable[Objective]) -> fl
         some = [one for one in objectives if one.name == named]
     else:
         some = [one for one in objectives if one.indicator is IndicatorKind.AVAILABILITY]
-    return min((1 - one.target_ratio for one in some if one.target_ratio < 1), default=None)
+    some = [one for one in some if one.target_ratio < 1]
+    return max(some, key=lambda one: (one.target_ratio, one.name), default=None)
 
 
 def slower(number: int, buckets: Sequence[Points]) -> list[Total]:

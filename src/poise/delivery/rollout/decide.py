@@ -183,7 +183,8 @@ def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 def _observe(seen: Seen, rollout: Rollout, now: datetime) -> Rollout:
     trial = judging.observe(seen, rollout, now)
     unready_since = None if seen.ready else rollout.unready_since or now
-    return replace(rollout, trial=trial, unready_since=unready_since)
+    allowed = rollout.budget_allowed if rollout.budget_allowed is not None else seen.budget_allowed
+    return replace(rollout, trial=trial, unready_since=unready_since, budget_allowed=allowed)
 
 
 def _patience_s(rollout: Rollout) -> float:

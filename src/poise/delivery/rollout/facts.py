@@ -30,7 +30,8 @@ class Seen(Struct, frozen=True, kw_only=True):
 
     ``verdict`` answers the current ask of ``focus(rollouts)``, whose replicas are ``replicas``;
     ``totals`` are those of all rollouts known, read at ``measured_at``; ``objective_bad_ratio`` is what the
-    service's availability objective allows to fail; ``override_at`` is when the
+    service's availability objective allows to fail, ``budget_allowed`` how many events that is in a period;
+    ``override_at`` is when the
     newest override was given; ``before`` are the rollouts in the environment that a release passes first
     (``environment_before``), None when there is none; ``reads`` are the references of all of these.
     """
@@ -46,6 +47,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     totals: tuple[Total, ...] = ()
     measured_at: datetime | None = None
     objective_bad_ratio: float | None = None
+    budget_allowed: float | None = None
     override_at: datetime | None = None
     target: ScaleTarget | None = None
     before: tuple[Rollout, ...] | None = None

@@ -107,6 +107,8 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "objective_bad_ratio": trial.objective_bad_ratio,
         "proof": sequential.proof(trial, strategy),
         "relative_risk": None if trial.relative_risk is None else list(trial.relative_risk),
+        "errors_burned": round(trial.errors_burned, 3),
+        "budget_share_burned": _share_burned(rollout),
         "excess_ratio_high": round(trial.excess_ratio_high, 6),
         "alpha": strategy.alpha,
         "threshold": 1 / strategy.alpha,
@@ -116,6 +118,12 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "until": None if trial.read_at is None else trial.read_at.isoformat(),
         "metrics": _metrics(rollout),
     }
+
+
+def _share_burned(rollout: Rollout) -> float | None:
+    """Of the availability objective's budget of a whole period; None where that is not known."""
+    allowed = rollout.budget_allowed
+    return round(rollout.trial.errors_burned / allowed, 6) if allowed else None
 
 
 def _metrics(rollout: Rollout) -> list[dict[str, Any]]:

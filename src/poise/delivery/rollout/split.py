@@ -44,8 +44,8 @@ def log_spaced(low: float, high: float, points: int) -> tuple[float, ...]:
 
 HARM_GRID: Final = log_spaced(GRID_NEAR, GRID_FAR, GRID_POINTS)
 SLOWER_GRID: Final = log_spaced(GRID_NEAR, SLOWER_FAR, SLOWER_POINTS)
-WEIGHTS: Final[Mapping[str, float]] = {"errors": 4.0, "latency": 1.0}  # any other metric: OTHER_WEIGHT
-OTHER_WEIGHT: Final = 2.0
+WEIGHTS: Final[Mapping[str, float]] = {"errors": 9.0, "latency": 1.0}  # any other metric: OTHER_WEIGHT
+OTHER_WEIGHT: Final = 3.0
 
 
 def gain(
@@ -106,7 +106,7 @@ def weights(metrics: Sequence[str]) -> dict[str, float]:
     """The share of each of the metrics that a release is judged by; fixed before the first request.
 
     >>> weights(["errors", "latency"])
-    {'errors': 0.8, 'latency': 0.2}
+    {'errors': 0.9, 'latency': 0.1}
     """
     sizes = {name: WEIGHTS.get(name, OTHER_WEIGHT) for name in metrics}
     whole = sum(sizes.values())
