@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poise.adapters.memory import MemoryStore
@@ -275,6 +275,7 @@ def test_exclusions_cannot_eat_the_window() -> None:
 
 
 @settings(deadline=None, max_examples=25)
+@example(spans=[(14, 30)], shares=[0.1, 0.0, 0.1, 0.1, 0.1])  # the share that is left stays as it was
 @given(
     spans=st.lists(st.tuples(st.integers(0, 100), st.integers(1, 30)), min_size=1, max_size=5),
     shares=st.lists(st.sampled_from([0.0, 0.1, 1.0]), min_size=5, max_size=10),

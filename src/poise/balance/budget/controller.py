@@ -107,6 +107,7 @@ class BudgetController:
         self._grouped_at: datetime | None = None
         self._expanded: dict[int, tuple[Stretch, ...]] = {}  # by column
         self._expanded_at: datetime | None = None
+        self._reexcluded: set[int] = set()  # columns whose excluded time changed and was not written since
         self._plain: Measures | None = None
 
     async def keys(self) -> Iterable[str]:
@@ -169,6 +170,7 @@ class BudgetController:
         if counting is not None:
             counting = redeclared(counting, self._declared, budgets, now)
             self._marks, self._expanded_at = None, None
+            self._expanded, self._reexcluded = {}, set()  # columns are others now
         if counting is None:
             counting = await counted(self._signals, self._declared, budgets, now, self._shaper)
             self._marks = None
@@ -199,6 +201,7 @@ class BudgetController:
             start = now - timedelta(seconds=counting.book.horizon_s)
             end = now + timedelta(seconds=EXPANDED_S)
             found = {one.key: stretches(one, start, end) for one in self._exclusions}
+            before = self._expanded
             self._expanded = {
                 column: merged(stretch for one in mine for stretch in found[one.key])
                 for column, objective in enumerate(counting.sheet.objectives)
@@ -206,6 +209,8 @@ class BudgetController:
             }
             self._expanded = {column: some for column, some in self._expanded.items() if some}
             self._expanded_at = now
+            both = before.keys() | self._expanded.keys()
+            self._reexcluded |= {one for one in both if before.get(one) != self._expanded.get(one)}
         return self._expanded
 
     async def _settle(self) -> None:
@@ -241,10 +246,11 @@ class BudgetController:
         every_s = np.array([refresh_s(one) for one in counting.sheet.policies])
         old = np.flatnonzero(measures.now.timestamp() - marks.at_s >= every_s)
         refreshed = old[np.argsort(marks.at_s[old])][:REFRESHES]
-        columns = np.union1d(np.flatnonzero(moved), refreshed).tolist()
+        due = {*refreshed.tolist(), *(one for one in self._reexcluded if one < len(moved))}
+        columns = np.union1d(np.flatnonzero(moved), np.array(sorted(due), dtype=np.int64)).tolist()
         marks.signature = seen
         for column in columns[:WRITES_MAX]:
-            yield self._decided(counting, measures, column, problems[column], column in refreshed)
+            yield self._decided(counting, measures, column, problems[column], column in due)
         marks.signature[columns[WRITES_MAX:]] = -1
 
     def _decided(
@@ -344,6 +350,7 @@ class BudgetController:
         marks.left_ratio[column], marks.at_s[column] = body.left_ratio, body.at.timestamp()
         marks.since_s[column], marks.bootstrap[column] = body.since.timestamp(), body.bootstrap
         marks.problem[column] = body.problem
+        self._reexcluded.discard(column)
 
 
 async def _groups_of(totals: Totals, objective: Objective) -> tuple[str, ...]:
