@@ -22,6 +22,7 @@ from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.errors import Held, Invalid, NotFound, PoiseError
 from poise.model.grant import Cause, Grant, GrantKind
+from poise.model.spend import SpendLedger
 
 HOLD_EXIT: Final = 6
 
@@ -56,6 +57,7 @@ def check(
     """
     if (slo is None) != (prometheus is None):
         raise Invalid("POISE-E210", "--slo and --prometheus belong together", mend="Name both, or neither.")
+    ledgers: list[SpendLedger] = []
     if slo is not None and prometheus is not None:
         from poise.cli.gate_alone import judged
 
@@ -67,8 +69,10 @@ def check(
         with Client(common) as client:
             body = AskGate(change_class=change, digest=digest)
             verdict = client.post(service_path(key) + "/gate", body, Verdict)
+            if github_summary:
+                ledgers = client.get(service_path(key) + "/ledgers", Page[SpendLedger]).items
     if github_summary:
-        github.tell(verdict)
+        github.tell(verdict, ledgers)
     return _answer(verdict, common)
 
 

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from poise.balance.gate.decide import why
+from poise.balance.gate.decide import facts_of, why
+from poise.cli.output import percent
 from poise.model.balance import Verdict
 from poise.model.errors import NotFound
+from poise.model.spend import SpendLedger
 
+SPENDS_MAX: Final = 5
 _MARKS = {"go": "🟢", "slow": "🟡", "hold": "🔴"}
 
 
-def tell(verdict: Verdict) -> None:
-    """Append to the files that GitHub names; ``NotFound`` where it names none."""
+def tell(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> None:
+    """Append to the files that GitHub names; ``NotFound`` where it names none.
+
+    ``ledgers`` are those of the service, where there is a server to ask for them.
+    """
     summary, outputs = os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT")
     if not summary and not outputs:
         raise NotFound(
@@ -25,13 +33,13 @@ def tell(verdict: Verdict) -> None:
             why="--github is for a step of a GitHub workflow.", mend="Leave --github out.",
         )  # fmt: skip
     if summary:
-        _append(summary, markdown(verdict))
+        _append(summary, markdown(verdict, ledgers))
     if outputs:
         _append(outputs, as_outputs(verdict))
 
 
-def markdown(verdict: Verdict) -> str:
-    """The verdict as a heading, a paragraph and a table of its rules."""
+def markdown(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> str:
+    """The verdict in words, the budgets that it was judged from, who spent them lately, and its rules."""
     rows = [f"| {one.rule} | {_cell(one.text)} | {_numbers(one.numbers)} |" for one in verdict.reasons]
     kind = verdict.kind.value
     lines = [
@@ -39,6 +47,8 @@ def markdown(verdict: Verdict) -> str:
         "",
         _cell(why(verdict)),
         "",
+        *_budgets(verdict),
+        *_spent(ledgers),
         "| rule | why | numbers |",
         "|---|---|---|",
         *rows,
@@ -59,6 +69,32 @@ def as_outputs(verdict: Verdict) -> str:
         f"sentence<<{fence}\n{verdict.sentence}\n{fence}",
     )
     return "\n".join(lines) + "\n"
+
+
+def _budgets(verdict: Verdict) -> list[str]:
+    """The budgets of the verdict's own inputs, the worst first."""
+    if not verdict.inputs:
+        return []
+    budgets = sorted(facts_of(verdict.inputs).budgets, key=lambda one: one.left_ratio)
+    rows = [
+        f"| {_cell(one.objective)} | {percent(one.left_ratio)} | {one.bad:,.0f} of {one.allowed:,.0f} "
+        f"| {percent(one.target_ratio, 2)} | {percent(one.coverage_ratio)} |"
+        for one in budgets
+    ]
+    head = ["| objective | budget left | failed of budget | target | measured |", "|---|--:|--:|--:|--:|"]
+    return [*head, *rows, ""] if rows else []
+
+
+def _spent(ledgers: Sequence[SpendLedger]) -> list[str]:
+    """What was charged last, newest first: ``release 43 of shop cost 3.1 % of the availability budget``."""
+    found = [(one.since, one, ledger) for ledger in ledgers if ledger.allowed > 0 for one in ledger.entries]
+    found.sort(key=lambda row: row[0], reverse=True)
+    lines = [
+        f"- {_cell(one.name or 'something unknown')} cost {percent(one.bad / ledger.allowed)} "
+        f"of the {_cell(ledger.objective)} budget ({one.cause.value}, {since:%Y-%m-%d %H:%M} UTC)"
+        for since, one, ledger in found[:SPENDS_MAX]
+    ]
+    return [*lines, ""] if lines else []
 
 
 def _append(path: str, text: str) -> None:
