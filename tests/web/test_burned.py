@@ -85,7 +85,7 @@ def test_it_ends_at_what_is_left() -> None:
         BudgetPolicy(),
         NOW,
     )
-    assert found is not None and len(found.points) <= STEPS
+    assert found is not None and len(found.points) <= STEPS + 1
     assert found.points[0].left_ratio == 1.0
     assert found.points[-1].left_ratio == pytest.approx(one.left_ratio, abs=1e-6)
     assert found.bad_s == pytest.approx(3600.0, abs=2 * found.grain_s)

@@ -13,9 +13,9 @@ from typing import Final
 
 from poise.balance.gate.decide import facts_of, why
 from poise.cli.output import percent
-from poise.model.balance import Verdict
+from poise.model.balance import Budget, Verdict
 from poise.model.errors import NotFound
-from poise.model.spend import SpendLedger
+from poise.model.spend import SpendLedger, of_budget
 
 SPENDS_MAX: Final = 5
 _MARKS = {"go": "🟢", "slow": "🟡", "hold": "🔴"}
@@ -48,7 +48,7 @@ def markdown(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> str:
         _cell(why(verdict)),
         "",
         *_budgets(verdict),
-        *_spent(ledgers),
+        *_spent(verdict, ledgers),
         "| rule | why | numbers |",
         "|---|---|---|",
         *rows,
@@ -71,23 +71,27 @@ def as_outputs(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _budgets(verdict: Verdict) -> list[str]:
+def _known(verdict: Verdict) -> list[Budget]:
     """The budgets of the verdict's own inputs, the worst first."""
-    if not verdict.inputs:
-        return []
-    budgets = sorted(facts_of(verdict.inputs).budgets, key=lambda one: one.left_ratio)
+    budgets = facts_of(verdict.inputs).budgets if verdict.inputs else ()
+    return sorted(budgets, key=lambda one: one.left_ratio)
+
+
+def _budgets(verdict: Verdict) -> list[str]:
     rows = [
         f"| {_cell(one.objective)} | {percent(one.left_ratio)} | {one.bad:,.0f} of {one.allowed:,.0f} "
         f"| {percent(one.target_ratio, 2)} | {percent(one.coverage_ratio)} |"
-        for one in budgets
+        for one in _known(verdict)
     ]
     head = ["| objective | budget left | failed of budget | target | measured |", "|---|--:|--:|--:|--:|"]
     return [*head, *rows, ""] if rows else []
 
 
-def _spent(ledgers: Sequence[SpendLedger]) -> list[str]:
+def _spent(verdict: Verdict, ledgers: Sequence[SpendLedger]) -> list[str]:
     """What was charged last, newest first: ``release 43 of shop cost 3.1 % of the availability budget``."""
-    found = [(one.since, one, ledger) for ledger in ledgers if ledger.allowed > 0 for one in ledger.entries]
+    budgets = {one.key: one for one in _known(verdict)}
+    sized = [of_budget(one, budgets.get(one.key)) for one in ledgers]
+    found = [(one.since, one, ledger) for ledger in sized if ledger.allowed > 0 for one in ledger.entries]
     found.sort(key=lambda row: row[0], reverse=True)
     lines = [
         f"- {_cell(one.name or 'something unknown')} cost {percent(one.bad / ledger.allowed)} "

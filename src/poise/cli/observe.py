@@ -18,7 +18,7 @@ from poise.model.balance import Budget
 from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.period import name as window_name
 from poise.model.record import Recorded
-from poise.model.spend import BurnNow, Outlook, SpendLedger
+from poise.model.spend import BurnNow, Outlook, SpendLedger, burn_of_budget, of_budget
 
 if TYPE_CHECKING:
     from poise.spec.service import Declared
@@ -106,6 +106,9 @@ def budget(
         budgets = [one for one in budgets if one.objective == objective]
         outlooks = [one for one in outlooks if one.objective == objective]
         ledgers = [one for one in ledgers if one.objective == objective]
+    sizes = {one.objective: one for one in budgets}
+    ledgers = [of_budget(one, sizes.get(one.objective)) for one in ledgers]
+    outlooks = [burn_of_budget(one, sizes.get(one.objective)) for one in outlooks]
     if common.json:
         return output.data({"ledgers": ledgers, "outlooks": outlooks} if ledger else budgets)
     if ledger:

@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from poise.model.balance import Budget
 
 ENTRIES_MAX: Final = 200  # of one objective's ledger, the newest; older ones count as usual
 
@@ -139,3 +142,20 @@ class SpendLedger(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """``project/environment/service/objective``."""
         return f"{self.service}/{self.objective}"
+
+
+def of_budget(ledger: SpendLedger, budget: Budget | None) -> SpendLedger:
+    """The ledger with its shares of the budget as it is sized now: a young one's is projected, and grows."""
+    if budget is None or budget.allowed <= 0:
+        return ledger
+    entries = tuple(replace(one, spent_ratio=one.bad / budget.allowed) for one in ledger.entries)
+    return replace(ledger, allowed=budget.allowed, entries=entries)
+
+
+def burn_of_budget(outlook: Outlook, budget: Budget | None) -> Outlook:
+    """The outlook with its burn's spend as a share of the budget as it is sized now."""
+    if budget is None or budget.allowed <= 0:
+        return outlook
+    burn = outlook.burn
+    sized = None if burn is None else replace(burn, spent_ratio=burn.bad / budget.allowed)
+    return replace(outlook, allowed=budget.allowed, burn=sized)

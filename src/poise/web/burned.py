@@ -18,9 +18,10 @@ from poise.model.period import period
 from poise.model.policy import BudgetPolicy
 from poise.web.objective_views import BurnDown, BurnPoint
 
-STEPS: Final = 240  # of the line
+STEPS: Final = 240  # of the line, which begins with one point more
 PIECES: Final = 6  # that each step is looked at in
-GRAIN_S: Final = 60.0  # the least piece
+GRAINS_S: Final = ((3600.0, 15.0), (86_400.0, 60.0))  # the least piece of lengths up to so much
+COARSE_S: Final = 300.0  # of longer ones: what budgets keep at that age
 KNOWN_MIN_RATIO: Final = 0.5
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,8 @@ def burn_down(
     length_s = (until - since).total_seconds()
     if length_s < 1.0:
         return None
-    count = max(1, min(STEPS * PIECES, int(length_s // GRAIN_S)))
+    grain_s = next((grain for most_s, grain in GRAINS_S if length_s <= most_s), COARSE_S)
+    count = max(1, min(STEPS * PIECES, int(length_s // grain_s)))
     edges: Floats = np.linspace(since.timestamp(), until.timestamp(), count + 1)
     found = curves(objective.key, edges)
     if found is None:
@@ -93,7 +95,7 @@ class _Spent:
     def points(self, step: int) -> list[BurnPoint]:
         """One for every ``step`` edges, and one for the last."""
         marks = sorted({*range(0, len(self.at_s), step), len(self.at_s) - 1})
-        left, made = self._left(), []
+        left, made = self._left(), [self._first()]
         for before, here in pairwise(marks):
             passed_s = float(self.passed_s[here] - self.passed_s[before])
             known_s = float(self.known_s[here] - self.known_s[before])
@@ -109,6 +111,11 @@ class _Spent:
                 )
             )
         return made
+
+    def _first(self) -> BurnPoint:
+        """The window begins with a whole budget."""
+        begin = datetime.fromtimestamp(float(self.at_s[0]), UTC)
+        return BurnPoint(at=begin, left_ratio=1.0, measured_ratio=1.0)
 
     def _left(self) -> Floats:
         """What was left at each edge of the budget as large as it is now."""

@@ -31,7 +31,7 @@ def _detected(view: ObjectiveView) -> h.Node:
     if outlook is None:
         return h.p(".mute")["The sequential tests have not looked yet: they need the first minute of counts."]
     if outlook.burn is None:
-        told = f"No burn goes on: {percent(outlook.real_chance, 1)} likely that one has begun."
+        told = f"No burn goes on; {_likely(outlook.real_chance)} likely that one has begun."
         inputs = (("looked at", moment(outlook.at, "second")), ("failed in the window", _count(outlook.bad)))
         return h.div(".told")[h.p[told], why("no burn", _TESTS, inputs, view.queries)]
     return _burning(view, outlook.burn)
@@ -68,6 +68,10 @@ def _burning(view: ObjectiveView, burn: BurnNow) -> h.Node:
 def _sure(chance: float) -> str:
     """A chance near one is never said to be certain."""
     return "More than 99.9 %" if chance > 0.999 else percent(chance, 1)
+
+
+def _likely(chance: float) -> str:
+    return "less than 0.1 %" if chance < 0.001 else percent(chance, 1)
 
 
 def _windows(view: ObjectiveView) -> h.Node:

@@ -22,7 +22,7 @@ from poise.model.period import name as window_name
 from poise.model.policy import BudgetPolicy, PolicyState
 from poise.model.service import Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL
-from poise.model.spend import Outlook, SpendLedger
+from poise.model.spend import Outlook, SpendLedger, burn_of_budget, of_budget
 from poise.model.standing import as_of
 from poise.spec.durations import format_duration
 from poise.spec.explain_objective import measures
@@ -65,8 +65,8 @@ async def objective(parts: Parts, key: str, around: Chrome) -> ObjectiveView:
         policy=policy,
         budget=budget,
         level=state,
-        outlook=outlook,
-        ledger=ledger,
+        outlook=burn_of_budget(outlook, budget) if outlook else None,
+        ledger=of_budget(ledger, budget) if ledger else None,
         burn_down=await _burn_down(parts, one, budget, policy, exclusions, now),
         source=measures(one),
         queries=queries(one),
@@ -86,7 +86,8 @@ async def _budget(parts: Parts, key: str, policy: BudgetPolicy) -> Budget | None
 def _sentence(one: Objective, budget: Budget | None, policy: BudgetPolicy, now: datetime) -> str:
     if budget is None:
         return f"{one.name} has no budget yet, so nobody knows what is left."
-    return budget_sentence(budget, policy, now)
+    said = budget_sentence(budget, policy, now)
+    return f"{said} It is young: the window is projected from what was seen." if budget.bootstrap else said
 
 
 def period_words(window: Window) -> str:

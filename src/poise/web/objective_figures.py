@@ -104,11 +104,8 @@ def coverage_card(view: ObjectiveView) -> h.Element:
 def _times(found: BurnDown | None) -> list[tuple[str, h.Node]]:
     if found is None:
         return []
-    return [
-        ("good", duration(found.good_s)),
-        ("bad", duration(found.bad_s)),
-        ("unknown", duration(found.unknown_s)),
-    ]
+    named = (("good", found.good_s), ("bad", found.bad_s), ("unknown", found.unknown_s))
+    return [(name, duration(round(seconds)) if seconds >= 1 else "0 s") for name, seconds in named]
 
 
 def _grain(found: BurnDown | None) -> tuple[tuple[str, h.Node], ...]:

@@ -31,7 +31,7 @@ def policy_card(view: ObjectiveView) -> h.Element:
     tone = "unknown" if state is None else TONES[state.level]
     return card(
         "The policy in force",
-        h.p[pill("unknown", "unknown"), "no level is on record yet"]
+        _no_level(view)
         if state is None
         else h.p[pill(state.level.value, tone), "since ", moment(state.since)],
         budget_bar(left, tone),
@@ -44,6 +44,13 @@ def policy_card(view: ObjectiveView) -> h.Element:
         h.p(".mute")[_UNKNOWN[policy.on_unknown]],
         id="policy",
     )
+
+
+def _no_level(view: ObjectiveView) -> h.Element:
+    """Levels are for budgets that have grown up."""
+    if view.budget is not None and view.budget.bootstrap:
+        return h.p[pill("bootstrap", "slow"), "no level yet: while it is young, changes go slowly"]
+    return h.p[pill("unknown", "unknown"), "no level is on record yet"]
 
 
 def _decided_by(view: ObjectiveView) -> h.Node:

@@ -6,7 +6,7 @@ from typing import Final
 
 from poise.api.parts import Parts
 from poise.model.balance import Budget
-from poise.model.spend import Outlook, SpendCause, SpendLedger
+from poise.model.spend import Outlook, SpendCause, SpendLedger, burn_of_budget, of_budget
 from poise.model.standing import MIN_FAILURES
 from poise.web import links, views
 from poise.web.wording import percent, utc
@@ -18,7 +18,9 @@ STEADY_RATIO: Final = 0.001  # of the budget in that time: less is no trend
 
 async def spenders(parts: Parts, service: str) -> tuple[views.SpendRow, ...]:
     """What cost most of the budgets of a service, the dearest first."""
-    ledgers, _ = await parts.store.scan(SpendLedger, f"{service}/")
+    found_ledgers, _ = await parts.store.scan(SpendLedger, f"{service}/")
+    budgets = {one.key: one for one in (await parts.store.scan(Budget, f"{service}/"))[0]}
+    ledgers = [of_budget(one, budgets.get(one.key)) for one in found_ledgers]
     found = [
         (one.bad / ledger.allowed, one, ledger)
         for ledger in ledgers
@@ -47,14 +49,16 @@ def _kind(cause: SpendCause) -> str:
 
 async def burns(parts: Parts) -> dict[str, str]:
     """By service: the burn that pages now, in one sentence."""
-    outlooks, _ = await parts.store.scan(Outlook)
+    found, _ = await parts.store.scan(Outlook)
+    burning = [one for one in found if one.burn is not None and one.burn.pages]
+    outlooks = [burn_of_budget(one, (await parts.store.get(Budget, one.key))[0]) for one in burning]
     return {
         one.service: (
             f"{one.objective} burns {one.burn.burn_rate:,.1f}× too fast since {utc(one.burn.since)} UTC: "
             f"{percent(one.burn.spent_ratio, 1)} of its budget."
         )
         for one in outlooks
-        if one.burn is not None and one.burn.pages
+        if one.burn is not None
     }
 
 
