@@ -20,13 +20,18 @@ def objectives_in(file: Path, common: Common, url: str = "") -> ObjectiveFile:
     ``Problems`` with every problem.
     """
     text, name = text_of(file), str(file)
-    headers = _headers(text, name)
-    if any(not version.startswith(OWN) or version == "openslo/v1alpha" for version, _ in headers):
+    if is_foreign(text, name):
         return _foreign(text, file, common, url)
-    if ("poise.dev/v1", "Service") in headers:
+    if ("poise.dev/v1", "Service") in _headers(text, name):
         return _project(text, file, common)
     project, environment = project_of(common, file.parent), common.named_environment or "production"
     return parse_objectives(text, project=project, environment=environment, filename=name, url=url)
+
+
+def is_foreign(text: str, filename: str) -> bool:
+    """Whether a file is of another tool's format."""
+    headers = _headers(text, filename)
+    return any(not version.startswith(OWN) or version == "openslo/v1alpha" for version, _ in headers)
 
 
 def _project(text: str, file: Path, common: Common) -> ObjectiveFile:
@@ -37,7 +42,7 @@ def _project(text: str, file: Path, common: Common) -> ObjectiveFile:
     found = {one.key: places.get(one.name) or _numbered(one.name, places) or str(file) for one in mine}
     return ObjectiveFile(
         objectives=mine, places=found, policy=declared.project.policy,
-        stale_after_s=max((one.stale_after_s for one in declared.project.sources), default=0.0),
+        sources=declared.project.sources,
     )  # fmt: skip
 
 

@@ -12,8 +12,9 @@ from cyclopts import App, Parameter
 from poise.cli import output
 from poise.cli.exclusion import exclude, exclusions, include
 from poise.cli.place import COMMON, Common, text_of
-from poise.model.errors import Invalid
+from poise.model.errors import Invalid, NotFound
 from poise.spec.foreign.slo import Slo
+from poise.spec.objective_file import ObjectiveFile
 from poise.spec.problems import Problems
 
 slo = App(name="slo", help="Objectives of a service: target, now, left, burn; files of other tools.")
@@ -75,6 +76,7 @@ def export(
     to: Literal["sloth", "openslo"] = "sloth",
     period: str = "",
     windows: Path | None = None,
+    only: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     recordings: bool = True,
     alerts: bool = True,
@@ -85,7 +87,8 @@ def export(
     Parameters
     ----------
     file
-        A file of Sloth, Pyrra, slo-generator or OpenSLO v1alpha.
+        Objectives of our own (poise.yaml, OpenSLO v1), or a file of Sloth, Pyrra, slo-generator or OpenSLO
+        v1alpha.
     files
         More of them.
     to
@@ -94,6 +97,8 @@ def export(
         The budget's period in place of the files' own, such as 28d.
     windows
         Tiers of alerts, a file of Sloth's kind AlertWindows; its period is the budget's.
+    only
+        The name of an objective to export; may be given again.
     label
         NAME=VALUE, a label of every rule; may be given again.
     recordings
@@ -105,17 +110,32 @@ def export(
 
     from poise import __version__
     from poise.spec.foreign.openslo import documents
+    from poise.spec.foreign.own import openslo_of, slos_of
     from poise.spec.foreign.sloth_rules import Tiers, Wanted, rule_file
     from poise.spec.foreign.sloth_windows import read_windows
     from poise.spec.foreign.written import as_yaml
 
-    found, tiers = _read((file, *files)), Tiers()
-    window_s = _period(period) if period else None
+    foreign, own = _sorted((file, *files))
+    theirs = [one for one in (_read(foreign) if foreign else []) if not only or one.name in only]
+    ours = [_only(one, only, common) for one in own]
+    if not theirs and not any(one.objectives for one in ours):
+        raise NotFound("POISE-E237", "no such objective", where=str(file), mend="Name one of it: --only NAME")
+    tiers, window_s = Tiers(), _period(period) if period else None
     if windows is not None:
-        own = read_windows(text_of(windows), str(windows))
-        tiers, window_s = own.tiers, window_s or own.period_s
+        given = read_windows(text_of(windows), str(windows))
+        tiers, window_s = given.tiers, window_s or given.period_s
     if window_s is not None:
-        found = [replace(one, window_s=window_s) for one in found]
+        theirs = [replace(one, window_s=window_s) for one in theirs]
+        ours = [replace(one, objectives=tuple(replace(each, window_s=window_s) for each in one.objectives))
+                for one in ours]  # fmt: skip
+    if to == "openslo":
+        made = documents(theirs)
+        for one in ours:
+            made += openslo_of(one.objectives, one.places, one.sources)
+        output.data(made) if common.json else print(as_yaml(made), end="")
+        return
+    for one in ours:
+        theirs += slos_of(one.objectives, one.places)
     wanted = Wanted(
         version=f"poise-{__version__}",
         tiers=tiers,
@@ -123,11 +143,8 @@ def export(
         recordings=recordings,
         alerts=alerts,
     )
-    made = documents(found) if to == "openslo" else [rule_file(found, wanted)]
-    if common.json:
-        return output.data(made if to == "openslo" else made[0])
-    print(as_yaml(made), end="")
-    return None
+    rules = rule_file(theirs, wanted)
+    output.data(rules) if common.json else print(as_yaml([rules]), end="")
 
 
 @slo.command
@@ -159,6 +176,28 @@ def validate(file: Path, *files: Path, references: bool = True, common: Common =
     if common.json:
         return output.data([{"kind": one.kind, "name": one.name} for one in found])
     return output.say(f"{len(found)} objects of OpenSLO v1, all right")
+
+
+def _sorted(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Files of other tools, and our own."""
+    from poise.cli.objectives import is_foreign
+
+    foreign = [one for one in files if is_foreign(text_of(one), str(one))]
+    return foreign, [one for one in files if one not in foreign]
+
+
+def _only(file: Path, only: Sequence[str], common: Common) -> ObjectiveFile:
+    """Our own objectives of a file: those that are declared, not what every service has anyway."""
+    from msgspec.structs import replace
+
+    from poise.cli.objectives import objectives_in
+
+    declared = objectives_in(file, common)
+    mine = tuple(
+        one for one in declared.objectives
+        if declared.places[one.key] != str(file) and (not only or one.name in only)
+    )  # fmt: skip
+    return replace(declared, objectives=mine)
 
 
 def _read(files: Sequence[Path]) -> list[Slo]:

@@ -29,7 +29,12 @@ class ObjectiveFile(Struct, frozen=True, kw_only=True):
     objectives: tuple[Objective, ...]
     places: dict[str, str]
     policy: BudgetPolicy
-    stale_after_s: float = 0.0  # the longest that a declared data source allows; 0: none is declared
+    sources: tuple[DataSource, ...] = ()  # those that are declared
+
+    @property
+    def stale_after_s(self) -> float:
+        """The longest that a declared data source allows; 0 where none is declared."""
+        return max((one.stale_after_s for one in self.sources), default=0.0)
 
 
 def parse_objectives(text: str, *, project: str, environment: str, filename: str, url: str) -> ObjectiveFile:
@@ -55,10 +60,7 @@ def parse_objectives(text: str, *, project: str, environment: str, filename: str
     report.raise_if_any()
     places = {one.objective.key: f"{filename}:{one.place.line}:{one.place.column}" for one in drafts}
     declared = sources_of(of_kind(documents, "DataSource"), of_kind(documents, "Project"), Report(filename))
-    return ObjectiveFile(
-        objectives=objectives, places=places, policy=policy,
-        stale_after_s=max((one.stale_after_s for one in declared), default=0.0),
-    )  # fmt: skip
+    return ObjectiveFile(objectives=objectives, places=places, policy=policy, sources=declared)
 
 
 def _sources(
