@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -16,6 +16,9 @@ from poise.model.errors import Invalid, NotFound
 from poise.spec.foreign.slo import Slo
 from poise.spec.objective_file import ObjectiveFile
 from poise.spec.problems import Problems
+
+if TYPE_CHECKING:
+    from poise.spec.foreign.sloth_rules import Tiers
 
 slo = App(name="slo", help="Objectives of a service: target, now, left, burn; files of other tools.")
 slo.command(exclude)
@@ -106,28 +109,14 @@ def export(
     alerts
         Whether there are alerting rules.
     """
-    from msgspec.structs import replace
-
     from poise import __version__
     from poise.spec.foreign.openslo import documents
     from poise.spec.foreign.own import openslo_of, slos_of
-    from poise.spec.foreign.sloth_rules import Tiers, Wanted, rule_file
-    from poise.spec.foreign.sloth_windows import read_windows
+    from poise.spec.foreign.sloth_rules import Wanted, rule_file
     from poise.spec.foreign.written import as_yaml
 
-    foreign, own = _sorted((file, *files))
-    theirs = [one for one in (_read(foreign) if foreign else []) if not only or one.name in only]
-    ours = [_only(one, only, common) for one in own]
-    if not theirs and not any(one.objectives for one in ours):
-        raise NotFound("POISE-E237", "no such objective", where=str(file), mend="Name one of it: --only NAME")
-    tiers, window_s = Tiers(), _period(period) if period else None
-    if windows is not None:
-        given = read_windows(text_of(windows), str(windows))
-        tiers, window_s = given.tiers, window_s or given.period_s
-    if window_s is not None:
-        theirs = [replace(one, window_s=window_s) for one in theirs]
-        ours = [replace(one, objectives=tuple(replace(each, window_s=window_s) for each in one.objectives))
-                for one in ours]  # fmt: skip
+    tiers, window_s = _tiers(windows, period)
+    theirs, ours = _selected((file, *files), only, window_s, common)
     if to == "openslo":
         made = documents(theirs)
         for one in ours:
@@ -137,12 +126,9 @@ def export(
     for one in ours:
         theirs += slos_of(one.objectives, one.places)
     wanted = Wanted(
-        version=f"poise-{__version__}",
-        tiers=tiers,
-        labels=_labels(label),
-        recordings=recordings,
+        version=f"poise-{__version__}", tiers=tiers, labels=_labels(label), recordings=recordings,
         alerts=alerts,
-    )
+    )  # fmt: skip
     rules = rule_file(theirs, wanted)
     output.data(rules) if common.json else print(as_yaml([rules]), end="")
 
@@ -178,12 +164,39 @@ def validate(file: Path, *files: Path, references: bool = True, common: Common =
     return output.say(f"{len(found)} objects of OpenSLO v1, all right")
 
 
-def _sorted(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Files of other tools, and our own."""
+def _tiers(windows: Path | None, period: str) -> tuple[Tiers, float | None]:
+    """The tiers of alerts, and the budget's period where it is told."""
+    from poise.spec.foreign.sloth_rules import Tiers
+    from poise.spec.foreign.sloth_windows import read_windows
+
+    window_s = _period(period) if period else None
+    if windows is None:
+        return Tiers(), window_s
+    given = read_windows(text_of(windows), str(windows))
+    return given.tiers, window_s or given.period_s
+
+
+def _selected(
+    files: Sequence[Path], only: Sequence[str], window_s: float | None, common: Common
+) -> tuple[list[Slo], list[ObjectiveFile]]:
+    """Objectives of other tools' files, and of our own; each over ``window_s`` where that is told."""
+    from msgspec.structs import replace
+
     from poise.cli.objectives import is_foreign
 
     foreign = [one for one in files if is_foreign(text_of(one), str(one))]
-    return foreign, [one for one in files if one not in foreign]
+    theirs = [one for one in (_read(foreign) if foreign else []) if not only or one.name in only]
+    ours = [_only(one, only, common) for one in files if one not in foreign]
+    if not theirs and not any(one.objectives for one in ours):
+        where = ", ".join(map(str, files))
+        raise NotFound("POISE-E237", "no such objective", where=where, mend="Name one of it: --only NAME")
+    if window_s is None:
+        return theirs, ours
+    rolling = [tuple(replace(each, window_s=window_s) for each in one.objectives) for one in ours]
+    return (
+        [replace(one, window_s=window_s) for one in theirs],
+        [replace(one, objectives=made) for one, made in zip(ours, rolling, strict=True)],
+    )
 
 
 def _only(file: Path, only: Sequence[str], common: Common) -> ObjectiveFile:
