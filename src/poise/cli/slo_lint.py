@@ -92,8 +92,9 @@ def _show(found: Sequence[Finding], count: int, looks: bool) -> None:
             if part:
                 output.wrapped(part, "  ")
     errors = sum(one.severity is Severity.ERROR for one in found)
-    said = f"{count} objectives: {errors} errors, {len(found) - errors} warnings"
-    output.say(said if looks else f"{said}; nothing was measured: add --prometheus URL or --metrics FILE")
+    output.say(f"objectives: {count}, errors: {errors}, warnings: {len(found) - errors}")
+    if not looks:
+        output.say("Nothing was measured: add --prometheus URL or --metrics FILE.")
 
 
 # -- what is measured -----------------------------------------------------------------------------------
