@@ -348,6 +348,7 @@ def overspent(chrome: v.Chrome) -> ObjectiveView:
         budget=spent,
         level=state,
         outlook=outlook(burning=True, frozen=True),
+        ledger=replace(ledger(), bad=1_274_000.0, usual_bad=1_274_000.0 - 40_176.0 + ledger().usual_bad),
         sentence="The budget is spent and overspent by 1866 %; it is back on 17 December.",
         burn_down=replace(burn_down(), points=points),
         exclusions=(),

@@ -220,7 +220,7 @@ def overview(count: int = 14) -> v.OverviewView:
                 replicas_ready=1 if k == 3 else 0 if k == 6 else 2,
                 replicas_wanted=0 if k == 6 else 2,
                 objective=f"acme/production/{names[k]}/availability" if k < len(names) else "",
-                trend="" if kind is None else "−8.1 % in 6 h" if k == 0 else "steady",
+                trend="" if kind is None else "-8.1 % in 6 h" if k == 0 else "steady",
                 burning="availability burns 14.7× too fast since 28 Nov 09:22 UTC: 6.4 % of its budget."
                 if k == 0
                 else "",

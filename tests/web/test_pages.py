@@ -95,7 +95,7 @@ def test_a_row_of_the_overview_shows_the_budget_its_trend_and_the_way_to_its_pag
     """How much is left matters less than how fast it goes."""
     html = pages.overview(samples.overview())
     assert 'href="/services/acme/production/storefront/objectives/availability">-7 %</a>' in html
-    assert "−8.1 % in 6 h" in html and ">elsewhere<" in html
+    assert "-8.1 % in 6 h" in html and ">elsewhere<" in html
 
 
 def test_a_burn_needs_somebody_whatever_the_gate_says(samples: ModuleType) -> None:

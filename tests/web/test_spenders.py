@@ -77,11 +77,11 @@ def test_the_overview_names_the_burn_first(client: Client, headers: Headers) -> 
     """The one who opens it at night needs no second page to know."""
     html = client.get("/", headers=headers("viewer")).text
     assert "web first: availability burns 15.0× too fast" in html
-    assert "−3.1 % in 6 h" in html
+    assert "-3.1 % in 6 h" in html
 
 
 def test_a_trend_is_said_only_where_it_is_known(house: Any) -> None:
     """Two failures are no trend, and an unmeasured hour is not a calm one."""
-    assert trend(budget(house, bad=31.0)) == "−3.1 % in 6 h"
+    assert trend(budget(house, bad=31.0)) == "-3.1 % in 6 h"
     assert trend(budget(house, bad=2.0)) == "steady"
     assert trend(budget(house, bad=0.0, rate=None)) == "" and trend(None) == ""

@@ -69,7 +69,7 @@ def _row(one: Spend, ledger: SpendLedger) -> tuple[h.Node, ...]:
     )
     return (
         h.strong[percent(_share(one.bad, ledger), 1)],
-        [spender(one), " ", h.span(".mute")[one.cause.value]],
+        [spender(one), one.cause is not SpendCause.UNKNOWN and [" ", h.span(".mute")[one.cause.value]]],
         [moment(one.since), lasted],
         f"{one.bad:,.0f}",
         why(f"{one.name or one.cause.value} at {one.since:%d %b %H:%M}", _EVIDENCE, inputs),

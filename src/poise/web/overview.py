@@ -89,7 +89,7 @@ def _by_place(services: Sequence[ServiceRow], order: Sequence[str]) -> h.Node:
 
 def _services(services: Sequence[ServiceRow], label: str = "Services") -> h.Element:
     head = ("service", "gate", "budget", "left", "lately", "live", "replicas", "what matters")
-    return table(label, head, [_service(row) for row in services], "lllrllrl")
+    return table(label, head, [_service(row) for row in services], "lllrrlrl")
 
 
 def _service(row: ServiceRow) -> tuple[h.Node, ...]:

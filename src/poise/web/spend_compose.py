@@ -63,11 +63,11 @@ async def burns(parts: Parts) -> dict[str, str]:
 
 
 def trend(budget: Budget | None) -> str:
-    """What the last six hours took of a budget: ``−3.1 % in 6 h``, or steady; empty where nobody knows."""
+    """What the last six hours took of a budget: ``-3.1 % in 6 h``, or steady; empty where nobody knows."""
     burn = next((one for one in budget.burns if one.window_s == TREND_WINDOW_S), None) if budget else None
     if budget is None or burn is None or burn.rate is None or budget.allowed <= 0:
         return ""
     share = burn.bad / budget.allowed
     if share < STEADY_RATIO or burn.bad < MIN_FAILURES:
         return "steady"
-    return f"−{percent(share, 1)} in 6 h"
+    return f"-{percent(share, 1)} in 6 h"
