@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from msgspec.structs import replace
 
 from poise.model.balance import Budget, Burn
+from poise.model.objective import IndicatorKind, Objective, Queries
+from poise.model.service import Service
 from poise.model.spend import BurnNow, Outlook, Spend, SpendCause, SpendLedger
 from poise.web.spend_compose import trend
 
@@ -85,3 +88,22 @@ def test_a_trend_is_said_only_where_it_is_known(house: Any) -> None:
     assert trend(budget(house, bad=31.0)) == "-3.1 % in 6 h"
     assert trend(budget(house, bad=2.0)) == "steady"
     assert trend(budget(house, bad=0.0, rate=None)) == "" and trend(None) == ""
+
+
+def test_a_service_that_runs_elsewhere_has_its_pages(house: Any, client: Client, headers: Headers) -> None:
+    """No replica of ours is no trouble where none was ever to be."""
+    key = "shop/production/out"
+    house.write(
+        Service(project="shop", environment="production", name="out", command=""),
+        replace(budget(house, bad=31.0), service=key),
+        Objective(
+            service=key, name="availability", indicator=IndicatorKind.QUERY, target_ratio=0.999,
+            queries=Queries(bad='errors{app="out"}', total='requests{app="out"}'),
+        ),
+    )  # fmt: skip
+    page = client.get(f"/services/{key}", headers=headers("operator")).text
+    assert "runs elsewhere" in page and "poise gate check -s out" in page and "/act/restart/" not in page
+    row = client.get("/", headers=headers("viewer")).text.partition(">out</a>")[2].partition("</tr>")[0]
+    assert "elsewhere" in row and "50 %" in row and "unknown" not in row
+    own = client.get(f"/services/{key}/objectives/availability", headers=headers("viewer")).text
+    assert "errors{app=&#34;out&#34;}[28d]" in own
