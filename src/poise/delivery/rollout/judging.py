@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from poise.delivery.rollout import sequential, split
+from poise.delivery.rollout import advisory, sequential, split
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.delivery import Rollout, Split, Trial
@@ -117,6 +117,19 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "from": None if first is None else first.isoformat(),
         "until": None if trial.read_at is None else trial.read_at.isoformat(),
         "metrics": _metrics(rollout),
+        "advisory": _advice(trial),
+    }
+
+
+def _advice(trial: Trial) -> dict[str, Any] | None:
+    """The means, which decide nothing; None while they are too few to tell."""
+    found = advisory.means([one for one in trial.splits if one.metric == LATENCY])
+    if found is None:
+        return None
+    return {
+        "canary_latency_ms_mean": round(found.canary_ms, 3),
+        "baseline_latency_ms_mean": round(found.baseline_ms, 3),
+        "e_value": found.e_value,
     }
 
 
