@@ -174,7 +174,8 @@ def _with_data(one: Objective, policy: BudgetPolicy, seen: Measured) -> _Found:
         return
     yield from _contradiction(seen)
     yield from _traffic(one, policy, seen)
-    yield from _burns(one, seen)
+    if not any(role.missing for role in seen.roles.values()):
+        yield from _burns(one, seen)
     if seen.known_ratio < policy.coverage_min_ratio:
         yield (
             "gaps", Severity.WARNING, f"only {seen.known_ratio:.1%} of the time was measured",
