@@ -30,13 +30,15 @@ class Curved(Protocol):
 
 
 def episodes_of(sums: Curved, objective: Objective, now: datetime) -> tuple[SpendEpisode, ...]:
-    """The episodes of the last day of whole minutes."""
+    """The episodes of the last day of whole minutes; none begins before anything was counted."""
     end_s = now.timestamp() // 60.0 * 60.0
     edges: Floats = end_s - 60.0 * np.arange(MINUTES, -1, -1, dtype=np.float64)
     total, bad = _steps(sums.curve(objective.key, edges))
     if bad.sum() <= 0:
         return ()
-    return tuple(_episode(one, float(edges[0])) for one in episodes(total, bad, 1.0 - objective.target_ratio))
+    first = int(np.flatnonzero(total > 0)[0])
+    found = episodes(total[first:], bad[first:], 1.0 - objective.target_ratio)
+    return tuple(_episode(one, float(edges[first])) for one in found)
 
 
 def _episode(one: Episode, start_s: float) -> SpendEpisode:
