@@ -78,6 +78,16 @@ def test_a_burn_tells_its_start_its_spend_and_how_sure_it_is(samples: ModuleType
     assert "unfreezes 17 Dec 14:00" in text
 
 
+def test_a_tier_that_is_over_is_never_told_as_calm(samples: ModuleType) -> None:
+    """The tests need minutes of evidence; the page must not say meanwhile that nothing burns."""
+    view: ObjectiveView = samples.objective()
+    assert view.budget is not None
+    hot = tuple(replace(one, rate=170.0, bad=6_000.0) for one in view.budget.burns)
+    html = pages.objective(replace(view, budget=replace(view.budget, burns=hot)))
+    assert "A tier below is over" in html and "no burn" not in words(html)
+    assert "The sequential tests see no burn" in pages.objective(view)
+
+
 ratio = st.one_of(st.floats(-30.0, 1.0), st.sampled_from((0.0, 1.0, -18.66)))
 share = st.floats(0.0, 1.0)
 count = st.sampled_from((0.0, 1e-300, 0.5, 3.0, 412.0, 1e12))

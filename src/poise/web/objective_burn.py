@@ -31,7 +31,7 @@ def _detected(view: ObjectiveView) -> h.Node:
     if outlook is None:
         return h.p(".mute")["The sequential tests have not looked yet: they need the first minute of counts."]
     if outlook.burn is None:
-        told = f"No burn goes on; {_likely(outlook.real_chance)} likely that one has begun."
+        told = _unburned(view, outlook.real_chance)
         inputs = (("looked at", moment(outlook.at, "second")), ("failed in the window", _count(outlook.bad)))
         return h.div(".told")[h.p[told], why("no burn", _TESTS, inputs, view.queries)]
     return _burning(view, outlook.burn)
@@ -68,6 +68,17 @@ def _burning(view: ObjectiveView, burn: BurnNow) -> h.Node:
 def _sure(chance: float) -> str:
     """A chance near one is never said to be certain."""
     return "More than 99.9 %" if chance > 0.999 else percent(chance, 1)
+
+
+def _unburned(view: ObjectiveView, chance: float) -> str:
+    """What the tests say before they see a burn; a tier may be over already."""
+    over = view.budget is not None and any(fires(one, view.budget.burns) for one in view.policy.fast_burn)
+    if over:
+        return (
+            "A tier below is over. The sequential tests ask for more evidence: "
+            f"by them {_likely(chance)} likely so far."
+        )
+    return f"The sequential tests see no burn: {_likely(chance)} likely that one has begun."
 
 
 def _likely(chance: float) -> str:

@@ -28,7 +28,8 @@ def policy_card(view: ObjectiveView) -> h.Element:
     """The level of the service, the bounds, and the hysteresis between them."""
     policy, state = view.policy, view.level
     left = view.budget.left_ratio if view.budget else None
-    tone = "unknown" if state is None else TONES[state.level]
+    young = view.budget is not None and view.budget.bootstrap
+    tone = TONES[state.level] if state is not None else "slow" if young else "unknown"
     return card(
         "The policy in force",
         _no_level(view)
