@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.house import House, until
+from bench.house import House, kill_and_see, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SPEC = """apiVersion: poise.dev/v1
@@ -22,7 +22,8 @@ spec:
   port: 8080
   resources: {memory: 48MiB, cpu: 1}
   env: {GREETING: hello}
-  rollout: {steps: [50], step: 1s, maxBake: 4s, warmup: 1s, drain: 1s, minCanaryRequests: 5}
+  rollout: {steps: [50], step: 1s, maxBake: 4s, warmup: 1s, drain: 1s, minCanaryRequests: 5,
+    startTimeout: 15s, onUnproven: promote}
 """
 SERVE = """mkdir -p /www/cgi-bin
 echo '#!/bin/sh' > /www/cgi-bin/work
@@ -122,6 +123,24 @@ def test_a_new_image_is_a_canary_is_promoted_and_can_be_taken_back(delivery: Del
     assert all("localhost/poise-release" in image for image in images), images
 
 
+def test_a_killed_keeper_and_control_process_fail_no_request_and_lose_no_container(
+    delivery: Delivery,
+) -> None:
+    """Users must not notice; whoever comes next finds exactly the containers that run."""
+    house = delivery.house
+    before = {one["key"]: one["pid"] for one in house.replicas("web")}
+    keeper, control = house.keeper_pid(), house.control_pid()
+    assert keeper and control and before
+    with users(house) as failed:
+        kill_and_see(control)
+        kill_and_see(keeper)
+        house.up()
+        until(lambda: house.keeper_pid() not in (None, keeper) and house.ready(), 30.0, "both are back")
+        until(lambda: len(house.replicas("web")) == len(before), 30.0, "the keeper has adopted them")
+    assert failed == []
+    assert {one["key"]: one["pid"] for one in house.replicas("web")} == before
+
+
 def test_an_image_that_harms_ends_at_the_canary(delivery: Delivery) -> None:
     """The judgement is the same as of a process."""
     n = len(delivery.house.rollouts("web")) + 1
@@ -137,6 +156,7 @@ def test_an_image_that_harms_ends_at_the_canary(delivery: Delivery) -> None:
     ("tag", "script", "reason"),
     [
         ("ends", "exit 7", "the last end: exit code 7"),
+        ("elsewhere", "exec httpd -f -p 127.0.0.1:$((PORT - 9000)) -h /www", "run, and fail GET / on $PORT"),
         ("leaks", LEAK, "the last end: killed by the kernel: over its memory limit"),
     ],
 )

@@ -58,7 +58,7 @@ def _ensure_running(data: Path, port: int, ingress_port: int) -> bool:
     """Whether it had to be started; returns once it is ready."""
     if _answers(data):
         return False
-    _refuse_taken_ports(port, *(() if _keeper_answers(data) else (ingress_port,)))
+    _refuse_taken_ports(port, *(() if _serves_on(data) else (ingress_port,)))
     (data / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
     data.chmod(0o700)
     command = [sys.executable, "-m", "poise.cli", "serve", "--data", str(data)]
@@ -98,14 +98,19 @@ def _answers(data: Path) -> bool:
         return False
 
 
-def _keeper_answers(data: Path) -> bool:
-    """Whether workloads went on meanwhile: then Envoy holds the ingress port, and rightly so."""
-    with socket.socket(socket.AF_UNIX) as asked:
-        try:
-            asked.connect(str(data / "run" / "keeper.sock"))
-        except OSError:
-            return False
-    return True
+def _serves_on(data: Path) -> bool:
+    """Whether workloads went on meanwhile: then Envoy holds the ingress port, and rightly so.
+
+    Envoy is asked too, since it goes on when the keeper is dead as well; the next keeper adopts it.
+    """
+    for path in (data / "run" / "keeper.sock", data / "envoy" / "admin.sock"):
+        with socket.socket(socket.AF_UNIX) as asked:
+            try:
+                asked.connect(str(path))
+            except OSError:
+                continue
+            return True
+    return False
 
 
 def _refuse_taken_ports(*ports: int) -> None:
