@@ -200,7 +200,8 @@ def test_a_release_that_never_becomes_ready_fails_without_traffic() -> None:
     world.boots = {"sha256:b"}
     world.release("sha256:b")
     failed = world.until(S.FAILED, 2)
-    assert "0 of 1 replicas" in failed.reason
+    assert failed.reason.startswith("0 of 1 replicas were ready after ")
+    assert failed.reason.endswith(" s; 1 run, and fail GET / on $PORT")
     assert world.weights_seen == [(1, 100)]
     world.run(30)
     assert list(world.rollouts) == [1, 2]

@@ -14,7 +14,7 @@ from poise.delivery.rollout.sequential import Total
 from poise.model.balance import Reason, Verdict, VerdictKind
 from poise.model.config import Config, Secret
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
-from poise.model.fleet import Replica, RollbackRequest, Route
+from poise.model.fleet import Identity, Replica, RollbackRequest, Route
 from poise.model.record import Decision, Event
 from poise.model.service import Replicas, Service, Strategy
 
@@ -25,7 +25,7 @@ STRATEGY = Strategy(
 )
 SERVICE = Service(
     project="acme", environment="production", name="shop", command="run", replicas=Replicas(min=2, max=4),
-    strategy=STRATEGY,
+    port=8080, strategy=STRATEGY,
 )  # fmt: skip
 
 Gate = Callable[["World", Rollout], Verdict | None]
@@ -219,6 +219,7 @@ class World:
                     service=KEY, rollout=r.n, index=index, ready=r.digest not in self.boots,
                     restarts=5 if crashed else 0, exited_at=self.now if crashed else None,
                     ended="exit code 127" if crashed else "",
+                    identity=None if crashed else Identity(pid=9, start_ticks=9),
                 )  # fmt: skip
                 self.replicas.setdefault(replica.key, replica)
             if not runs:

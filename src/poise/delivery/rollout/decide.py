@@ -140,8 +140,16 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     timeout_s = rollout.spec.strategy.start_timeout_s
     if now - started_at >= timedelta(seconds=timeout_s):
         reason = f"{seen.ready} of {rollout.replicas} replicas were ready after {timeout_s:g} s"
-        return fail(seen, rollout, now, "start_timeout", reason)
+        return fail(seen, rollout, now, "start_timeout", reason + _unready(seen, rollout))
     return decision(seen, now, rollout)
+
+
+def _unready(seen: Seen, rollout: Rollout) -> str:
+    """What is known of those that are not ready: they run and do not answer, or they ended."""
+    deaf = sum(one.identity is not None and not one.ready for one in seen.replicas)
+    if deaf and rollout.spec.port is not None:
+        return f"; {deaf} run, and fail GET {rollout.spec.health.path} on $PORT"
+    return _last_end(seen, rollout)
 
 
 def _last_end(seen: Seen, rollout: Rollout) -> str:
