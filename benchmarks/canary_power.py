@@ -128,17 +128,27 @@ def shipped(seen: Watched) -> np.ndarray:
     looks, runs = seen.canary.shape
     errors = np.zeros((runs, len(split.HARM_GRID)))
     slower = np.zeros((runs, len(LATENCY_BOUNDS_MS), len(split.SLOWER_GRID)))
-    sums = [np.zeros((runs, len(LATENCY_BOUNDS_MS))) for _ in range(4)]
+    sums, open_slower = ([np.zeros((runs, len(LATENCY_BOUNDS_MS))) for _ in range(4)] for _ in range(2))
+    open_errors = [np.zeros(runs) for _ in range(4)]
     stopped, shares = np.full(runs, -1), split.weights(METRICS)
     for look in range(looks):
         arms = (seen.canary[look], seen.canary_bad[look], seen.baseline[look], seen.baseline_bad[look])
-        errors += split.gain(split.HARM_GRID, 1.0, *arms)
+        for total, more in zip(open_errors, arms, strict=True):
+            total += more
+        full = split.is_full(open_errors[0], open_errors[2])
+        errors += np.where(full[:, None], split.gain(split.HARM_GRID, 1.0, *open_errors), 0.0)
+        for total in open_errors:
+            total[full] = 0
         if is_warm(seen, look):
             n_c, n_b = (one[look][:, None] for one in (seen.canary, seen.baseline))
             split_up = (n_c, seen.canary_slow[look], n_b, seen.baseline_slow[look])
-            slower += split.gain(split.SLOWER_GRID, 1.0, *split_up)
-            for total, more in zip(sums, split_up, strict=True):
+            for total, held, more in zip(sums, open_slower, split_up, strict=True):
                 total += more
+                held += more
+            full = split.is_full(open_slower[0], open_slower[2])
+            slower += np.where(full[..., None], split.gain(split.SLOWER_GRID, 1.0, *open_slower), 0.0)
+            for held in open_slower:
+                held[full] = 0
         told = split.telling(split.e_values(slower), *sums).mean(axis=-1)
         e_value = split.combined({ERRORS: split.e_values(errors), LATENCY: told}, shares)
         stopped = np.where((stopped < 0) & (e_value >= 1 / STRATEGY.alpha), look, stopped)

@@ -206,7 +206,8 @@ class Ask(Struct, frozen=True, kw_only=True):
 class Split(Struct, frozen=True, kw_only=True):
     """What the trial knows of one more kind of bad request: slower than a bound, or bad for an objective.
 
-    ``log_wealth`` holds one number per grid point of relative risk (H0 RR <= 1).
+    ``log_wealth`` holds one number per grid point of relative risk (H0 RR <= 1); ``pending`` the batch that
+    is not closed: the canary's requests and bad ones, then the baseline's.
     """
 
     metric: str  # "latency", or the objective's name
@@ -217,6 +218,7 @@ class Split(Struct, frozen=True, kw_only=True):
     baseline_requests: int = 0
     baseline_bad: int = 0
     e_value: float = 1.0
+    pending: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -249,6 +251,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     objective_bad_ratio: float | None = None
     excess_ratio_high: float = 1.0
     splits: tuple[Split, ...] = ()  # what is judged besides failed requests
+    pending: tuple[int, int, int, int] = (0, 0, 0, 0)  # of the batch that is not closed; as in ``Split``
 
     @property
     def errors_burned(self) -> float:

@@ -264,3 +264,23 @@ def test_a_lower_alpha_never_decides_earlier(alpha: float, factor: float) -> Non
     trial = judged(Counts(canary_requests=100, canary_errors=3, baseline_requests=900, baseline_errors=1))
     if is_harmful(trial, Strategy(alpha=alpha / factor)):
         assert is_harmful(trial, Strategy(alpha=alpha))
+
+
+def test_requests_that_trickle_in_are_one_batch() -> None:
+    """At half a request a second every reading finds one arm silent; alone it would tell nothing."""
+    trial = consume(Trial(), totals((0, 0), (0, 0)), 2, 1, STRATEGY, AT)
+    for second in range(1, 31):
+        arms = ((second // 10, second // 10), (second * 2, 0))
+        trial = consume(trial, totals(*arms), 2, 1, STRATEGY, AT + timedelta(seconds=2 * second))
+    assert (trial.canary_requests, trial.canary_errors, trial.baseline_requests) == (3, 3, 60)
+    assert is_harmful(trial, STRATEGY) and trial.pending == (1, 1, 20, 0)
+
+
+def test_a_change_of_weights_closes_the_batch() -> None:
+    """Requests of before and after have other shares; mixed they would tell something false."""
+    trial = consume(Trial(), totals((0, 0), (0, 0)), 2, 1, STRATEGY, AT)
+    trial = consume(trial, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT)
+    assert trial.e_value_harm == 1.0 and trial.pending == (2, 2, 18, 0)
+    closed = consume(trial, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT, closes=True)
+    assert is_harmful(closed, STRATEGY) and not any(closed.pending)
+    assert consume(closed, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT, closes=True) is closed

@@ -39,8 +39,9 @@ def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
     totals = [total for total in seen.totals if total.metric in metrics]
     at = seen.measured_at or now
     return sequential.consume(
-        trial, totals, rollout.n, rollout.baseline, strategy, at, is_warm=warm, metrics=metrics
-    )
+        trial, totals, rollout.n, rollout.baseline, strategy, at, is_warm=warm, closes=since is None,
+        metrics=metrics,
+    )  # fmt: skip
 
 
 def harm(rollout: Rollout) -> str:

@@ -61,12 +61,23 @@ class Total(Struct, frozen=True, kw_only=True):
     bound_ms: float | None = None
 
 
-def advance(trial: Trial, batch: Counts, strategy: Strategy, metrics: Sequence[str] = (ERRORS,)) -> Trial:
-    """The trial after one more batch of answered requests, judged by ``metrics``."""
-    harm = _gained(trial.log_wealth_harm, HARM_GRID, 1.0, batch)
+def advance(
+    trial: Trial,
+    batch: Counts,
+    strategy: Strategy,
+    metrics: Sequence[str] = (ERRORS,),
+    *,
+    closes: bool = True,
+) -> Trial:
+    """The trial after more answered requests, judged by ``metrics``.
+
+    They are evidence once their batch ``closes``, or is full; until then they are counted and pending.
+    """
+    closed, pending = _closed(trial.pending, batch, closes=closes)
+    harm = _gained(trial.log_wealth_harm, HARM_GRID, 1.0, closed)
     mirror = safe_grid(strategy.relative_risk_max)
-    safe = _gained(trial.log_wealth_safe, mirror, strategy.relative_risk_max, batch)
-    likelihood = _gained(trial.log_likelihood, INTERVAL_GRID, 1.0, batch)
+    safe = _gained(trial.log_wealth_safe, mirror, strategy.relative_risk_max, closed)
+    likelihood = _gained(trial.log_likelihood, INTERVAL_GRID, 1.0, closed)
     after = replace(
         trial,
         log_wealth_harm=harm,
@@ -79,6 +90,7 @@ def advance(trial: Trial, batch: Counts, strategy: Strategy, metrics: Sequence[s
         e_value_harm=e_value(harm),
         e_value_safe=e_value(safe),
         relative_risk=risk_interval(likelihood, strategy.alpha),
+        pending=pending,
     )
     return replace(
         after,
@@ -88,10 +100,11 @@ def advance(trial: Trial, batch: Counts, strategy: Strategy, metrics: Sequence[s
     )
 
 
-def advance_split(one: Split, batch: Counts) -> Split:
-    """One more kind of bad request after one more batch."""
+def advance_split(one: Split, batch: Counts, *, closes: bool = True) -> Split:
+    """One more kind of bad request after more requests; see ``advance``."""
     grid = SLOWER_GRID if one.metric == LATENCY else HARM_GRID
-    wealth = _gained(one.log_wealth, grid, 1.0, batch)
+    closed, pending = _closed(one.pending, batch, closes=closes)
+    wealth = _gained(one.log_wealth, grid, 1.0, closed)
     after = replace(
         one,
         log_wealth=wealth,
@@ -104,7 +117,7 @@ def advance_split(one: Split, batch: Counts) -> Split:
     if one.metric == LATENCY:
         counts = (after.canary_requests, after.canary_bad, after.baseline_requests, after.baseline_bad)
         value = float(split.telling(value, *counts))
-    return replace(after, e_value=value)
+    return replace(after, e_value=value, pending=pending)
 
 
 def consume(
@@ -116,19 +129,21 @@ def consume(
     at: datetime,
     *,
     is_warm: bool = True,
+    closes: bool = False,
     metrics: Sequence[str] = (ERRORS,),
 ) -> Trial:
     """The trial after everything in ``totals`` that it has not consumed; unchanged when that is nothing.
 
     ``at`` is when the totals were read. The canary's cluster is its own, so all of it counts. What the
     baseline answered before the trial began is only marked: it is not concurrent. Before it ``is_warm``,
-    latency is only marked too. ``metrics`` are those that the release is judged by.
+    latency is only marked too. ``closes``: the weights change, so what is pending is a batch of its own.
+    ``metrics`` are those that the release is judged by.
     """
     known = tuple(totals)
     errors = [total for total in known if total.metric == ERRORS]
     batch, consumed = take(trial.consumed, errors, canary, baseline)
-    splits, consumed = _take_splits(trial, consumed, known, canary, baseline, is_warm)
-    if consumed == trial.consumed:
+    splits, consumed = _take_splits(trial, consumed, known, canary, baseline, is_warm, closes)
+    if consumed == trial.consumed and not (closes and _is_pending(trial)):
         return trial
     first = trial.first_request_at
     if first is None and batch.canary_requests:
@@ -138,7 +153,7 @@ def consume(
     split_up = replace(
         trial, consumed=consumed, first_request_at=first, last_request_at=last, read_at=at, splits=splits
     )
-    return advance(split_up, batch, strategy, metrics)
+    return advance(split_up, batch, strategy, metrics, closes=closes)
 
 
 def take(
@@ -186,6 +201,7 @@ def _take_splits(
     canary: int,
     baseline: int | None,
     is_warm: bool,
+    closes: bool,
 ) -> tuple[tuple[Split, ...], dict[str, float]]:
     """Every further kind of bad request, each with its own batch of the totals."""
     by_kind: dict[tuple[str, float | None], list[Total]] = {}
@@ -199,8 +215,25 @@ def _take_splits(
         cold = metric == LATENCY and not is_warm
         batch, consumed = take(consumed, some, canary, baseline, prefix=prefix, is_marking=cold)
         one = known.get(kind) or Split(metric=metric, bound_ms=bound_ms)
-        known[kind] = one if batch.is_empty else advance_split(one, batch)
+        idle = batch.is_empty and not (closes and any(one.pending))
+        known[kind] = one if idle else advance_split(one, batch, closes=closes)
     return tuple(known[kind] for kind in sorted(known, key=lambda kind: (kind[0], kind[1] or 0.0))), consumed
+
+
+def _is_pending(trial: Trial) -> bool:
+    return any(trial.pending) or any(any(one.pending) for one in trial.splits)
+
+
+def _closed(
+    pending: tuple[int, int, int, int], batch: Counts, *, closes: bool
+) -> tuple[Counts, tuple[int, int, int, int]]:
+    """What is a closed batch now, maybe nothing, and what is pending then."""
+    n_c, x_c = pending[0] + batch.canary_requests, pending[1] + batch.canary_errors
+    n_b, x_b = pending[2] + batch.baseline_requests, pending[3] + batch.baseline_errors
+    if not closes and not bool(split.is_full(n_c, n_b)):
+        return Counts(), (n_c, x_c, n_b, x_b)
+    whole = Counts(canary_requests=n_c, canary_errors=x_c, baseline_requests=n_b, baseline_errors=x_b)
+    return whole, (0, 0, 0, 0)
 
 
 def _e_value_of(trial: Trial, metrics: Sequence[str]) -> float:

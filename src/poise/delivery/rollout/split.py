@@ -46,6 +46,7 @@ HARM_GRID: Final = log_spaced(GRID_NEAR, GRID_FAR, GRID_POINTS)
 SLOWER_GRID: Final = log_spaced(GRID_NEAR, SLOWER_FAR, SLOWER_POINTS)
 WEIGHTS: Final[Mapping[str, float]] = {"errors": 9.0, "latency": 1.0}  # any other metric: OTHER_WEIGHT
 OTHER_WEIGHT: Final = 3.0
+BATCH_REQUESTS: Final = 40  # of both arms; a smaller batch mostly has one arm silent, which tells nothing
 
 
 def gain(
@@ -70,6 +71,11 @@ def gain(
     risks = np.asarray(grid)
     exposure = np.log((risks * n_c + n_b) / (null * n_c + n_b))
     return np.where(known, x_c * np.log(risks / null) - bad * exposure, 0.0)
+
+
+def is_full(canary: ArrayLike, baseline: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a batch has requests enough to be closed. It never depends on how many were bad."""
+    return np.asarray(np.add(canary, baseline) >= BATCH_REQUESTS)
 
 
 def log_mean(wealth: ArrayLike) -> Floats:
