@@ -336,3 +336,23 @@ def test_a_changed_threshold_is_counted_again_from_what_was_kept() -> None:
         assert (after.good, after.bad, after.since) == (3540, 2360, before.since)
 
     anyio.run(play)
+
+
+def test_a_look_without_news_costs_nothing_until_silence_itself_is_news() -> None:
+    """Two looks in three find nothing where a source is asked every 15 s; the gate learns of silence."""
+
+    async def play() -> None:
+        world = World()
+        await world.declare()
+        await world.look(0)
+        for second in range(1, 11):
+            await world.read(second, second * 10)
+        await world.look(10)
+        before = await world.look(15)
+        seen = [await world.controller.look(ALL, at(seconds)) for seconds in (20, 25, 29)]
+        assert [(one.is_empty, one.reads) for one in seen] == [(True, ())] * 3, "nothing was measured"
+        silent = await world.look(110)
+        assert (before.measured_at, silent.at) == (silent.measured_at, at(110))
+        assert silent.coverage_ratio < before.coverage_ratio
+
+    anyio.run(play)

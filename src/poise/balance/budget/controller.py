@@ -38,6 +38,7 @@ WRITES_MAX: Final = 500  # of one look; the rest follows with the next
 GROUPED_S: Final = 15.0  # how often it is looked for new groups
 EXPANDED_S: Final = 900.0  # how often rules of exclusions are expanded anew
 SOON_S: Final = 0.5
+QUIET_S: Final = 15.0  # a look at which nothing new was read is worth its cost so often
 
 
 class _Written(Struct, frozen=True, kw_only=True):
@@ -109,6 +110,7 @@ class BudgetController:
         self._expanded_at: datetime | None = None
         self._reexcluded: set[int] = set()  # columns whose excluded time changed and was not written since
         self._plain: Measures | None = None
+        self._rests: tuple[Counting, datetime] | None = None  # the last look, if it wrote nothing
 
     async def keys(self) -> Iterable[str]:
         """The one key. What is known of the store is compared with it: this is the resync."""
@@ -125,6 +127,8 @@ class BudgetController:
         """Count what is new in one read and decide what to write; again in ``tick_s``."""
         counting = await self._current(now)
         increments = await counting.follow(self._signals, now)
+        if not len(increments) and self._is_quiet(counting, now):
+            return Decision(wake_at=now + timedelta(seconds=self._tick_s))
         sheet = counting.sheet
         since_s, measured_s = counting.since_s(), counting.measured_s(now)
         excluded = self._excluded(counting, now)
@@ -136,7 +140,16 @@ class BudgetController:
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
         decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
         wait_s = SOON_S if late else self._tick_s
-        return _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
+        decision = _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
+        self._rests = None if decision.writes else (counting, now)  # what was written may be refused
+        return decision
+
+    def _is_quiet(self, counting: Counting, now: datetime) -> bool:
+        """Whether nothing is new since a look that wrote nothing and is younger than any policy's beat."""
+        if self._rests is None or self._rests[0] is not counting or self._expanded_at is None:
+            return False
+        every_s = min((refresh_s(one) for one in counting.sheet.policies), default=QUIET_S)
+        return 0 <= (now - self._rests[1]).total_seconds() < min(QUIET_S, every_s)
 
     def curve(self, key: str, at_s: Numbers) -> Curve | None:
         """What was counted of an objective up to each instant (UTC epoch seconds), for charts.
