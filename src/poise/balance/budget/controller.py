@@ -110,7 +110,7 @@ class BudgetController:
         self._expanded_at: datetime | None = None
         self._reexcluded: set[int] = set()  # columns whose excluded time changed and was not written since
         self._plain: Measures | None = None
-        self._rests: tuple[Counting, datetime] | None = None  # the last look, if it wrote nothing
+        self._rests: tuple[Counting, datetime] | None = None  # the last look, if it stands
 
     async def keys(self) -> Iterable[str]:
         """The one key. What is known of the store is compared with it: this is the resync."""
@@ -141,11 +141,12 @@ class BudgetController:
         decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
         wait_s = SOON_S if late else self._tick_s
         decision = _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
-        self._rests = None if decision.writes else (counting, now)  # what was written may be refused
+        told = not decision.writes or bool(self._wanted)  # then whether it was refused will be known
+        self._rests = (counting, now) if told and not late else None
         return decision
 
     def _is_quiet(self, counting: Counting, now: datetime) -> bool:
-        """Whether nothing is new since a look that wrote nothing and is younger than any policy's beat."""
+        """Whether nothing is new since a look that was not refused and is younger than any policy's beat."""
         if self._rests is None or self._rests[0] is not counting or self._expanded_at is None:
             return False
         every_s = min((refresh_s(one) for one in counting.sheet.policies), default=QUIET_S)
@@ -230,7 +231,8 @@ class BudgetController:
         """Know which budgets stand in the store, those of the last look included."""
         for key, body in self._wanted.items():
             ref = self._confirmed.get(key)
-            if ref is None:  # nobody told: look
+            if ref is None:  # nobody told, or it was refused: look
+                self._rests = None
                 body, ref = await self._store.get(Budget, key)
             self._written[key] = _Written(body=body, ref=ref)
             self._mark(key)
