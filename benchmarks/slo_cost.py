@@ -12,29 +12,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TextIO
 from zlib import crc32
 
 import anyio
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from bench.house import free_port, until
+from bench import ruled
 from bench.report import Goal, Report, Unmeasured, percentile, run
 from bench.rivals import missing
+from bench.ruled import INTERVAL_S, LIVED_S, TARGET
 from poise.adapters.blocks import BlockStore
 from poise.adapters.clock import SystemClock
 from poise.adapters.prometheus.endpoint import Endpoint
@@ -57,15 +53,9 @@ from poise.model.service import Project
 from poise.model.signal import QUERY_AT, QUERY_TOTAL, Rows, Series
 from poise.ports.signals import SignalStore
 from poise.ports.store import Transaction
-from poise.spec.foreign.slo import AlertRule, Events, Slo
 from poise.spec.foreign.sloth_rules import Wanted, rule_file
 
-Numbers = NDArray[np.float64]
-INTERVAL_S = 60
-TARGET = 0.999
-TICKS_PER_HZ = os.sysconf("SC_CLK_TCK")
 WRITTEN_AT_ONCE = 500
-LIVED_S = 3 * 86_400.0
 LIVED_STEP_S = 300.0
 
 
@@ -123,11 +113,11 @@ def _told(figures: dict[str, float]) -> dict[str, float]:
 
 def _beside_prometheus(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     with ExitStack() as stack:
-        exporter = stack.enter_context(_exporter(given.objectives))
+        exporter = stack.enter_context(ruled.exporter(given.objectives))
         rules = folder / "rules.json"
-        rules.write_text(json.dumps(rule_file(_slos(given.objectives), Wanted(version="v"))))
-        ruled, _ = stack.enter_context(_prometheus(folder / "ruled", exporter, rules, given))
-        plain, port = stack.enter_context(_prometheus(folder / "plain", exporter, None, given))
+        rules.write_text(json.dumps(rule_file(ruled.slos(given.objectives), Wanted(version="v"))))
+        heavy, _ = stack.enter_context(ruled.prometheus(folder / "ruled", exporter, rules, given))
+        plain, port = stack.enter_context(ruled.prometheus(folder / "plain", exporter, None, given))
         time.sleep(INTERVAL_S / 2)  # the exporter has been scraped
         told = json.dumps({"port": port, "folder": str(folder / "engine"), "objectives": given.objectives,
                            "warm_s": given.warm_s, "seconds": given.seconds})  # fmt: skip
@@ -136,11 +126,11 @@ def _beside_prometheus(given: argparse.Namespace, folder: Path) -> dict[str, flo
         ) as engine:
             assert engine.stdout is not None
             engine.stdout.readline()  # warm
-            before = [_cpu_s(pid) for pid in (ruled, plain)]
+            before = [ruled.cpu_s(pid) for pid in (heavy, plain)]
             began = time.monotonic()
             said = engine.stdout.readline()
             minutes = (time.monotonic() - began) / 60
-            spent = [_cpu_s(pid) - was for pid, was in zip((ruled, plain), before, strict=True)]
+            spent = [ruled.cpu_s(pid) - was for pid, was in zip((heavy, plain), before, strict=True)]
         if not said:
             raise Unmeasured("the measured process ended early")
         mine = json.loads(said)
@@ -160,22 +150,6 @@ def _beside_prometheus(given: argparse.Namespace, folder: Path) -> dict[str, flo
     }
 
 
-def _slos(count: int) -> list[Slo]:
-    made = []
-    for name in _names(count):
-        total = f'http_requests_total{{service="{name}"}}'
-        bad = f'http_requests_total{{service="{name}",code=~"5.."}}'
-        window = "[{{.window}}]"
-        events = Events(bad=f"sum(rate({bad}{window}))", total=f"sum(rate({total}{window}))")
-        made.append(Slo(service=name, name="availability", percent=100 * TARGET, indicator=events,
-                        page=AlertRule(), ticket=AlertRule(), alert="Burning"))  # fmt: skip
-    return made
-
-
-def _names(count: int) -> list[str]:
-    return [f"svc-{n:05}" for n in range(count)]
-
-
 def objectives(count: int, source: str) -> list[Objective]:
     """One availability objective a service, of two series."""
     return [
@@ -190,126 +164,8 @@ def objectives(count: int, source: str) -> list[Objective]:
                 bad=f'http_requests_total{{service="{name}",code=~"5.."}}',
             ),
         )
-        for name in _names(count)
+        for name in ruled.names(count)
     ]
-
-
-def _events(count: int, elapsed_s: Numbers) -> tuple[Numbers, Numbers]:
-    """All and failed requests ``[T, service]`` after so long: 0.02 to 200 a second, 1 in 4,000 fails."""
-    rates = np.random.default_rng(1).choice([0.02, 0.2, 2.0, 20.0, 200.0], count)
-    total = np.floor(np.outer(elapsed_s, rates))
-    return total, np.floor(total / 4000)
-
-
-@contextmanager
-def _exporter(count: int) -> Iterator[tuple[int, float]]:
-    """Counters of every service that grow with time; its CPU is nobody's. (port, when it began)."""
-    began = time.time()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            total, bad = _events(count, np.array([time.time() - began + LIVED_S]))
-            lines = ["# TYPE http_requests_total counter"]
-            for name, of_all, failed in zip(_names(count), total[0], bad[0], strict=True):
-                lines.append(f'http_requests_total{{service="{name}",code="200"}} {of_all - failed:.0f}')
-                lines.append(f'http_requests_total{{service="{name}",code="500"}} {failed:.0f}')
-            body = ("\n".join(lines) + "\n").encode()
-            self.send_response(200)
-            self.send_header("content-type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1], began
-    finally:
-        server.shutdown()
-
-
-@contextmanager
-def _prometheus(
-    folder: Path, exporter: tuple[int, float], rules: Path | None, given: argparse.Namespace
-) -> Iterator[tuple[int, int]]:
-    """(pid, port)."""
-    folder.mkdir()
-    if given.history_days and rules:
-        _history(folder, exporter, given)
-    config = folder / "prometheus.yml"
-    config.write_text(json.dumps({
-        "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
-        "rule_files": [str(rules)] if rules else [],
-        "scrape_configs": [
-            {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{exporter[0]}"]}]},
-        ],
-    }))  # fmt: skip
-    port = free_port()
-    command = [
-        "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=10y", "--log.level=error",
-    ]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: _ok(port), 120.0, "Prometheus ready")
-            yield process.pid, port
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
-
-
-def _history(folder: Path, exporter: tuple[int, float], given: argparse.Namespace) -> None:
-    """A sample a minute of the days before: the exporter's own, as if it had run for long, and its ratios."""
-    count: int = given.objectives
-    text, end = folder / "history.txt", int(time.time()) - 120
-    at_s = np.arange(end - int(given.history_days * 86_400), end, INTERVAL_S)
-    total, bad = _events(count, np.maximum(at_s - exporter[1] + LIVED_S, 0.0))
-    stamps = at_s.tolist()
-    with text.open("w") as out:
-        out.write("# TYPE http_requests unknown\n# TYPE http_requests_total unknown\n")
-        for n, name in enumerate(_names(count)):
-            for code, values in (("200", total[:, n] - bad[:, n]), ("500", bad[:, n])):
-                labels = f'instance="127.0.0.1:{exporter[0]}",job="shop",service="{name}",code="{code}"'
-                head = f"http_requests_total{{{labels}}} "
-                told = zip(values.astype(int).tolist(), stamps, strict=True)
-                out.writelines([f"{head}{value} {at}\n" for value, at in told])
-        _recorded(out, count, range(end - int(given.recorded_days * 86_400), end, INTERVAL_S))
-        out.write("# EOF\n")
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=486h",
-         str(text), str(folder / "data")],
-        check=True, capture_output=True, timeout=1800,
-    )  # fmt: skip
-    text.unlink()
-
-
-def _recorded(out: TextIO, count: int, at_s: Sequence[int]) -> None:
-    """The ratios of five minutes that Sloth's rules would have recorded, from which its month is a mean."""
-    name = "slo:sli_error:ratio_rate5m"
-    out.write(f"# TYPE {name} unknown\n")
-    values = [f"{ratio:.6g}" for ratio in np.random.default_rng(2).exponential(1 / 4000, 997)]
-    told = [f"{values[n % len(values)]} {at}\n" for n, at in enumerate(at_s)]
-    for service in _names(count):
-        labels = f'sloth_id="{service}-availability",sloth_service="{service}",sloth_slo="availability"'
-        head = f'{name}{{{labels},sloth_window="5m"}} '
-        out.write(head + head.join(told))
-
-
-def _ok(port: int) -> bool:
-    import urllib.request
-
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2.0) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_HZ
 
 
 # -- the measured process ------------------------------------------------------------------------------
@@ -380,7 +236,7 @@ async def _lived(made: _Engine, declared: Sequence[Objective]) -> None:
         pages[crc32(one.key.encode()) % PAGES].append(one)
     source = declared[0].queries.source if declared[0].queries else ""
     at_s = np.arange(now_s - LIVED_S, now_s - 60.0, LIVED_STEP_S)
-    total, bad = _events(len(declared), at_s - at_s[0])
+    total, bad = ruled.events(len(declared), at_s - at_s[0])
     number, rows = {one.key: n for n, one in enumerate(declared)}, []
     for page, some in pages.items():
         series: list[Series] = []
@@ -489,13 +345,13 @@ async def _embedded(folder: Path, count: int, beats: int) -> dict[str, float]:
 def _feed(metrics: BlockStore, count: int) -> Callable[[datetime, int], object]:
     series: tuple[Labels, ...] = tuple(
         ((NAME, "http_requests_total"), ("code", code), ("service", name))
-        for name in _names(count)
+        for name in ruled.names(count)
         for code in ("200", "500")
     )
 
     async def feed(at: datetime, beat: int) -> None:
         at_ms = np.array([round(at.timestamp() * 1000) - 500], dtype=np.int64)
-        total, bad = _events(count, np.array([LIVED_S + beat * PERIOD_S]))
+        total, bad = ruled.events(count, np.array([LIVED_S + beat * PERIOD_S]))
         values = np.stack([total[0] - bad[0], bad[0]], axis=1).reshape(-1, 1)
         some = Reading(target="shop", series=series, at_ms=at_ms, values=values)
         appended = await metrics.append(Round(readings=(some,)))
