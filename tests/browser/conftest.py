@@ -64,6 +64,10 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.stream(site.streams.get(path))
             elif path in site.pages:
                 self.reply(200, site.pages[path].encode(), "text/html; charset=utf-8")
+            elif (
+                path == "/favicon.ico"
+            ):  # asked for by the browser itself when it has time, of a page without one
+                self.reply(204, b"", "image/x-icon")
             else:
                 self.reply(404, b"", "text/plain")
 
