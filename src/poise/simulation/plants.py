@@ -32,6 +32,7 @@ from poise.reliability.paging import deeds as paging_deeds
 from poise.reliability.review import decide as review_decide
 from poise.reliability.review import draft
 from poise.reliability.scaling import decide as scaling_decide
+from poise.simulation import faults
 
 Swap = tuple[object, str, Any]  # in what, which name, and the bug to put there
 
@@ -83,8 +84,8 @@ def _unfenced() -> list[Swap]:
 
 
 def _stale_verdict() -> list[Swap]:
-    """The executor does not mind how old a verdict is."""
-    return [(deeds, "VERDICT_MAX_AGE_S", 1e9)]
+    """The executor does not mind how old a verdict is; the world is so slow that verdicts do grow old."""
+    return [(deeds, "VERDICT_MAX_AGE_S", 1e9), (faults, "SLOW", 0.4)]
 
 
 def _go_on_unknown() -> list[Swap]:
