@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from poise.adapters.otlp.names import plain
-from poise.model.intake import Fault, Faults
+from poise.model.intake import Fault, Faults, Faulty
 from poise.model.telemetry import SECOND_NS, Attributes, Scalar
 
+Made = TypeVar("Made")
 UNKNOWN_SERVICE: Final = "unknown_service"  # Source: OpenTelemetry's semantic conventions, service.name
 _ENVIRONMENTS: Final = ("deployment.environment.name", "deployment.environment")
 
@@ -83,6 +84,30 @@ class Found:
             case _:
                 text = msgspec.json.encode(plain(value)).decode()
                 return self.cut(text, self.limits.value_chars)
+
+
+def walked(
+    resources: Iterable[Any], scopes: str, items: str, found: Found, make: Callable[..., Made]
+) -> list[Made]:
+    """What ``make(item, resource's attributes, scope's name, found)`` made of each item of a request.
+
+    ``scopes`` and ``items`` are the fields that hold them. What ``make`` raises ``Faulty`` for, and what is
+    more than the limit, is left out and named among the faults of ``found``.
+    """
+    made: list[Made] = []
+    for group in resources:
+        resource = found.attributes(group.resource.attributes)
+        for scoped in getattr(group, scopes):
+            scope = found.cut(scoped.scope.name, found.limits.name_chars)
+            for one in getattr(scoped, items):
+                try:
+                    if len(made) >= found.limits.items:
+                        what = items.removeprefix("log_")
+                        raise Faulty("too-many", f"more than {found.limits.items} {what} in one request")
+                    made.append(make(one, resource, scope, found))
+                except Faulty as fault:
+                    found.faults.add(fault.kind, fault.what)
+    return made
 
 
 def service_of(resource: Attributes) -> tuple[str, str]:

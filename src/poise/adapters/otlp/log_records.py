@@ -9,29 +9,16 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
-from poise.adapters.otlp.attributes import Found, body_of, service_of
+from poise.adapters.otlp.attributes import Found, body_of, service_of, walked
 from poise.adapters.otlp.spans import believed
 from poise.adapters.otlp.wire import parsed
-from poise.model.intake import Faulty
 from poise.model.telemetry import Attributes, LogRecord
 
 
 def read_records(body: bytes, found: Found, *, json: bool) -> list[LogRecord]:
     """The records that can be kept; the rest are faults of ``found``. ``Invalid`` when it is no request."""
-    made: list[LogRecord] = []
     request = parsed(ExportLogsServiceRequest(), body, json=json)
-    for group in request.resource_logs:
-        resource = found.attributes(group.resource.attributes)
-        for scoped in group.scope_logs:
-            scope = found.cut(scoped.scope.name, found.limits.name_chars)
-            for one in scoped.log_records:
-                try:
-                    if len(made) >= found.limits.items:
-                        raise Faulty("too-many", f"more than {found.limits.items} records in one request")
-                    made.append(_record(one, resource, scope, found))
-                except Faulty as fault:
-                    found.faults.add(fault.kind, fault.what)
-    return made
+    return walked(request.resource_logs, "scope_logs", "log_records", found, _record)
 
 
 def answered(rejected: int, message: str) -> Any:

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from poise.adapters.otlp.attributes import Found, service_of
+from poise.adapters.otlp.attributes import Found, service_of, walked
 from poise.adapters.otlp.wire import parsed
 from poise.model.intake import Faulty
 from poise.model.telemetry import Attributes, Span, SpanEvent, SpanKind, SpanLink, SpanStatus
@@ -23,20 +23,8 @@ _SPAN_BYTES: Final = 8
 
 def read_spans(body: bytes, found: Found, *, json: bool) -> list[Span]:
     """The spans that can be kept; the rest are faults of ``found``. ``Invalid`` when it is no request."""
-    made: list[Span] = []
     request = parsed(ExportTraceServiceRequest(), body, json=json)
-    for group in request.resource_spans:
-        resource = found.attributes(group.resource.attributes)
-        for scoped in group.scope_spans:
-            scope = found.cut(scoped.scope.name, found.limits.name_chars)
-            for one in scoped.spans:
-                try:
-                    if len(made) >= found.limits.items:
-                        raise Faulty("too-many", f"more than {found.limits.items} spans in one request")
-                    made.append(_span(one, resource, scope, found))
-                except Faulty as fault:
-                    found.faults.add(fault.kind, fault.what)
-    return made
+    return walked(request.resource_spans, "scope_spans", "spans", found, _span)
 
 
 def answered(rejected: int, message: str) -> Any:
