@@ -67,7 +67,9 @@ class DecideGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing to say: the override has its reason."""
+    """A second person's agreement to an override, which has its reason; theirs is added to it."""
+
+    reason: Reason | None = None
 
 
 class ApplySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -123,23 +124,11 @@ async def override_gate(
     request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[MakeOverride]
 ) -> Created:
     """A signed, expiring decision against the gate; where there is another operator, it waits for them."""
-    parts, key = parts_of(request), f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
-
-    async def make() -> tuple[Decision, Created]:
-        decision = await make_override(
-            parts.store,
-            signing_key=parts.signing_key,
-            service_key=key,
-            by=request.scope["user"].name,
-            reason=parts.masker.text(data.reason),  # before it is signed
-            for_s=data.expires_s,
-            now=parts.clock.now(),
-            digest=data.digest,
-        )
-        return decision, _created(decision)
-
-    return await create_once(request, parts, data, Created, make)
+    key, reason = f"{project}/{environment}/{service}", _masked(request, data.reason)
+    await queries.service_or_raise(parts_of(request), key)
+    return await _decided(
+        request, key, data, make_override, reason=reason, for_s=data.expires_s, digest=data.digest
+    )
 
 
 @post(_SERVICE + "/overrides/{n:int}/approval", opt={"permission": "operator", "once": True})
@@ -147,16 +136,8 @@ async def second_override(
     request: Asked, project: Part, environment: Part, service: Part, n: Number, data: JSONBody[Approve]
 ) -> Created:
     """The second person's agreement to an override."""
-    parts, key = parts_of(request), f"{project}/{environment}/{service}"
-
-    async def make() -> tuple[Decision, Created]:
-        decision = await approve_override(
-            parts.store, signing_key=parts.signing_key, service_key=key, n=n,
-            by=request.scope["user"].name, now=parts.clock.now(),
-        )  # fmt: skip
-        return decision, _created(decision)
-
-    return await create_once(request, parts, data, Created, make)
+    key, reason = f"{project}/{environment}/{service}", _masked(request, data.reason or "")
+    return await _decided(request, key, data, approve_override, n=n, reason=reason)
 
 
 @post(_SERVICE + "/grants", opt={"permission": "developer", "once": True})
@@ -164,18 +145,12 @@ async def make_grant(
     request: Asked, project: Part, environment: Part, service: Part, data: JSONBody[AskGrant]
 ) -> Created:
     """Ask for an approval, an exemption or a ruling."""
-    parts, key = parts_of(request), f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
-
-    async def make() -> tuple[Decision, Created]:
-        decision = await ask_grant(
-            parts.store, signing_key=parts.signing_key, service_key=key, kind=data.kind,
-            by=request.scope["user"].name, reason=parts.masker.text(data.reason), for_s=data.expires_s,
-            now=parts.clock.now(), digest=data.digest, cause=data.cause,
-        )  # fmt: skip
-        return decision, _created(decision)
-
-    return await create_once(request, parts, data, Created, make)
+    key, reason = f"{project}/{environment}/{service}", _masked(request, data.reason)
+    await queries.service_or_raise(parts_of(request), key)
+    return await _decided(
+        request, key, data, ask_grant, kind=data.kind, reason=reason, for_s=data.expires_s,
+        digest=data.digest, cause=data.cause,
+    )  # fmt: skip
 
 
 @post(_SERVICE + "/grants/{n:int}/decision", opt={"permission": "viewer", "once": True})
@@ -183,17 +158,28 @@ async def settle_grant(
     request: Asked, project: Part, environment: Part, service: Part, n: Number, data: JSONBody[DecideGrant]
 ) -> Created:
     """Allow or refuse what somebody asked for; only those whom the policy or their role names may."""
-    parts, key = parts_of(request), f"{project}/{environment}/{service}"
+    key, reason = f"{project}/{environment}/{service}", _masked(request, data.reason)
+    return await _decided(request, key, data, decide_grant, n=n, allowed=data.allowed, reason=reason)
+
+
+async def _decided(
+    request: Asked, key: str, data: Struct, decide: Callable[..., Awaitable[Decision]], **asked: Any
+) -> Created:
+    """What the asker said, as the gate's room decides it, once."""
+    parts = parts_of(request)
 
     async def make() -> tuple[Decision, Created]:
-        decision = await decide_grant(
-            parts.store, signing_key=parts.signing_key, service_key=key, n=n,
-            by=request.scope["user"].name, allowed=data.allowed, reason=parts.masker.text(data.reason),
-            now=parts.clock.now(),
+        decision = await decide(
+            parts.store, signing_key=parts.signing_key, service_key=key, by=request.scope["user"].name,
+            now=parts.clock.now(), **asked,
         )  # fmt: skip
-        return decision, _created(decision)
+        return decision, Created(key=decision.writes[0].key, sentence=decision.events[0].summary)
 
     return await create_once(request, parts, data, Created, make)
+
+
+def _masked(request: Asked, reason: str) -> str:
+    return parts_of(request).masker.text(reason)  # before it is signed
 
 
 async def _asked(request: Asked, key: str, change_class: ChangeClass, digest: str | None) -> Verdict:
@@ -215,10 +201,6 @@ def _measured(verdict: Verdict) -> Measured:
         bake_factor=verdict.bake_factor,
         left_ratio=min(lefts, default=None),
     )
-
-
-def _created(decision: Decision) -> Created:
-    return Created(key=decision.writes[0].key, sentence=decision.events[0].summary)
 
 
 ROUTES = [

@@ -126,7 +126,7 @@ def approve(
 ) -> None:
     """Approve a feature where the policy wants an operator's word, or what somebody else asked for."""
     if override_n is not None:
-        return _post(service, f"/overrides/{override_n}/approval", Approve(), common)
+        return _post(service, f"/overrides/{override_n}/approval", Approve(reason=reason), common)
     if grant is not None:
         body = DecideGrant(allowed=True, reason=reason)
         return _post(service, f"/grants/{grant}/decision", body, common)

@@ -95,9 +95,12 @@ async def make_override(
 
 
 async def approve_override(
-    store: Store, *, signing_key: bytes, service_key: str, n: int, by: str, now: datetime
+    store: Store, *, signing_key: bytes, service_key: str, n: int, by: str, now: datetime, reason: str = ""
 ) -> Decision:
-    """The second person's agreement. ``Forbidden`` for who asked, ``Conflict`` when it is too late."""
+    """The second person's agreement. ``Forbidden`` for who asked, ``Conflict`` when it is too late.
+
+    Their ``reason``, where they give one, is added to the first person's.
+    """
     override, ref = await store.get(Override, f"{service_key}/{n:06d}")
     if override is None or not is_genuine(override, signing_key):
         raise _unknown("override", service_key, n)
@@ -106,7 +109,8 @@ async def approve_override(
         raise Conflict("POISE-B405", f"override {n} {what}", where=service_key, mend="Run: poise why SERVICE")
     if by == override.by:
         raise _not_alone("override", service_key, n)
-    after = sign(structs.replace(override, approved_by=by, approved_at=now), signing_key)
+    both = _both(override.reason, by, reason) if reason.strip() else override.reason
+    after = sign(structs.replace(override, approved_by=by, approved_at=now, reason=both), signing_key)
     said = f"{by} approved override {n} of {override.by} on {service_key} until {after.expires_at:%H:%M} UTC"
     data = {"n": n, "asked_by": override.by, "expires_at": after.expires_at.isoformat()}
     event = Event(type=OVERRIDE_APPROVED, subject=after.key, actor=by, summary=said, data=data)
@@ -191,9 +195,9 @@ async def decide_grant(
             "POISE-B406", f"{by} may not decide {wish.kind.value} {n}", where=service_key,
             why=f"Those who may: {', '.join(deciders) or 'nobody'}.", mend="Ask one of them.",
         )  # fmt: skip
-    said = f"{wish.reason}; {by}: {reason.strip()}"[: 2 * REASON_LIMIT]
+    both = _both(wish.reason, by, reason)
     after = sign(
-        structs.replace(wish, allowed=allowed, decided_by=by, decided_at=now, reason=said), signing_key
+        structs.replace(wish, allowed=allowed, decided_by=by, decided_at=now, reason=both), signing_key
     )
     event = Event(
         type=GRANT_DECIDED, subject=after.key, actor=by,
@@ -250,6 +254,11 @@ async def _is_anothers(store: Store, place: _Place, digest: str | None, by: str)
         return False
     change, _ = await store.get(Change, f"{place.service.project}/{commit}")
     return change is not None and change.pushed_by != by
+
+
+def _both(first: str, by: str, second: str) -> str:
+    """Why it was asked for, and why it was decided."""
+    return f"{first}; {by}: {second.strip()}"[: 2 * REASON_LIMIT]
 
 
 def _check_reason(where: str, reason: str) -> None:
