@@ -27,8 +27,8 @@ def _at(day: int, hour: int, minute: int) -> datetime:
     return datetime(2026, 11, day, hour, minute, tzinfo=UTC)
 
 
-def incident_row(n: int = 118, state: IncidentState = IncidentState.OPEN, who: str = "") -> v.IncidentRow:
-    return v.IncidentRow(
+def incident_row(n: int = 118, state: IncidentState = IncidentState.OPEN, who: str = "") -> iv.IncidentRow:
+    return iv.IncidentRow(
         project="acme",
         n=n,
         title="availability of storefront burns 124x",

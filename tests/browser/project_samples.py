@@ -15,7 +15,7 @@ from poise.model.oncall import (
     ShiftUnit,
 )
 from poise.web import delivery as d
-from poise.web import links, oncall_compose
+from poise.web import links, oncall_compose, service_views
 from poise.web import oncall as o
 from poise.web import scorecard as s
 from poise.web import views as v
@@ -183,28 +183,28 @@ def delivery(pile: int = 14) -> d.DeliveryView:
     )  # fmt: skip
 
 
-def settings() -> v.SettingsView:
+def settings() -> service_views.SettingsView:
     """A config on its way, and a secret whose value nobody sees."""
-    return v.SettingsView(
+    return service_views.SettingsView(
         config=17, config_live=16, secret=2, secret_live=2, changed_at=NOW, changed_by="ben",
         reason="payments answer slowly",
         rows=(
-            v.SettingRow(name="TIMEOUT_S", value="2", changed_in=17),
-            v.SettingRow(name="GREETING", value="hello " * 60, changed_in=3),
-            v.SettingRow(name="API_KEY", value=None, changed_in=2),
+            service_views.SettingRow(name="TIMEOUT_S", value="2", changed_in=17),
+            service_views.SettingRow(name="GREETING", value="hello " * 60, changed_in=3),
+            service_views.SettingRow(name="API_KEY", value=None, changed_in=2),
         ),
     )  # fmt: skip
 
 
-def capacity() -> v.CapacityView:
+def capacity() -> service_views.CapacityView:
     """One replica that was not measured yet."""
-    return v.CapacityView(
+    return service_views.CapacityView(
         wanted=4, min=2, max=8, reason="410 requests per second need 4 at 5 % waiting",
         withheld="the flap budget of today is used up",
         rows=(
-            v.ReplicaRow(
+            service_views.ReplicaRow(
                 release="r43", index=0, word="ready", cpu_ratio=0.31, memory_bytes=52_428_800.0
             ),
-            v.ReplicaRow(release="r43", index=1, word="starting", restarts=1),
+            service_views.ReplicaRow(release="r43", index=1, word="starting", restarts=1),
         ),
     )  # fmt: skip

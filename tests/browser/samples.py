@@ -11,7 +11,7 @@ from runpy import run_path
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
 from poise.model.output import OutputLine, OutputPage
-from poise.web import links
+from poise.web import links, overview_views, rollout_views, run_views, service_views
 from poise.web import views as v
 from poise.web.objective_views import ObjectiveView
 from poise.web.output_views import OutputView
@@ -77,8 +77,8 @@ def chart() -> v.Chart:
     )
 
 
-def service() -> v.ServiceView:
-    return v.ServiceView(
+def service() -> service_views.ServiceView:
+    return service_views.ServiceView(
         chrome=chrome(),
         key=KEY,
         sentence="38 % of the budget is left; at this pace it lasts until 9 December. "
@@ -94,7 +94,7 @@ def service() -> v.ServiceView:
         objectives=_objectives(),
         chart=chart(),
         running=(
-            v.RunningRow(
+            service_views.RunningRow(
                 release="v43", replicas_ready=4, replicas_wanted=4, requests_per_s=410, latency_ms_p95=78
             ),
         ),
@@ -102,7 +102,7 @@ def service() -> v.ServiceView:
         changes=_changes(),
         spends=_spends(),
         overrides=(
-            v.OverrideRow(
+            service_views.OverrideRow(
                 n=3,
                 by="ben",
                 reason="legal text must be live by noon",
@@ -115,15 +115,15 @@ def service() -> v.ServiceView:
         settings=_PROJECT["settings"](),
         capacity=_PROJECT["capacity"](),
         environments=(
-            v.EnvironmentLink(name="staging", key="acme/staging/storefront"),
-            v.EnvironmentLink(name="production", key=KEY, here=True),
+            service_views.EnvironmentLink(name="staging", key="acme/staging/storefront"),
+            service_views.EnvironmentLink(name="production", key=KEY, here=True),
         ),
     )
 
 
-def _objectives() -> tuple[v.ObjectiveRow, ...]:
+def _objectives() -> tuple[service_views.ObjectiveRow, ...]:
     return (
-        v.ObjectiveRow(
+        service_views.ObjectiveRow(
             name="availability",
             target_ratio=0.999,
             now_ratio=0.99938,
@@ -133,7 +133,7 @@ def _objectives() -> tuple[v.ObjectiveRow, ...]:
             burn_3d=1.1,
             coverage_ratio=1.0,
         ),
-        v.ObjectiveRow(
+        service_views.ObjectiveRow(
             name="latency under 250 ms",
             target_ratio=0.99,
             now_ratio=0.9952,
@@ -146,12 +146,12 @@ def _objectives() -> tuple[v.ObjectiveRow, ...]:
     )
 
 
-def _changes() -> tuple[v.ChangeRow, ...]:
+def _changes() -> tuple[service_views.ChangeRow, ...]:
     return (
-        v.ChangeRow(
+        service_views.ChangeRow(
             label="v43", summary="cart: fix rounding", at=_at(24, 14, 2), href=links.rollout(KEY, 43)
         ),
-        v.ChangeRow(
+        service_views.ChangeRow(
             label="v42",
             summary="cart: new pricing",
             at=_at(19, 14, 2),
@@ -159,13 +159,13 @@ def _changes() -> tuple[v.ChangeRow, ...]:
             bad=True,
             href=links.rollout(KEY, 42),
         ),
-        v.ChangeRow(label="v41", summary="search: smaller images", at=_at(14, 14, 2)),
+        service_views.ChangeRow(label="v41", summary="search: smaller images", at=_at(14, 14, 2)),
     )
 
 
-def _spends() -> tuple[v.SpendRow, ...]:
+def _spends() -> tuple[service_views.SpendRow, ...]:
     return (
-        v.SpendRow(
+        service_views.SpendRow(
             spent_ratio=0.31,
             label="v42",
             summary="cart: new pricing",
@@ -175,7 +175,7 @@ def _spends() -> tuple[v.SpendRow, ...]:
             followed="rolled back, its digest is remembered",
             href=links.rollout(KEY, 42),
         ),
-        v.SpendRow(
+        service_views.SpendRow(
             spent_ratio=0.064,
             label="v43",
             summary="canary at 10 %",
@@ -185,7 +185,7 @@ def _spends() -> tuple[v.SpendRow, ...]:
             followed="recovered by itself",
             href=links.rollout(KEY, 43),
         ),
-        v.SpendRow(
+        service_views.SpendRow(
             spent_ratio=0.246,
             label="background",
             summary="0.04 % of requests",
@@ -195,7 +195,7 @@ def _spends() -> tuple[v.SpendRow, ...]:
     )
 
 
-def overview(count: int = 14) -> v.OverviewView:
+def overview(count: int = 14) -> overview_views.OverviewView:
     kinds = [VerdictKind.HOLD, VerdictKind.SLOW, VerdictKind.GO, VerdictKind.GO, VerdictKind.GO, None]
     told = {
         VerdictKind.HOLD: "the budget is spent; only fixes go until 3 December.",
@@ -208,7 +208,7 @@ def overview(count: int = 14) -> v.OverviewView:
     for k in range(count):
         kind = kinds[min(k, 5)] if k < 2 else (None if k == 5 else VerdictKind.GO)
         rows.append(
-            v.ServiceRow(
+            overview_views.ServiceRow(
                 key=f"acme/production/{names[k] if k < len(names) else f'worker-{k:03d}'}",
                 sentence=told[kind],
                 verdict=kind,
@@ -229,7 +229,7 @@ def overview(count: int = 14) -> v.OverviewView:
             )
         )
     runs = tuple(
-        v.RunRow(
+        overview_views.RunRow(
             project="acme", n=61 - k, state=state, summary=what, branch="main", created_at=_at(28, 9 - k, 5)
         )
         for k, (state, what) in enumerate(
@@ -240,10 +240,10 @@ def overview(count: int = 14) -> v.OverviewView:
             ]
         )
     )
-    return v.OverviewView(chrome=chrome(), services=tuple(rows), runs=runs)
+    return overview_views.OverviewView(chrome=chrome(), services=tuple(rows), runs=runs)
 
 
-def run(live: bool = False) -> v.RunView:
+def run(live: bool = False) -> run_views.RunView:
     state = RunState.RUNNING if live else RunState.FAILURE
     text = [
         "$ python -m pip install -r requirements.txt",
@@ -259,8 +259,8 @@ def run(live: bool = False) -> v.RunView:
         "===== \x1b[31m1 failed\x1b[0m, 41 passed in 3.91s =====",
     ]
     lines = text[:4] if live else text
-    done = RunState.SUCCESS
-    return v.RunView(
+    done, code = RunState.SUCCESS, None if live else 1
+    return run_views.RunView(
         chrome=chrome(),
         project="acme",
         n=61 if live else 60,
@@ -274,42 +274,44 @@ def run(live: bool = False) -> v.RunView:
         author="Ben",
         created_at=_at(28, 8, 5),
         jobs=(
-            v.JobView(
+            run_views.JobView(
                 id="lint",
                 state=done,
                 took_s=3.2,
-                steps=(v.StepView(name="ruff", state=done, took_s=3.1, exit_code=0, line=1),),
+                steps=(run_views.StepView(name="ruff", state=done, took_s=3.1, exit_code=0, line=1),),
             ),
-            v.JobView(
+            run_views.JobView(
                 id="build",
                 state=state,
                 took_s=41,
                 steps=(
-                    v.StepView(name="actions/checkout", state=done, took_s=0.3, exit_code=0),
-                    v.StepView(name="install", state=done, took_s=36, exit_code=0, line=1),
-                    v.StepView(name="test", state=state, took_s=4.4, exit_code=None if live else 1, line=3),
+                    run_views.StepView(name="actions/checkout", state=done, took_s=0.3, exit_code=0),
+                    run_views.StepView(name="install", state=done, took_s=36, exit_code=0, line=1),
+                    run_views.StepView(name="test", state=state, took_s=4.4, exit_code=code, line=3),
                 ),
             ),
-            v.JobView(
+            run_views.JobView(
                 id="package",
                 state=RunState.QUEUED if live else RunState.SKIPPED,
                 needs=("lint", "build"),
-                steps=(v.StepView(name="collect", state=RunState.QUEUED if live else RunState.SKIPPED),),
+                steps=(
+                    run_views.StepView(name="collect", state=RunState.QUEUED if live else RunState.SKIPPED),
+                ),
             ),
         ),
         tests=TestCount() if live else TestCount(passed=41, failed=1),
-        lines=tuple(v.LogLine(n=n, text=line) for n, line in enumerate(lines, 1)),
+        lines=tuple(run_views.LogLine(n=n, text=line) for n, line in enumerate(lines, 1)),
     )
 
 
-def rollout() -> v.RolloutView:
+def rollout() -> rollout_views.RolloutView:
     told = (
         (9, 31, "Rollout 44 of storefront began: v44 beside v43", "dev.poise.rollout.started"),
         (9, 32, "Gate: slow, at most 2 % for the first step", "dev.poise.gate.answered"),
         (9, 32, "Canary takes 2 %", "dev.poise.rollout.stepped"),
         (9, 36, "Canary takes 5 %", "dev.poise.rollout.stepped"),
     )
-    return v.RolloutView(
+    return rollout_views.RolloutView(
         chrome=chrome(),
         key=KEY,
         n=44,
@@ -325,15 +327,15 @@ def rollout() -> v.RolloutView:
         verdict_at=_at(28, 9, 36),
         reasons=("availability has 38 % left; policy default slows below 40 %",),
         steps=(
-            v.RolloutStep(weight_percent=2, phase="done", at=_at(28, 9, 32)),
-            v.RolloutStep(weight_percent=5, phase="now", at=_at(28, 9, 36)),
-            v.RolloutStep(weight_percent=10, phase="ahead"),
-            v.RolloutStep(weight_percent=25, phase="ahead"),
-            v.RolloutStep(weight_percent=50, phase="ahead"),
+            rollout_views.RolloutStep(weight_percent=2, phase="done", at=_at(28, 9, 32)),
+            rollout_views.RolloutStep(weight_percent=5, phase="now", at=_at(28, 9, 36)),
+            rollout_views.RolloutStep(weight_percent=10, phase="ahead"),
+            rollout_views.RolloutStep(weight_percent=25, phase="ahead"),
+            rollout_views.RolloutStep(weight_percent=50, phase="ahead"),
         ),
-        baseline=v.Arm(release="v43", requests=15_428, errors=6, latency_ms_p95=77),
-        canary=v.Arm(release="v44", requests=812, errors=1, latency_ms_p95=81),
-        relative_risk=v.Interval(low=0.2, high=7.9, estimate=3.2),
+        baseline=rollout_views.Arm(release="v43", requests=15_428, errors=6, latency_ms_p95=77),
+        canary=rollout_views.Arm(release="v44", requests=812, errors=1, latency_ms_p95=81),
+        relative_risk=rollout_views.Interval(low=0.2, high=7.9, estimate=3.2),
         e_value_harm=1.42,
         e_value_safe=0.81,
         orders=(Verb.PROMOTE, Verb.PAUSE, Verb.ABORT),

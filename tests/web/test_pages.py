@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from poise.model.balance import VerdictKind
-from poise.web import assets, flags, graph, links, pages, wording
+from poise.web import assets, flags, graph, links, overview_views, pages, run_views, wording
 from poise.web import views as v
 from poise.web.run import first_error
 
@@ -101,7 +101,7 @@ def test_a_row_of_the_overview_shows_the_budget_its_trend_and_the_way_to_its_pag
 def test_a_burn_needs_somebody_whatever_the_gate_says(samples: ModuleType) -> None:
     """The gate looks at what is left; a page-worthy burn is about what will be."""
     row = replace(samples.overview().services[2], burning="availability burns 20× too fast.")
-    html = pages.overview(v.OverviewView(chrome=samples.chrome(), services=(row,)))
+    html = pages.overview(overview_views.OverviewView(chrome=samples.chrome(), services=(row,)))
     assert "1 of 1 service needs you" in html
 
 
@@ -118,7 +118,7 @@ def test_a_service_that_runs_elsewhere_promises_no_act_that_cannot_be(samples: M
 def test_a_calm_overview_says_so(samples: ModuleType) -> None:
     """Silence is an answer too."""
     row = replace(samples.overview().services[2], verdict=VerdictKind.GO)
-    html = pages.overview(v.OverviewView(chrome=samples.chrome(), services=(row,)))
+    html = pages.overview(overview_views.OverviewView(chrome=samples.chrome(), services=(row,)))
     assert "No service needs you: all 1 may ship." in html
 
 
@@ -182,7 +182,7 @@ def test_a_gap_in_the_data_is_a_gap_in_the_line(samples: ModuleType) -> None:
 
 def test_a_log_shows_its_newest_lines_and_says_what_it_hides(samples: ModuleType) -> None:
     """A page with a million lines opens for nobody."""
-    lines = tuple(v.LogLine(n=n, text="x") for n in range(1, v.LOG_LINES_MAX + 11))
+    lines = tuple(run_views.LogLine(n=n, text="x") for n in range(1, run_views.LOG_LINES_MAX + 11))
     html = pages.run(replace(samples.run(), lines=lines))
     assert "10 earlier lines not shown" in html and 'id="L10"' not in html and 'id="L11"' in html
 
@@ -190,9 +190,9 @@ def test_a_log_shows_its_newest_lines_and_says_what_it_hides(samples: ModuleType
 def test_the_first_error_is_found_and_no_errors_is_none() -> None:
     """Jumping to "0 errors" would teach people not to jump."""
     lines = [
-        v.LogLine(n=1, text="0 errors"),
-        v.LogLine(n=2, text="ValueError: no"),
-        v.LogLine(n=3, text="failed"),
+        run_views.LogLine(n=1, text="0 errors"),
+        run_views.LogLine(n=2, text="ValueError: no"),
+        run_views.LogLine(n=3, text="failed"),
     ]
     assert first_error(lines) == 2
     assert first_error(lines[:1]) is None

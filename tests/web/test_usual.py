@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from poise.model.anomaly import GoldenSignal, Stretch, Usual
 from poise.web.chart import service_chart, usual_sentence
-from poise.web.views import Chart, ChartPoint, PolicyView
+from poise.web.service_views import PolicyView
+from poise.web.views import Chart, ChartPoint
 
 T0 = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BAD = Stretch(

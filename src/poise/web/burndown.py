@@ -13,14 +13,10 @@ import htpy as h
 
 from poise.model.policy import BudgetPolicy
 from poise.model.spend import Foresight
-from poise.web import flags
 from poise.web.drawing import (
-    FLAG_ROW,
-    LEFT,
-    MARKERS_MAX,
-    WIDTH,
+    Axis,
+    Place,
     area,
-    change_flag,
     group,
     label,
     line,
@@ -29,12 +25,12 @@ from poise.web.drawing import (
     rule,
     runs,
     scale,
+    shade,
     stretch,
-    time_axis,
-    time_scale,
+    with_twin,
 )
 from poise.web.objective_views import BurnDown, BurnPoint
-from poise.web.parts import scroll, table
+from poise.web.parts import table
 from poise.web.views import CHART_POINTS_MAX
 from poise.web.wording import moment, percent, utc
 
@@ -44,7 +40,6 @@ GAP = 26.0
 LABEL_APART = 13.0
 FLOOR = -1.0  # beyond twice the budget the depth no longer matters
 KNOWN_MIN_RATIO = 0.5  # of a step; with less it is a gap
-Place = Callable[[datetime], float]
 
 
 def burn_chart(
@@ -58,58 +53,34 @@ def burn_chart(
     """The drawing and its table twin. ``more`` is where a flag of several changes leads."""
     points = found.points[-CHART_POINTS_MAX:]
     until = max(found.until, foresight.until) if foresight else found.until
-    x = time_scale(found.since, until)
+    axis = Axis(found.since, until, found.markers, changed_until=found.until)
     rows = [
         (moment(p.at), percent(p.left_ratio, 1), percent(p.failed_ratio), percent(p.measured_ratio, 0))
         for p in points
     ]
     heads = ("time", "budget left", "failed", "measured")
-    twin = table(f"Budget of {name}", heads, rows, "lrrr", [number(x(p.at)) for p in points])
-    drawing = _drawing(found, points, policy, target_ratio, foresight, name, more, x, until)
-    return h.fragment[
-        scroll(f"Burn-down of {name}", h.div(".chart")[drawing]),
-        h.p(".readout", data_keep=True)[
-            "Point at the chart, or focus it and use the arrow keys, to read a moment."
-        ],
-        h.details("#chart-table")[h.summary["The same as a table"], twin],
-    ]
-
-
-def _drawing(
-    found: BurnDown,
-    points: tuple[BurnPoint, ...],
-    policy: BudgetPolicy,
-    target_ratio: float,
-    foresight: Foresight | None,
-    name: str,
-    more: str,
-    x: Place,
-    until: datetime,
-) -> h.Element:
-    markers = sorted(found.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
-    visible = [m for m in markers if found.since <= m.at <= found.until]
-    placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
-    top = FLAG_ROW * max((flag.row + 1 for flag in placed), default=0) + 20
+    twin = table(f"Budget of {name}", heads, rows, "lrrr", [number(axis.x(p.at)) for p in points])
+    x, top = axis.x, axis.top
     failed_top = top + BUDGET_HEIGHT + GAP
     bottom = failed_top + FAILED_HEIGHT
-    return h.svg(
-        {"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title", data_chart=True
-    )[
-        h.title("#chart-title")[_summary(points, found, name)],
-        h.g(transform=f"translate({LEFT:g},0)")[
-            [stretch(x, one.since, one.until, one.label, top, bottom) for one in found.incidents],
-            [_excluded(x, one.since, one.until, one.label, top, bottom) for one in found.excluded],
-            [change_flag(flag, visible, bottom, more) for flag in placed],
-            [_unknown(x, since, to, top, bottom) for since, to in _gaps(points, found.since)],
-            group(top, _budget(points, policy, foresight, x)),
-            group(failed_top, _failed(points, 1 - target_ratio, x)),
-            until > found.until and _now(x(found.until), top, bottom),
-            group(bottom + 16, time_axis(found.since, until)),
-            h.line(
-                ".cross", data_keep=True, x1="0", x2="0", y1=f"{top:g}", y2=f"{bottom:g}", visibility="hidden"
-            ),
-        ],
+    behind = [
+        *(stretch(x, one.since, one.until, one.label, top, bottom) for one in found.incidents),
+        *(
+            shade("excluded", x, one.since, one.until, f"Excluded: {one.label}", top, bottom)
+            for one in found.excluded
+        ),
+        *(
+            shade("gap", x, since, to, "Not measured", top, bottom)
+            for since, to in _gaps(points, found.since)
+        ),
     ]
+    panels = [
+        group(top, _budget(points, policy, foresight, x)),
+        group(failed_top, _failed(points, 1 - target_ratio, x)),
+        until > found.until and _now(x(found.until), top, bottom),
+    ]
+    drawing = axis.drawn(_summary(points, found, name), bottom, behind, panels, more=more)
+    return with_twin(f"Burn-down of {name}", drawing, twin)
 
 
 def _summary(points: tuple[BurnPoint, ...], found: BurnDown, name: str) -> str:
@@ -215,24 +186,6 @@ def _gaps(points: tuple[BurnPoint, ...], since: datetime) -> Iterator[tuple[date
         before = point.at
     if begun is not None:
         yield begun, before
-
-
-def _unknown(x: Place, since: datetime, until: datetime, top: float, bottom: float) -> h.Element:
-    left, width = x(since), max(2.0, x(until) - x(since))
-    return h.rect(".gap", x=number(left), y=number(top), width=number(width), height=number(bottom - top))[
-        h.title[f"Not measured, {utc(since)} to {utc(until)} UTC"]
-    ]
-
-
-def _excluded(x: Place, since: datetime, until: datetime, words: str, top: float, bottom: float) -> h.Element:
-    left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
-    return h.rect(
-        ".excluded",
-        x=number(left),
-        y=number(top),
-        width=number(max(2.0, right - left)),
-        height=number(bottom - top),
-    )[h.title[f"Excluded: {words}, {utc(since)} to {utc(until)} UTC"]]
 
 
 def _now(at: float, top: float, bottom: float) -> h.Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import htpy as h
 
 from poise.web.parts import card, table
-from poise.web.views import CapacityView
+from poise.web.service_views import CapacityView
 from poise.web.wording import UNMEASURED, percent, plural
 
 

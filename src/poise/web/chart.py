@@ -12,15 +12,12 @@ from datetime import datetime
 import htpy as h
 
 from poise.model.anomaly import GoldenSignal, Usual
-from poise.web import flags
 from poise.web.drawing import (
-    FLAG_ROW,
-    LEFT,
-    MARKERS_MAX,
     WIDTH,
+    Axis,
     Dots,
+    Place,
     area,
-    change_flag,
     group,
     label,
     line,
@@ -29,12 +26,13 @@ from poise.web.drawing import (
     rule,
     runs,
     scale,
+    shade,
     stretch,
-    time_axis,
-    time_scale,
-)  # fmt: skip
-from poise.web.parts import scroll, table
-from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint, PolicyView
+    with_twin,
+)
+from poise.web.parts import table
+from poise.web.service_views import PolicyView
+from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint
 from poise.web.wording import milliseconds, moment, percent, utc
 
 BUDGET_HEIGHT = 120.0
@@ -46,47 +44,31 @@ STRETCHES_TOLD = 3
 def service_chart(chart: Chart, policy: PolicyView, name: str) -> h.Node:
     """The chart and its table twin; shows the newest CHART_POINTS_MAX points and MARKERS_MAX markers."""
     points = chart.points[-CHART_POINTS_MAX:]
-    drawing = _drawing(chart, points, policy, name)
-    return h.fragment[
-        scroll(f"Chart of {name} over {chart.window}", h.div(".chart")[drawing]),
-        h.p(".readout", data_keep=True)[
-            "Point at the chart, or focus it and use the arrow keys, to read a moment."
-        ],
-        chart.usual is not None and h.p("#usual")[usual_sentence(chart.usual)],
-        h.details("#chart-table")[h.summary["The same as a table"], _twin(chart, points, name)],
-    ]
+    axis = Axis(chart.since, chart.until, chart.markers)
+    drawing, twin = _drawing(chart, points, policy, name, axis), _twin(chart, points, name, axis.x)
+    usual = chart.usual is not None and h.p("#usual")[usual_sentence(chart.usual)]
+    return with_twin(f"Chart of {name} over {chart.window}", drawing, twin, note=usual)
 
 
 def error_chart(chart: Chart, name: str) -> h.Node:
     """Errors alone with the changes around them, and the table twin."""
-    points, x = chart.points[-CHART_POINTS_MAX:], time_scale(chart.since, chart.until)
-    markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
-    visible = [m for m in markers if chart.since <= m.at <= chart.until]
-    placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
-    top = FLAG_ROW * max((flag.row + 1 for flag in placed), default=0) + 18
-    bottom = top + BUDGET_HEIGHT
+    points, axis = chart.points[-CHART_POINTS_MAX:], Axis(chart.since, chart.until, chart.markers)
+    bottom = axis.top + BUDGET_HEIGHT
     peak = max((p.error_ratio for p in points if p.error_ratio is not None), default=None)
     told = f"Errors of {name} over {chart.window}: at most {percent(peak)}"
-    dots = [(x(p.at), p.error_ratio) for p in points]
-    drawing = h.svg({"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title")[
-        h.title("#chart-title")[told],
-        h.g(transform=f"translate({LEFT:g},0)")[
-            [stretch(x, band.since, band.until, band.label, top, bottom) for band in chart.bands],
-            [change_flag(flag, visible, bottom) for flag in placed],
-            group(top, _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)),
-            group(bottom + 16, time_axis(chart.since, chart.until)),
-        ],
-    ]
+    dots = [(axis.x(p.at), p.error_ratio) for p in points]
+    strip = _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)
+    drawing = axis.drawn(told, bottom, _bands(chart, axis, bottom), group(axis.top, strip), crosshair=False)
     rows = [(moment(p.at, "second"), percent(p.error_ratio)) for p in points if p.error_ratio is not None]
     twin = table(f"Errors of {name}", ("time", "errors"), rows, "lr")
-    return h.fragment[
-        scroll(f"Chart of errors of {name}", h.div(".chart")[drawing]),
-        h.details("#chart-table")[h.summary["The same as a table"], twin],
-    ]
+    return with_twin(f"Chart of errors of {name}", drawing, twin, readout=False)
 
 
-def _twin(chart: Chart, points: Sequence[ChartPoint], name: str) -> h.Element:
-    x = time_scale(chart.since, chart.until)
+def _bands(chart: Chart, axis: Axis, bottom: float) -> list[h.Node]:
+    return [stretch(axis.x, one.since, one.until, one.label, axis.top, bottom) for one in chart.bands]
+
+
+def _twin(chart: Chart, points: Sequence[ChartPoint], name: str, x: Place) -> h.Element:
     rows = [
         (
             moment(p.at),
@@ -126,57 +108,31 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _marked(
-    chart: Chart, signal: GoldenSignal, x: Callable[[datetime], float], height: float
-) -> list[h.Element]:
+def _marked(chart: Chart, signal: GoldenSignal, x: Place, height: float) -> list[h.Element]:
     """The stretches over which a signal was unusual, behind its line."""
     shown = [one for one in chart.usual.stretches if one.signal is signal] if chart.usual else []
-    made = []
-    for one in shown:
-        left, right = (min(max(x(at), 0.0), WIDTH) for at in (one.since, one.until))
-        made.append(
-            h.rect(
-                ".unusual", x=number(left), y="0", width=number(max(2.0, right - left)), height=number(height)
-            )[h.title[f"{signal.value} unusual for this time, {utc(one.since)} to {utc(one.until)} UTC"]]
-        )
-    return made
+    told = f"{signal.value} unusual for this time"
+    return [shade("unusual", x, one.since, one.until, told, 0.0, height) for one in shown]
 
 
-def _drawing(chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, name: str) -> h.Element:
-    x = time_scale(chart.since, chart.until)
-    markers = sorted(chart.markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
-    visible = [m for m in markers if chart.since <= m.at <= chart.until]
-    placed = flags.arrange([(x(m.at), m.label) for m in visible], WIDTH)
-    budget_top = FLAG_ROW * max((flag.row + 1 for flag in placed), default=0) + 18
-    errors_top = budget_top + BUDGET_HEIGHT + STRIP_GAP
+def _drawing(
+    chart: Chart, points: Sequence[ChartPoint], policy: PolicyView, name: str, axis: Axis
+) -> h.Element:
+    x = axis.x
+    errors_top = axis.top + BUDGET_HEIGHT + STRIP_GAP
     latency_top = errors_top + STRIP_HEIGHT + STRIP_GAP
     bottom = latency_top + STRIP_HEIGHT
     errors = [(x(p.at), p.error_ratio) for p in points]
     latencies = [(x(p.at), p.latency_ms_p95) for p in points]
-    return h.svg(
-        {"viewBox": f"0 0 900 {bottom + 22:g}"}, role="group", aria_labelledby="chart-title", data_chart=True
-    )[
-        h.title("#chart-title")[_summary(points, name, chart.window)],
-        h.g(transform=f"translate({LEFT:g},0)")[
-            [stretch(x, band.since, band.until, band.label, budget_top, bottom) for band in chart.bands],
-            [change_flag(flag, visible, bottom) for flag in placed],
-            group(budget_top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
-            group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
-            group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
-            group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
-            group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
-            group(bottom + 16, time_axis(chart.since, chart.until)),
-            h.line(
-                ".cross",
-                data_keep=True,
-                x1="0",
-                x2="0",
-                y1=f"{budget_top:g}",
-                y2=f"{bottom:g}",
-                visibility="hidden",
-            ),
-        ],
+    panels = [
+        group(axis.top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
+        group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
+        group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+        group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
+        group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
     ]
+    told = _summary(points, name, chart.window)
+    return axis.drawn(told, bottom, _bands(chart, axis, bottom), panels)
 
 
 def _summary(points: Sequence[ChartPoint], name: str, window: str) -> str:

@@ -30,7 +30,17 @@ from poise.model.signal import (
     TRIALS_TOTAL,
 )
 from poise.spec.explain_objective import measures
-from poise.web import links, service_compose, spend_compose, views
+from poise.web import (
+    incident_views,
+    links,
+    overview_views,
+    rollout_views,
+    run_views,
+    service_compose,
+    service_views,
+    spend_compose,
+    views,
+)
 from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
 from poise.web.targets import target_rows
@@ -64,14 +74,17 @@ async def _first_project(parts: Parts, asker: Principal | None) -> str:
 
 
 async def overview(
-    parts: Parts, asker: Principal, around: views.Chrome, incidents: tuple[views.IncidentRow, ...] = ()
-) -> views.OverviewView:
+    parts: Parts,
+    asker: Principal,
+    around: views.Chrome,
+    incidents: tuple[incident_views.IncidentRow, ...] = (),
+) -> overview_views.OverviewView:
     """All services that the asker may see, those in need first, and the newest runs."""
     found = await status(parts, asker)
     burning = await spend_compose.burns(parts)
     runs, _ = await parts.store.scan(Run, limit=50, last=True)
     seen = [run for run in runs if may_see(asker, run.project)]
-    return views.OverviewView(
+    return overview_views.OverviewView(
         chrome=around,
         incidents=incidents,
         services=tuple(_service_row(one, burning.get(one.key, "")) for one in found.services),
@@ -82,10 +95,10 @@ async def overview(
     )
 
 
-def _service_row(one: ServiceStatus, burning: str) -> views.ServiceRow:
+def _service_row(one: ServiceStatus, burning: str) -> overview_views.ServiceRow:
     worst = min(one.budgets, key=lambda budget: budget.left_ratio, default=None)
     elsewhere = one.service.runs_elsewhere
-    return views.ServiceRow(
+    return overview_views.ServiceRow(
         key=one.key,
         sentence=one.sentence,
         verdict=one.verdict.kind if one.live or elsewhere or needs_somebody(one) else None,
@@ -102,9 +115,9 @@ def _service_row(one: ServiceStatus, burning: str) -> views.ServiceRow:
     )
 
 
-async def _run_row(parts: Parts, run: Run) -> views.RunRow:
+async def _run_row(parts: Parts, run: Run) -> overview_views.RunRow:
     change, _ = await parts.store.get(Change, f"{run.project}/{run.commit}")
-    return views.RunRow(
+    return overview_views.RunRow(
         project=run.project,
         n=run.n,
         state=run.state,
@@ -114,7 +127,7 @@ async def _run_row(parts: Parts, run: Run) -> views.RunRow:
     )
 
 
-async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> views.ServiceView:
+async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> service_views.ServiceView:
     """One service: the verdict, the chart, what runs, what changed."""
     declared, _ = await parts.store.get(Service, key)
     if declared is None:
@@ -126,7 +139,7 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
     rollouts = await recent_rollouts(parts, key)
     worst = min(one.budgets, key=lambda budget: budget.left_ratio, default=None)
     known = one.live is not None or declared.runs_elsewhere
-    return views.ServiceView(
+    return service_views.ServiceView(
         chrome=around,
         key=key,
         sentence=budget_sentence(worst, policy, now) if worst and known else one.sentence,
@@ -134,7 +147,7 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
         verdict_at=one.verdict.at,
         reasons=tuple(reason.text for reason in one.verdict.reasons),
         budget_left_ratio=worst.left_ratio if worst else None,
-        policy=views.PolicyView(
+        policy=service_views.PolicyView(
             name=policy.name,
             slow_below_ratio=policy.slow_below_ratio,
             hold_below_ratio=policy.hold_below_ratio,
@@ -157,13 +170,13 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
     )
 
 
-def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
+def _objective_rows(one: ServiceStatus) -> Iterable[service_views.ObjectiveRow]:
     budgets = {budget.objective: budget for budget in one.budgets}
     for objective in one.objectives:
         budget = budgets.get(objective.name)
         burns = {burn.window_s: burn.rate for burn in budget.burns} if budget else {}
         events = budget.good + budget.bad if budget else 0.0
-        yield views.ObjectiveRow(
+        yield service_views.ObjectiveRow(
             name=objective.name,
             target_ratio=objective.target_ratio,
             now_ratio=budget.good / events if budget and events else None,
@@ -181,9 +194,9 @@ def _objective_rows(one: ServiceStatus) -> Iterable[views.ObjectiveRow]:
         )
 
 
-def _period_row(one: PeriodBudget) -> views.PeriodRow:
+def _period_row(one: PeriodBudget) -> service_views.PeriodRow:
     events = one.good + one.bad
-    return views.PeriodRow(
+    return service_views.PeriodRow(
         name=one.name,
         start=one.start,
         end=one.end,
@@ -193,7 +206,7 @@ def _period_row(one: PeriodBudget) -> views.PeriodRow:
     )
 
 
-async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[views.RunningRow]:
+async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[service_views.RunningRow]:
     acked = one.route.acked if one.route else {}
     rows = []
     for rollout in (one.live, one.active):
@@ -202,7 +215,7 @@ async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[
         mine = [replica for replica in one.replicas if replica.rollout == rollout.n]
         rate_per_s, latency_ms = await _answers(parts, rollout, now)
         rows.append(
-            views.RunningRow(
+            service_views.RunningRow(
                 release=f"r{rollout.release}",
                 replicas_ready=sum(replica.ready for replica in mine),
                 replicas_wanted=max(len(mine), rollout.replicas),
@@ -229,9 +242,9 @@ async def _notes(parts: Parts, key: str) -> list[str]:
     return [f"{row.at:%H:%M} {row.event.summary}" for row in reversed(rows)]
 
 
-def _change_row(rollout: Rollout) -> views.ChangeRow:
+def _change_row(rollout: Rollout) -> service_views.ChangeRow:
     bad = rollout.state in (RolloutState.ROLLED_BACK, RolloutState.FAILED)
-    return views.ChangeRow(
+    return service_views.ChangeRow(
         label=f"r{rollout.release}",
         summary=rollout.summary,
         at=rollout.created_at,
@@ -241,10 +254,10 @@ def _change_row(rollout: Rollout) -> views.ChangeRow:
     )
 
 
-async def _overrides(parts: Parts, key: str, now: datetime) -> Iterable[views.OverrideRow]:
+async def _overrides(parts: Parts, key: str, now: datetime) -> Iterable[service_views.OverrideRow]:
     found, _ = await parts.store.scan(Override, f"{key}/", limit=5, last=True)
     return [
-        views.OverrideRow(
+        service_views.OverrideRow(
             n=one.n,
             by=one.by,
             reason=one.reason,
@@ -256,7 +269,7 @@ async def _overrides(parts: Parts, key: str, now: datetime) -> Iterable[views.Ov
     ]
 
 
-async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views.RunView:
+async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> run_views.RunView:
     """One run with its log so far."""
     found, _ = await parts.store.get(Run, f"{project}/{n:06d}")
     if found is None:
@@ -264,11 +277,11 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
     change, _ = await parts.store.get(Change, f"{project}/{found.commit}")
     known, _ = await parts.store.get(Project, project)
     last = (known or Project(name=project)).environments[-1]
-    lines = await lines_of(parts.data, found, 0, views.LOG_LINES_MAX, parts.masker)
+    lines = await lines_of(parts.data, found, 0, run_views.LOG_LINES_MAX, parts.masker)
     first: dict[str, int] = {}
     for line in lines:
         first.setdefault(line.source, line.n)
-    return views.RunView(
+    return run_views.RunView(
         chrome=around,
         project=project,
         n=n,
@@ -282,7 +295,7 @@ async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> views
         finished_at=found.finished_at,
         jobs=tuple(_job_view(job, first) for job in found.jobs),
         tests=found.tests,
-        lines=tuple(views.LogLine(n=line.n, text=line.text) for line in lines),
+        lines=tuple(run_views.LogLine(n=line.n, text=line.text) for line in lines),
         problem=found.problem,
         releases=tuple((key, links.service(_service_of(key, last))) for key in found.releases),
     )
@@ -297,14 +310,14 @@ def _took_s(started: datetime | None, finished: datetime | None) -> float | None
     return (finished - started).total_seconds() if started and finished else None
 
 
-def _job_view(job: JobRun, first: dict[str, int]) -> views.JobView:
-    return views.JobView(
+def _job_view(job: JobRun, first: dict[str, int]) -> run_views.JobView:
+    return run_views.JobView(
         id=job.id,
         state=job.state,
         needs=job.needs,
         took_s=_took_s(job.started_at, job.finished_at),
         steps=tuple(
-            views.StepView(
+            run_views.StepView(
                 name=step.name,
                 state=step.state,
                 took_s=_took_s(step.started_at, step.finished_at),
@@ -328,7 +341,7 @@ def _run_sentence(found: Run) -> str:
     return f"{found.state.value.capitalize()}."
 
 
-async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> views.RolloutView:
+async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollout_views.RolloutView:
     """One rollout: where it is, canary against baseline, evidence so far."""
     found, _ = await parts.store.get(Rollout, f"{key}/{n:06d}")
     if found is None:
@@ -341,7 +354,7 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> views
         verdict, _ = await parts.store.get(Verdict, verdict_key(found.key, found.ask.n))
     rows = await parts.store.journal(subject=found.key, limit=views.EVENT_ROWS_MAX, last=True)
     trial, strategy = found.trial, found.spec.strategy
-    return views.RolloutView(
+    return rollout_views.RolloutView(
         chrome=around,
         key=key,
         n=n,
@@ -405,7 +418,7 @@ def _rollout_sentence(found: Rollout) -> str:
     return f"{said}: {found.reason}" if found.reason else f"{said}."
 
 
-def _steps(found: Rollout, verdict: Verdict | None) -> tuple[views.RolloutStep, ...]:
+def _steps(found: Rollout, verdict: Verdict | None) -> tuple[rollout_views.RolloutStep, ...]:
     plan = verdict.steps_percent if verdict and verdict.steps_percent else found.spec.strategy.steps_percent
     weights = sorted({*plan, 100})
     done = found.state in (RolloutState.LIVE, RolloutState.RETIRED)
@@ -415,24 +428,24 @@ def _steps(found: Rollout, verdict: Verdict | None) -> tuple[views.RolloutStep, 
             return "done"
         return "now" if weight == found.weight_percent else "ahead"
 
-    return tuple(views.RolloutStep(weight_percent=weight, phase=phase(weight)) for weight in weights)
+    return tuple(rollout_views.RolloutStep(weight_percent=weight, phase=phase(weight)) for weight in weights)
 
 
-async def _arm(parts: Parts, rollout: Rollout | None, requests: int, errors: int) -> views.Arm | None:
+async def _arm(parts: Parts, rollout: Rollout | None, requests: int, errors: int) -> rollout_views.Arm | None:
     if rollout is None:
         return None
     _, latency_ms = await _answers(parts, rollout, parts.clock.now())
-    return views.Arm(
+    return rollout_views.Arm(
         release=f"r{rollout.release}", requests=requests, errors=errors, latency_ms_p95=latency_ms
     )
 
 
-def _interval(found: Rollout) -> views.Interval | None:
+def _interval(found: Rollout) -> rollout_views.Interval | None:
     bounds = risk_interval(found.trial.log_likelihood, found.spec.strategy.alpha)
     if bounds is None:
         return None
     low, high = bounds
-    return views.Interval(low=low, high=high if high is not None else 100.0)
+    return rollout_views.Interval(low=low, high=high if high is not None else 100.0)
 
 
 def _possible(found: Rollout) -> tuple[Verb, ...]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import htpy as h
 
 from poise.web import flags
-from poise.web.parts import link
+from poise.web.parts import link, scroll
 from poise.web.views import Marker
 from poise.web.wording import utc
 
@@ -20,10 +20,75 @@ LEFT = 64.0
 WIDTH = 826.0
 FLAG_HEIGHT = 16.0
 FLAG_ROW = 20.0
+HEAD = 20.0  # between the flags and what is drawn below them
+FOOT = 22.0
 MARKERS_MAX = 60
 TICKS = 7
 
 Dots = Sequence[tuple[float, float | None]]
+Place = Callable[[datetime], float]
+
+
+class Axis:
+    """One axis of time, and the flags of what changed on it; what is drawn below them begins at ``top``.
+
+    ``until`` may lie ahead of ``changed_until``, the last instant of which anything is known.
+    """
+
+    def __init__(
+        self,
+        since: datetime,
+        until: datetime,
+        markers: Sequence[Marker] = (),
+        changed_until: datetime | None = None,
+    ) -> None:
+        self.since, self.until = since, until
+        self.x: Place = time_scale(since, until)
+        newest = sorted(markers, key=lambda marker: marker.at)[-MARKERS_MAX:]
+        self._changes = [one for one in newest if since <= one.at <= (changed_until or until)]
+        self._flags = flags.arrange([(self.x(one.at), one.label) for one in self._changes], WIDTH)
+        self.top = FLAG_ROW * max((flag.row + 1 for flag in self._flags), default=0) + HEAD
+
+    def drawn(
+        self,
+        told: str,
+        bottom: float,
+        behind: h.Node,
+        panels: h.Node,
+        *,
+        more: str = "#latest-changes",
+        crosshair: bool = True,
+    ) -> h.Element:
+        """The drawing: stretches ``behind``, the flags' lines down to ``bottom``, the ``panels``, the axis.
+
+        ``told`` says it all for those who hear it; a flag of several changes leads to ``more``.
+        """
+        view = {"viewBox": f"0 0 900 {bottom + FOOT:g}"}
+        return h.svg(view, role="group", aria_labelledby="chart-title", data_chart=crosshair)[
+            h.title("#chart-title")[told],
+            h.g(transform=f"translate({LEFT:g},0)")[
+                behind,
+                [change_flag(flag, self._changes, bottom, more) for flag in self._flags],
+                panels,
+                group(bottom + 16, time_axis(self.since, self.until)),
+                crosshair and _cross(self.top, bottom),
+            ],
+        ]
+
+
+def with_twin(
+    label: str, drawing: h.Element, twin: h.Node, *, readout: bool = True, note: h.Node = None
+) -> h.Node:
+    """The drawing in its scroller, where the crosshair reads, a ``note``, and the same as a table."""
+    return h.fragment[
+        scroll(label, h.div(".chart")[drawing]),
+        readout
+        and h.p(".readout", data_keep=True)[
+            "Point at the chart, or focus it and use the arrow keys, to read a moment."
+        ],
+        note,
+        h.details("#chart-table")[h.summary["The same as a table"], twin],
+    ]
 
 
 def change_flag(
@@ -51,9 +116,7 @@ def change_flag(
     ]
 
 
-def stretch(
-    x: Callable[[datetime], float], since: datetime, until: datetime, words: str, top: float, bottom: float
-) -> h.Node:
+def stretch(x: Place, since: datetime, until: datetime, words: str, top: float, bottom: float) -> h.Node:
     """A stretch of time that hurt users, with its label."""
     left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
     width = max(right - left, 2.0)
@@ -63,6 +126,23 @@ def stretch(
         h.rect(".band", x=number(left), y=number(top), width=number(width), height=number(bottom - top)),
         label(at, top + 13, words, anchor, "bandt"),
     ]
+
+
+def shade(
+    class_: str, x: Place, since: datetime, until: datetime, told: str, top: float, bottom: float
+) -> h.Element:
+    """A stretch of time on a tint, which says at the pointer what it is."""
+    left, right = (min(max(x(at), 0.0), WIDTH) for at in (since, until))
+    width = max(2.0, right - left)
+    return h.rect(
+        class_=class_, x=number(left), y=number(top), width=number(width), height=number(bottom - top)
+    )[h.title[f"{told}, {utc(since)} to {utc(until)} UTC"]]
+
+
+def _cross(top: float, bottom: float) -> h.Element:
+    return h.line(
+        ".cross", data_keep=True, x1="0", x2="0", y1=f"{top:g}", y2=f"{bottom:g}", visibility="hidden"
+    )
 
 
 def time_axis(since: datetime, until: datetime) -> h.Node:
@@ -95,7 +175,7 @@ def rule(class_: str, y: float) -> h.Element:
     return h.line(class_=class_, x1="0", x2=number(WIDTH), y1=number(y), y2=number(y))
 
 
-def time_scale(since: datetime, until: datetime) -> Callable[[datetime], float]:
+def time_scale(since: datetime, until: datetime) -> Place:
     """Instants as units from the left."""
     span_s = max((until - since).total_seconds(), 1e-9)
     return lambda at: (at - since).total_seconds() / span_s * WIDTH

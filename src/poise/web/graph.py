@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import htpy as h
 
 from poise.web.parts import run_tone
-from poise.web.views import JobView
+from poise.web.run_views import JobView
 from poise.web.wording import duration
 
 BOX_WIDTH = 168.0

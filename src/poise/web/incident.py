@@ -15,13 +15,13 @@ from poise.web.incident_views import (
     KINDS,
     EntryRow,
     IncidentPageView,
+    IncidentRow,
     IncidentsView,
     PageRow,
     ProofRow,
     SuspectRow,
 )
 from poise.web.parts import act_form, card, command, document, headline, link, pill, say_form, table
-from poise.web.views import IncidentRow
 from poise.web.wording import duration, moment, percent, place, plural, short_name
 
 NOTE_LENGTH_MAX = 2000

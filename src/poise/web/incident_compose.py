@@ -75,16 +75,16 @@ async def incidents(
     )
 
 
-async def open_incidents(parts: Parts, asker: Principal) -> tuple[views.IncidentRow, ...]:
+async def open_incidents(parts: Parts, asker: Principal) -> tuple[incident_views.IncidentRow, ...]:
     """Those of every project that the asker may see, the worst first."""
     found, _ = await parts.store.scan(Incident, last=True, limit=LOOKED_THROUGH)
     opened = [row_of(one) for one in found if not one.state.is_final and may_see(asker, one.project)]
     return tuple(sorted(opened, key=lambda row: (row.severity, row.onset_at)))
 
 
-def row_of(one: Incident) -> views.IncidentRow:
+def row_of(one: Incident) -> incident_views.IncidentRow:
     """An incident in a list."""
-    return views.IncidentRow(
+    return incident_views.IncidentRow(
         project=one.project,
         n=one.n,
         title=one.title,

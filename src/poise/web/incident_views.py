@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from poise.model.incident import IncidentState, IncidentVerb, Severity
 from poise.model.review import Action, ReviewState
-from poise.web.views import Chart, Chrome, IncidentRow
+from poise.web.views import Chart, Chrome
 
 INCIDENTS_SHOWN = 100
 """Incidents on one page of the list."""
@@ -21,6 +21,21 @@ KINDS = (
     "cause", "review",
 )  # fmt: skip
 """What a line of a timeline may be."""
+
+
+class IncidentRow(Struct, frozen=True, kw_only=True):
+    """An incident in a list; ``service`` is project/environment/service; ``ended_at`` None: it goes on."""
+
+    project: str
+    n: int
+    title: str
+    state: IncidentState
+    severity: Severity
+    service: str
+    onset_at: datetime
+    ended_at: datetime | None = None
+    acknowledged_by: str = ""
+    merged_into: int | None = None
 
 
 class IncidentsView(Struct, frozen=True, kw_only=True):

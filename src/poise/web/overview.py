@@ -9,10 +9,10 @@ import htpy as h
 from poise.model.balance import VerdictKind
 from poise.web import links
 from poise.web.incident import open_sentence
+from poise.web.overview_views import OverviewView, RunRow, ServiceRow
 from poise.web.parts import budget_bar, card, document, headline, link, pill, run_pill, table, verdict_pill
 from poise.web.rules import rules_card
 from poise.web.targets import targets_card
-from poise.web.views import OverviewView, RunRow, ServiceRow
 from poise.web.wording import moment, percent, place, plural, short_name
 
 RUNS_MAX = 10

@@ -10,7 +10,7 @@ from poise.model.delivery import Verb
 from poise.web import links
 from poise.web.history import story
 from poise.web.parts import act_form, card, document, headline, pill, table, verdict_pill
-from poise.web.views import Arm, Interval, RolloutView
+from poise.web.rollout_views import Arm, Interval, RolloutView
 from poise.web.wording import milliseconds, moment, percent, short_name
 
 _TONES = {"live": "go", "rolled_back": "hold", "failed": "hold", "aborted": "hold", "rejected": "hold"}

@@ -12,8 +12,8 @@ from poise.api.queries import may_see
 from poise.engine.ruling import GroupStanding
 from poise.model.access import Principal
 from poise.model.rules import RuleAlertState
+from poise.web.overview_views import RuleGroupRow
 from poise.web.parts import card, pill, table
-from poise.web.views import RuleGroupRow
 from poise.web.wording import moment, plural
 
 SHOWN: Final = 20

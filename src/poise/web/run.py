@@ -11,7 +11,7 @@ from poise.model.delivery import RunState
 from poise.web import links
 from poise.web.graph import job_graph
 from poise.web.parts import card, document, headline, link, run_pill, scroll, table
-from poise.web.views import LOG_LINES_MAX, JobView, LogLine, RunView
+from poise.web.run_views import LOG_LINES_MAX, JobView, LogLine, RunView
 from poise.web.wording import duration, moment, plain, plural
 
 _ERROR = re.compile(r"\b(?:\w*error|errors|failed|failures?|fatal|panic|traceback)\b|\bE {3}", re.IGNORECASE)

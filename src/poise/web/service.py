@@ -21,8 +21,8 @@ from poise.web.parts import (
     table,
     verdict_pill,
 )
+from poise.web.service_views import ServiceView
 from poise.web.settings import settings
-from poise.web.views import ServiceView
 from poise.web.wording import duration, milliseconds, moment, percent, place, plural, short_name, times
 
 

@@ -10,10 +10,10 @@ from poise.model.access import Principal
 from poise.model.config import Config, Secret
 from poise.model.fleet import Replica
 from poise.model.service import Project, Service
-from poise.web import views
+from poise.web import service_views
 
 
-async def settings_view(parts: Parts, key: str) -> views.SettingsView:
+async def settings_view(parts: Parts, key: str) -> service_views.SettingsView:
     """Config and secrets at their newest versions; values of config only, and masked."""
     config = await settings_of(parts, CONFIG, key, None, "", 1)
     secret = await settings_of(parts, SECRET, key, None, "", 1)
@@ -22,7 +22,7 @@ async def settings_view(parts: Parts, key: str) -> views.SettingsView:
         (await parts.store.get(Secret, f"{key}/{secret.n:06d}"))[0],
     )
     last = max((one for one in newest if one is not None), key=lambda one: one.at, default=None)
-    return views.SettingsView(
+    return service_views.SettingsView(
         config=config.n,
         config_live=config.live,
         secret=secret.n,
@@ -31,7 +31,7 @@ async def settings_view(parts: Parts, key: str) -> views.SettingsView:
         changed_by=last.by if last else "",
         reason=parts.masker.text(last.reason) if last else "",
         rows=tuple(
-            views.SettingRow(
+            service_views.SettingRow(
                 name=one.name,
                 value=None if one.value is None else parts.masker.text(one.value),
                 changed_in=one.changed_in,
@@ -41,14 +41,14 @@ async def settings_view(parts: Parts, key: str) -> views.SettingsView:
     )
 
 
-def capacity_view(one: ServiceStatus) -> views.CapacityView:
+def capacity_view(one: ServiceStatus) -> service_views.CapacityView:
     """The scale target with its reason, and each replica with what it uses."""
     used = {(usage.rollout, usage.index): usage for usage in one.usage}
     releases = {found.n: f"r{found.release}" for found in (one.live, one.active) if found is not None}
 
-    def row(replica: Replica) -> views.ReplicaRow:
+    def row(replica: Replica) -> service_views.ReplicaRow:
         usage = used.get((replica.rollout, replica.index))
-        return views.ReplicaRow(
+        return service_views.ReplicaRow(
             release=releases.get(replica.rollout, f"rollout {replica.rollout}"),
             index=replica.index,
             word=_state(replica),
@@ -58,7 +58,7 @@ def capacity_view(one: ServiceStatus) -> views.CapacityView:
             restarts=replica.restarts,
         )
 
-    return views.CapacityView(
+    return service_views.CapacityView(
         wanted=one.replicas_wanted,
         min=one.service.replicas.min,
         max=one.service.replicas.max,
@@ -76,14 +76,14 @@ def _state(replica: Replica) -> str:
     return "failing" if replica.failures else "starting"
 
 
-async def environments(parts: Parts, declared: Service) -> tuple[views.EnvironmentLink, ...]:
+async def environments(parts: Parts, declared: Service) -> tuple[service_views.EnvironmentLink, ...]:
     """The same service in each environment that has it, in the order in which a release passes."""
     project, _ = await parts.store.get(Project, declared.project)
     found = []
     for name in (project or Project(name=declared.project)).environments:
         key = f"{declared.project}/{name}/{declared.name}"
         if (await parts.store.get(Service, key))[0] is not None:
-            found.append(views.EnvironmentLink(name=name, key=key, here=name == declared.environment))
+            found.append(service_views.EnvironmentLink(name=name, key=key, here=name == declared.environment))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ import htpy as h
 
 from poise.web import links
 from poise.web.parts import card, command, link, table
-from poise.web.views import SettingsView
+from poise.web.service_views import SettingsView
 from poise.web.wording import moment, short_name
 
 VALUE_LENGTH_MAX = 120

@@ -8,7 +8,7 @@ from poise.api.parts import Parts
 from poise.model.balance import Budget
 from poise.model.spend import Outlook, SpendCause, SpendLedger, burn_of_budget, of_budget
 from poise.model.standing import MIN_FAILURES
-from poise.web import links, views
+from poise.web import links, service_views
 from poise.web.wording import percent, utc
 
 SPENDERS: Final = 8
@@ -16,7 +16,7 @@ TREND_WINDOW_S: Final = 21_600.0
 STEADY_RATIO: Final = 0.001  # of the budget in that time: less is no trend
 
 
-async def spenders(parts: Parts, service: str) -> tuple[views.SpendRow, ...]:
+async def spenders(parts: Parts, service: str) -> tuple[service_views.SpendRow, ...]:
     """What cost most of the budgets of a service, the dearest first."""
     found_ledgers, _ = await parts.store.scan(SpendLedger, f"{service}/")
     budgets = {one.key: one for one in (await parts.store.scan(Budget, f"{service}/"))[0]}
@@ -29,7 +29,7 @@ async def spenders(parts: Parts, service: str) -> tuple[views.SpendRow, ...]:
     ]
     found.sort(key=lambda row: (row[0], row[1].since), reverse=True)
     return tuple(
-        views.SpendRow(
+        service_views.SpendRow(
             spent_ratio=share,
             label=one.name or one.cause.value,
             summary=f"of {ledger.objective}" + (f" · {one.cause.value}" if one.name else ""),

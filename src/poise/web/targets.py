@@ -11,8 +11,8 @@ import htpy as h
 from poise.api.parts import Parts
 from poise.api.queries import may_see
 from poise.model.access import Principal
+from poise.web.overview_views import TargetRow
 from poise.web.parts import card, pill, table
-from poise.web.views import TargetRow
 from poise.web.wording import moment, plural
 
 SHOWN: Final = 20
