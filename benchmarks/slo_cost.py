@@ -41,9 +41,10 @@ from poise.adapters.totals import StoredTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.burn.watch import BurnWatch
 from poise.balance.indicator.shaping import Shaping
+from poise.engine.counters import Counters
 from poise.engine.loop import Loop
 from poise.engine.pages import PAGES
-from poise.engine.query_reader import PERIOD_S, QueryReader
+from poise.engine.query_reader import QueryReader
 from poise.model.balance import Budget
 from poise.model.counting import QUERIED, definition
 from poise.model.objective import IndicatorKind, Objective, Queries
@@ -76,7 +77,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(given: argparse.Namespace) -> Report:
-    figures: dict[str, float | int] = {"objectives": given.objectives, "period_s": PERIOD_S}
+    figures: dict[str, float | int] = {"objectives": given.objectives, "period_s": Counters.period_s}
     with tempfile.TemporaryDirectory(prefix="poise-bench-") as folder:
         if not given.alone:
             if absent := [one for one in missing() if one != "victoria-metrics"]:
@@ -97,7 +98,8 @@ def measure(given: argparse.Namespace) -> Report:
     remarks = [
         f"Prometheus begins as after a month: {given.history_days:g} days of raw counters and"
         f" {given.recorded_days:g} days of what its 5 minute rules recorded, a sample a minute.",
-        f"Poise, three days old, looks every 5 s and asks every {PERIOD_S:g} s; the rules run once a minute.",
+        f"Poise, three days old, looks every 5 s and asks every {Counters.period_s:g} s;"
+        " the rules run once a minute.",
     ]
     return Report(figures=dict(figures), goals=goals, remarks=remarks)
 
@@ -310,7 +312,7 @@ async def _embedded(folder: Path, count: int, beats: int) -> dict[str, float]:
     beat_cpu, beat_ms, look_ms = [], [], []
     for beat in range(beats):
         assert clock.at is not None
-        clock.at += timedelta(seconds=PERIOD_S)
+        clock.at += timedelta(seconds=Counters.period_s)
         await feed(clock.at, beat)
         cpu, began = time.process_time(), time.perf_counter()
         await made.reader.read_once()
@@ -321,12 +323,12 @@ async def _embedded(folder: Path, count: int, beats: int) -> dict[str, float]:
                 await made.room.keys()
             await made.loop.tick(clock.at)
             look_ms.append((time.perf_counter() - looked) * 1000)
-            clock.at += timedelta(seconds=PERIOD_S / 2)
-        clock.at -= timedelta(seconds=PERIOD_S)
+            clock.at += timedelta(seconds=Counters.period_s / 2)
+        clock.at -= timedelta(seconds=Counters.period_s)
         beat_cpu.append(time.process_time() - cpu)
         beat_ms.append((time.perf_counter() - began) * 1000)
     half = beats // 2
-    per_minute = 60 / PERIOD_S * sum(beat_cpu[half:]) / len(beat_cpu[half:])
+    per_minute = 60 / Counters.period_s * sum(beat_cpu[half:]) / len(beat_cpu[half:])
     measured = await made.measured()
     await made.totals.close()
     await made.store.close()
@@ -351,7 +353,7 @@ def _feed(metrics: BlockStore, count: int) -> Callable[[datetime, int], object]:
 
     async def feed(at: datetime, beat: int) -> None:
         at_ms = np.array([round(at.timestamp() * 1000) - 500], dtype=np.int64)
-        total, bad = ruled.events(count, np.array([LIVED_S + beat * PERIOD_S]))
+        total, bad = ruled.events(count, np.array([LIVED_S + beat * Counters.period_s]))
         values = np.stack([total[0] - bad[0], bad[0]], axis=1).reshape(-1, 1)
         some = Reading(target="shop", series=series, at_ms=at_ms, values=values)
         appended = await metrics.append(Round(readings=(some,)))

@@ -76,7 +76,6 @@ from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
-from poise.engine.gauge_reader import GaugeReader
 from poise.engine.housekeeping import Housekeeping
 from poise.engine.lag import LoopLag
 from poise.engine.limits import LEASE_RENEW_S
@@ -144,7 +143,6 @@ class House:
         self.scraper = Scraper(self.store, self.metrics, self.clock, named, self.intakes.count)
         self.loop_lag = LoopLag()
         self.sources = DataSources(self.store, self.sealer.unseal, self.metrics)
-        self.gauge_reader = GaugeReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.query_reader = QueryReader(self.store, self.signals, self.sources.of, self.clock, matching)
         self.repositories = GitRepositories(data / "repos")
         self.artifacts = FolderArtifacts(data / "releases")
@@ -210,15 +208,11 @@ class House:
         return BudgetController(
             self.store,
             self.signals,
-            problem_of=self._problem_of,
-            interpolated_of=self.gauge_reader.is_interpolated,
+            problem_of=self.query_reader.problem,
+            interpolated_of=self.query_reader.is_interpolated,
             shaper=Shaping,
             observers=(BurnWatch(),),
         )
-
-    def _problem_of(self, objective: str) -> str:
-        """Why an objective's counters or gauges cannot be read; empty while they can."""
-        return self.query_reader.problem(objective) or self.gauge_reader.problem(objective)
 
     def _performers(self) -> Mapping[type, Performer]:
         store, runtime = self.store, self.runtime
@@ -348,7 +342,6 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.prober.run,
             house.reader.run,
             house.query_reader.run,
-            house.gauge_reader.run,
             house.recorder.run,
             house.host.run,
             house.blackbox.run,

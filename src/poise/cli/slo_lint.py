@@ -19,8 +19,8 @@ from poise.cli import output
 from poise.cli.objectives import objectives_in
 from poise.cli.past import MetricsFile, Past, Since, Url, opened
 from poise.cli.place import COMMON, Common
+from poise.engine.counters import whole_of
 from poise.engine.query_past import CHUNK_S, QueryPast, Samples
-from poise.engine.query_reader import whole_of
 from poise.model.counting import STALE_AFTER_S, selectors
 from poise.model.errors import Invalid, PoiseError
 from poise.model.objective import Method, Objective

@@ -1,7 +1,8 @@
 """Many selectors of counters in few questions: which are asked together, and whose each series is.
 
 Selectors of one metric are asked as one: matchers that all of them have stay, equal labels become a choice
-(``service=~"a|b"``), all others are told apart here. So a thousand objectives cost a question or two.
+(``service=~"a|b"``), all others are told apart here. So a thousand objectives cost a question or two, each
+over a short range, so that every value comes with its own instant.
 """
 
 from __future__ import annotations
@@ -9,13 +10,23 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
+import anyio
+import anyio.to_thread
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from poise.model.samples import NAME, Labels
-from poise.spec.counter import Selector, counter
+from poise.model.errors import Invalid, PoiseError, TooLarge, told
+from poise.model.samples import EMPTY, NAME, STALE_BITS, Frame, Labels, Limits
+from poise.ports.signals import SignalStore
+from poise.spec.counter import NotCounted, Selector, counter
 
+AT_ONCE: Final = 4  # questions that are asked at the same time
+LIMITS: Final = Limits(samples=2_000_000, series=100_000, points=2000, seconds=10.0)
 TOGETHER_MAX: Final = 1000  # values of one choice; a longer one is asked in parts
 KNOWN_MAX: Final = 200_000  # series whose selectors are remembered
 
@@ -40,6 +51,31 @@ class Question(Struct, frozen=True, eq=False, kw_only=True):
         return tuple(one.text for some in self.asked.values() for one in some)
 
 
+class Samples(Struct, frozen=True, eq=False, kw_only=True):
+    """Samples of an answer's series: ``row`` is the series of each; ascending by it and by instant."""
+
+    series: tuple[Labels, ...]
+    row: NDArray[np.intp]
+    at_s: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    def newest(self) -> Samples:
+        """Each series' newest finite one."""
+        usable = np.flatnonzero(np.isfinite(self.values))
+        row = self.row[usable]
+        last = usable[np.concatenate([row[1:] != row[:-1], [True]])[: len(row)]]
+        return Samples(series=self.series, row=self.row[last], at_s=self.at_s[last], values=self.values[last])
+
+
+def samples(frame: Frame, now: datetime) -> Samples:
+    """Those of an answer that are no stale markers and not from the future."""
+    block = frame.ragged or EMPTY
+    lengths, at_ms, values = block.samples()
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    some = (at_ms <= now.timestamp() * 1000) & (values.view(np.uint64) != STALE_BITS)
+    return Samples(series=block.series, row=row[some], at_s=at_ms[some] / 1000.0, values=values[some])
+
+
 def questions(texts: Iterable[str]) -> list[Question]:
     """As few as answer all of them; equal texts are asked once."""
     found: dict[tuple[str, tuple[str, ...]], list[Selector]] = defaultdict(list)
@@ -57,13 +93,15 @@ def alone(question: Question) -> list[Question]:
 
 
 class Sorting:
-    """Tells whose a series is; remembers what it has seen."""
+    """Tells whose a series is; remembers what it has seen. Raises ``ValueError`` for a broken regex."""
 
     def __init__(self, question: Question, regex: Regex) -> None:
-        self._question = question
-        self._regex = regex
+        self.question = question
         self._known: dict[Labels, tuple[str, ...]] = {}
         self._tests: dict[tuple[str, str, str], Matches] = {}
+        if len(question.texts) > 1:
+            rest = {pair for some in question.asked.values() for one in some for pair in self._rest(one)}
+            self._tests = {matcher: _tested(matcher, regex) for matcher in rest}
 
     def selectors(self, labels: Labels) -> tuple[str, ...]:
         """The texts of the question's selectors that a series is of."""
@@ -75,20 +113,82 @@ class Sorting:
         return known
 
     def _sorted(self, labels: Mapping[str, str]) -> tuple[str, ...]:
-        if len(self._question.texts) == 1:
-            return self._question.texts
-        mine = self._question.asked.get(tuple(labels.get(name, "") for name in self._question.by), ())
+        question = self.question
+        if not question.by and len(question.texts) == 1:
+            return question.texts
+        mine = question.asked.get(tuple(labels.get(name, "") for name in question.by), ())
         return tuple(one.text for one in mine if self._is_of(labels, one))
 
     def _is_of(self, labels: Mapping[str, str], selector: Selector) -> bool:
-        rest = (matcher for matcher in selector.matchers if matcher[0] not in self._question.by)
-        return all(self._test(matcher)(labels.get(matcher[0], "")) for matcher in rest)
+        return all(self._tests[one](labels.get(one[0], "")) for one in self._rest(selector))
 
-    def _test(self, matcher: tuple[str, str, str]) -> Matches:
-        test = self._tests.get(matcher)
-        if test is None:
-            test = self._tests[matcher] = _tested(matcher, self._regex)
-        return test
+    def _rest(self, selector: Selector) -> list[tuple[str, str, str]]:
+        return [matcher for matcher in selector.matchers if matcher[0] not in self.question.by]
+
+
+class Asked:
+    """The selectors of one source's objectives, in as few questions as answer them.
+
+    Selectors that together are too much, or of which one is wrong, are asked alone from then on.
+    """
+
+    def __init__(self, texts: Iterable[str], regex: Regex) -> None:
+        self._regex = regex
+        self.sortings = [made for one in questions(texts) for made in _sortings(one, regex)]
+
+    async def answers(
+        self, signals: SignalStore, now: datetime, back_s: Callable[[Question], float]
+    ) -> tuple[list[tuple[Sorting, Samples]], dict[str, str]]:
+        """Every sample of the last ``back_s`` by question, in the order asked; by selector what is wrong."""
+        found: dict[Sorting, Samples] = {}
+        faults: dict[str, str] = {}
+        limiter = anyio.CapacityLimiter(AT_ONCE)
+
+        async def ask(one: Sorting) -> None:
+            question = one.question
+            try:
+                async with limiter:
+                    text = f"{question.text}[{round(back_s(question) * 1000)}ms]"
+                    frame = await signals.query(text, round(now.timestamp() * 1000), LIMITS)
+                    found[one] = await anyio.to_thread.run_sync(samples, frame, now)
+            except (Invalid, TooLarge, ValueError) as error:
+                if len(question.texts) > 1:
+                    await ask_all(self._split(one))
+                else:
+                    faults[question.texts[0]] = told(error)
+            except (PoiseError, OSError) as error:
+                faults.update(dict.fromkeys(question.texts, told(error)))
+
+        async def ask_all(some: Sequence[Sorting]) -> None:
+            async with anyio.create_task_group() as group:
+                for one in some:
+                    group.start_soon(ask, one)
+
+        await ask_all(list(self.sortings))
+        return [(one, found[one]) for one in self.sortings if one in found], faults
+
+    def _split(self, one: Sorting) -> list[Sorting]:
+        made = [Sorting(single, self._regex) for single in alone(one.question)]
+        place = self.sortings.index(one)
+        self.sortings[place : place + 1] = made
+        return made
+
+
+@lru_cache(maxsize=20_000)
+def plain(text: str) -> str | None:
+    """An expression that is a plain selector, whose samples can be read one by one."""
+    try:
+        return text if counter(text).text == text else None
+    except NotCounted:
+        return None
+
+
+def _sortings(question: Question, regex: Regex) -> list[Sorting]:
+    """Selectors with a broken regex are asked alone, so that the store says what is wrong with it."""
+    try:
+        return [Sorting(question, regex)]
+    except ValueError:
+        return [Sorting(one, regex) for one in alone(question)]
 
 
 def _is_plain(selector: Selector) -> bool:

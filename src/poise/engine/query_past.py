@@ -1,4 +1,4 @@
-"""The past of counters as ``query_reader`` would have read it: the same readings, made at once.
+"""The past of counters as ``counters`` would have read it: the same readings, made at once.
 
 At each beat a series stands at its newest finite sample within ``stale_after_s``. A beat at which nothing is
 newer adds nothing and is left out. What a server no longer keeps is unknown time, never zero events.
@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from poise.engine.counters import Counters, whole_of
 from poise.engine.pages import series_of
-from poise.engine.query_reader import PERIOD_S, whole_of
 from poise.model.counting import QUERIED, STALE_AFTER_S, selectors
 from poise.model.errors import TooLarge
 from poise.model.objective import Objective
@@ -58,7 +58,7 @@ class QueryPast:
         *,
         earlier: Readings | None = None,
         stale_after_s: float = STALE_AFTER_S,
-        period_s: float = PERIOD_S,
+        period_s: float = Counters.period_s,
         chunk_s: float = CHUNK_S,
     ) -> None:
         self._chunk_s = chunk_s

@@ -17,7 +17,7 @@ import structlog
 from poise.engine import ruling
 from poise.engine.ruling import EPOCH, GroupStanding
 from poise.model.alerting import Place
-from poise.model.errors import PoiseError
+from poise.model.errors import PoiseError, told
 from poise.model.record import Ref, Write
 from poise.model.rules import EvaluateRules, RuleFile, RulesEvaluated, RuleState, state_key
 from poise.model.samples import STALE, Refusal
@@ -198,7 +198,7 @@ class Ruler:
             after = ruling.evaluated(standing, done, at, await self._place(standing.project), missed)
             after = await self._appended(after, done)
         except (PoiseError, OSError) as error:
-            self._keep(ruling.failed(standing, _said(error), at, missed))
+            self._keep(ruling.failed(standing, told(error), at, missed))
             log.warning("a rule group was not evaluated", group=standing.group.name, error=str(error))
             return
         written = ruling.state_of(after, state, at)
@@ -238,12 +238,6 @@ class Ruler:
 
 def _told(refused: tuple[Refusal, ...]) -> str:
     return ", ".join(f"{one.count} series were not kept ({one.reason})" for one in refused)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, PoiseError):
-        return ": ".join(part for part in (error.what, error.why) if part)
-    return str(error) or type(error).__name__
 
 
 def _ms(at: datetime) -> int:

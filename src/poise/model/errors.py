@@ -89,3 +89,10 @@ class TooLarge(PoiseError, ValueError):
 
     exit_code = 5
     http_status = 413
+
+
+def told(error: Exception) -> str:
+    """What happened and why, for a line beside the thing that it is about."""
+    if isinstance(error, PoiseError):
+        return ": ".join(part for part in (error.what, error.why) if part)
+    return str(error) or type(error).__name__

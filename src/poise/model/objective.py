@@ -72,22 +72,6 @@ class Comparison(StrEnum):
         """As in arithmetic: ``<``."""
         return {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}[self.value]
 
-    def holds(self, value: float, bound: float) -> bool:
-        """Whether ``value`` is on the good side of ``bound``; never for NaN.
-
-        >>> Comparison.LTE.holds(5.0, 5.0), Comparison.LT.holds(5.0, 5.0)
-        (True, False)
-        """
-        match self:
-            case Comparison.LT:
-                return value < bound
-            case Comparison.LTE:
-                return value <= bound
-            case Comparison.GT:
-                return value > bound
-            case Comparison.GTE:
-                return value >= bound
-
 
 class Gauge(Struct, frozen=True, kw_only=True):
     """A gauge that a metrics store is asked for, in PromQL; empty ``source``: the embedded store.

@@ -122,6 +122,14 @@ class Block(Struct, frozen=True, eq=False, kw_only=True):
             values = self.flat[begin : begin + (last - first) * length]
             yield first, at_ms, values.reshape(last - first, length)
 
+    def samples(self) -> tuple[NDArray[np.intp], Instants, Values]:
+        """Every sample, series after series: how many of each there are, their instants and values."""
+        owners = self.owner.tolist()
+        lengths = np.array([len(self.at_ms[owner]) for owner in owners], dtype=np.intp)
+        at_ms = np.concatenate([np.empty(0, np.int64), *(self.at_ms[owner] for owner in owners)])
+        shift = np.repeat(self.start - (np.cumsum(lengths) - lengths), lengths)
+        return lengths, at_ms, self.flat[np.arange(len(at_ms)) + shift]
+
 
 EMPTY = Block(
     series=(),

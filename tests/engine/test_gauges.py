@@ -15,7 +15,7 @@ from poise.adapters.memory_totals import MemoryTotals
 from poise.adapters.promql.engine import Engine
 from poise.adapters.regex import matching
 from poise.balance.budget.controller import ALL, BudgetController
-from poise.engine.gauge_reader import GaugeReader
+from poise.engine.query_reader import QueryReader
 from poise.model.balance import Budget
 from poise.model.errors import PoiseError, Unreachable
 from poise.model.objective import Comparison, Gauge, Histogram, IndicatorKind, Objective
@@ -94,7 +94,7 @@ class World:
         async def source(_project: str, _name: str) -> SignalStore:
             return self.elsewhere  # type: ignore[return-value]
 
-        self.reader = GaugeReader(self.store, self.totals, source, self.clock, matching)
+        self.reader = QueryReader(self.store, self.totals, source, self.clock, matching)
         self.room = BudgetController(self.store, self.totals, problem_of=self.reader.problem)
 
     async def declare(self) -> None:
