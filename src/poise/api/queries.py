@@ -142,7 +142,12 @@ def _sentence(
     verdict: Verdict,
 ) -> str:
     if active is not None and active.state is RolloutState.STEPPING:
-        return f"Release {active.release} takes {active.weight_percent} % as a canary beside the live one."
+        how = (
+            "as a canary"
+            if active.spec.strategy.is_sized
+            else f"by strategy {active.spec.strategy.kind.value}"
+        )
+        return f"Release {active.release} takes {active.weight_percent} % {how} beside the live one."
     if service.runs_elsewhere:
         return f"Runs elsewhere. {verdict.sentence}"
     if live is None:

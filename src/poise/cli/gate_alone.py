@@ -76,7 +76,7 @@ def judged(
     )
     question = Question(
         change_class=change_class, digest=digest or "", first_release=first_release,
-        weight_percent=where.strategy.steps_percent[0],
+        weight_percent=where.strategy.first_percent,
     )  # fmt: skip
     values = values_of(question, where, budgets if len(budgets) == len(mine) else (), None, None, now)
     return judge(

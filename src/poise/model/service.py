@@ -69,15 +69,34 @@ class JudgedBy(Struct, frozen=True, kw_only=True):
     label: str = "rollout"
 
 
+class StrategyKind(StrEnum):
+    """In which way a new revision takes the place of the old one."""
+
+    CANARY = "canary"  # a share of the users first, judged against the others
+    BLUE_GREEN = "blue-green"  # whole beside the old one, then all users at once
+
+
+class Promotion(StrEnum):
+    """Who lets all users change over."""
+
+    AUTO = "auto"
+    MANUAL = "manual"  # a person does, once it is ready
+
+
 class Strategy(Struct, frozen=True, kw_only=True):
-    """How a rollout proceeds: canary weights and the bounds of its analysis.
+    """How a rollout proceeds: its kind, canary weights and the bounds of its analysis.
 
     ``alpha`` bounds the share of good releases that the sequential test rolls back; ``relative_risk_max``
     is the r_max of the mirror test (promotion); ``budget_risk_share`` is φ, the share of the budget left
     that the canary may cost if every one of its requests failed. Latency is judged where ``latency`` says
     so, on requests that came ``warmup_s`` after a step began.
+
+    Blue-green alone: who says ``promotion``, and for how long the old one is kept after the switch.
     """
 
+    kind: StrategyKind = StrategyKind.CANARY
+    promotion: Promotion = Promotion.AUTO
+    keep_warm_s: float = 300.0
     steps_percent: tuple[int, ...] = (5, 20, 50)
     step_s: float = 120.0
     max_bake_s: float = 900.0
@@ -91,6 +110,16 @@ class Strategy(Struct, frozen=True, kw_only=True):
     on_unproven: OnUnproven = OnUnproven.AUTO
     latency: bool = True
     judged_by: tuple[JudgedBy, ...] = ()
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the users' share is free to choose, so that the budget can make a step smaller."""
+        return self.kind is StrategyKind.CANARY
+
+    @property
+    def first_percent(self) -> int:
+        """The users' share that a rollout asks for first."""
+        return min(self.steps_percent, default=100) if self.is_sized else 100
 
 
 class Resources(Struct, frozen=True, kw_only=True):

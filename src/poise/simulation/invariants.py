@@ -32,6 +32,7 @@ from poise.simulation.clock import SimulatedClock
 from poise.simulation.pace import PaceLaws
 from poise.simulation.refusals import Refusals
 from poise.simulation.response import Response
+from poise.simulation.strategies import StrategyLaws
 from poise.simulation.traffic import Envoy
 
 ASKS_WITHIN_S: Final = 1500.0  # with a deaf gate, a dead control process and a clock set forward in between
@@ -88,6 +89,7 @@ class Watch(Book):
         self._capacity = Capacity(self)
         self._refusals = Refusals(self)
         self._pace = PaceLaws(self, policy)
+        self._strategies = StrategyLaws(self)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -207,6 +209,7 @@ class Watch(Book):
         if isinstance(before, Rollout) and before.state.is_final and before.state is not rollout.state:
             self.breach("final-is-final", f"{key} went from {before.state.value} to {rollout.state.value}")
         self._refusals.rollout(rollout, before)
+        self._strategies.rollout(rollout, before)
 
     def applying(self, plan: TrafficPlan, token: int, newest_token: int) -> None:
         """Envoy is about to serve this plan, at the word of the leader with ``token``."""
@@ -225,6 +228,7 @@ class Watch(Book):
             self.breach("weights-sum-to-100", f"{service} splits {weights}")
         if serving and not weights:
             self.breach("traffic-is-kept", f"{service} served {serving} and now nothing")
+        self._strategies.applying(service, weights, serving)
         for name, weight in weights.items():
             if weight <= serving.get(name, 0):
                 continue

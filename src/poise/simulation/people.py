@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.balance.gate.permits import approve_override, make_override
 from poise.model import event_types
@@ -18,7 +19,7 @@ from poise.model.errors import Conflict, Forbidden
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Event, Write
-from poise.model.service import Detection, Health, Project, Replicas, Scaling, Service, Strategy
+from poise.model.service import Detection, Health, Project, Replicas, Scaling, Service, Strategy, StrategyKind
 from poise.ports.store import Transaction
 from poise.simulation.control import SIGNING_KEY, Surroundings
 from poise.simulation.machine import ERRORS_SETTING, Version
@@ -40,6 +41,7 @@ SCALING: Final = Scaling(
 STRATEGY: Final = Strategy(
     steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
 )
+STRATEGIES: Final = (replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),)
 OBJECTIVE_WINDOW_S: Final = 7200.0
 KINDS: Final = (
     ("good", 50), ("bad", 20), ("slightly bad", 5), ("crashing", 7), ("never ready", 5), ("hanging", 6),
@@ -56,18 +58,24 @@ HEALTHY_IN_STAGING: Final = 0.3  # of the releases: their faults show in product
 Schedule = Callable[[float, Callable[[], Awaitable[None]]], None]
 
 
+def strategy_of(seed: int) -> Strategy:
+    """By which strategy this world rolls out: in every third one another than canary."""
+    return STRATEGIES[seed // 3 % len(STRATEGIES)] if seed % 3 == 2 else STRATEGY
+
+
 class People:
     """A team with one or two services in ``environments``, seeded. ``services`` are keys, of all of them."""
 
     def __init__(
         self,
         around: Surroundings,
-        rng: Random,
+        seed: int,
         names: Sequence[str],
         environments: Sequence[str],
         schedule: Schedule,
     ) -> None:
-        self._around, self._rng, self._schedule = around, rng, schedule
+        self._around, self._schedule, self._seed = around, schedule, seed
+        self._rng = Random(f"{seed}/people")  # noqa: S311
         self._releases: dict[str, list[str]] = {}
         self._orders: dict[str, int] = {}
         self._environments = tuple(environments)
@@ -91,7 +99,7 @@ class People:
                 replicas=Replicas(min=2, max=4),
                 scaling=SCALING if key.split("/")[1] == self._environments[-1] else Scaling(),
                 depends_on=("shop",) if key.endswith("/cart") else (),
-                strategy=STRATEGY,
+                strategy=strategy_of(self._seed),
             )
             objective = Objective(
                 service=key,

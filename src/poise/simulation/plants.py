@@ -12,7 +12,7 @@ from poise.adapters.memory import MemoryStore
 from poise.balance.budget.counting import Counting
 from poise.balance.policy import decide as policy_decide
 from poise.delivery.rollout import decide as rollout_decide
-from poise.delivery.rollout import moves, settings
+from poise.delivery.rollout import moves, plan, settings
 from poise.delivery.rollout.facts import Seen
 from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
@@ -23,6 +23,7 @@ from poise.model.delivery import Rollout, RolloutState
 from poise.model.errors import Invalid
 from poise.model.incident import Page
 from poise.model.record import Decision
+from poise.model.service import StrategyKind
 from poise.ports.store import IntentState, StoredIntent
 from poise.reliability.healing import decide as healing_decide
 from poise.reliability.incident import grouping
@@ -244,6 +245,16 @@ def _flapping_level() -> list[Swap]:
     return [(policy_decide, "settled", forgetful)]
 
 
+def _cold_way_back() -> list[Swap]:
+    """After the switch of a blue-green the old one is stopped at once."""
+
+    def cold(rollout: Rollout, full: int) -> plan.Plan:
+        return replace(honest(rollout, full), hold_s=0.0)
+
+    honest = plan.PLANS[StrategyKind.BLUE_GREEN]
+    return [(plan, "PLANS", {**plan.PLANS, StrategyKind.BLUE_GREEN: cold})]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -266,4 +277,5 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unproven-review": _unproven_review,
     "own-approval": _own_approval,
     "flapping-level": _flapping_level,
+    "cold-way-back": _cold_way_back,
 }

@@ -85,7 +85,7 @@ class World:
             self.after,
         )
         self.phones.heard = responders.heard
-        self.people = People(self.around, Random(f"{seed}/people"), names, environments, self.after)  # noqa: S311
+        self.people = People(self.around, seed, names, environments, self.after)
         for service in self.people.services:
             least, most = (1.0, 4.0) if "/staging/" in service else (3.0, 12.0)
             self.envoy.rates[service] = self.rng.uniform(least, most)

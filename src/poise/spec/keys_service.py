@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from poise.model.service import Promotion, StrategyKind
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
 from poise.spec.shape import (
@@ -68,6 +69,24 @@ JUDGED_BY: Final = Record(
 )
 ROLLOUT: Final = Record(
     fields=(
+        Field(
+            "strategy",
+            Choice(words=tuple(StrategyKind)),
+            "kind",
+            "In which way a new revision takes the place of the old one.",
+        ),
+        Field(
+            "promotion",
+            Choice(words=tuple(Promotion)),
+            "promotion",
+            "Blue-green: whether a person lets the users change over, with poise promote.",
+        ),
+        Field(
+            "keepWarm",
+            Duration(),
+            "keep_warm_s",
+            "Blue-green: how long the old revision is kept after the switch, for an instant way back.",
+        ),
         Field(
             "steps",
             STEPS,

@@ -16,6 +16,7 @@ from poise.model.service import Detection, Heal, Project, Replicas, Service
 from poise.spec import limits
 from poise.spec.checks import check_judges, check_services
 from poise.spec.checks_policy import check_policy, check_tickets, defaulted
+from poise.spec.checks_strategy import check_strategies
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.exclusion import exclusions_of
@@ -82,6 +83,7 @@ def parse_project(
     order = environments_of(of_kind(documents, "Project"), services_found, report)
     found = [one for document in services_found for one in placed(document, order)]
     check_services(found, report)
+    check_strategies(found, report)
     policy = policy_of(documents, report)
     sources = sources_of(of_kind(documents, "DataSource"), of_kind(documents, "Project"), report)
     probes = probes_of(of_kind(documents, "Probe"), report)

@@ -405,7 +405,7 @@ def event_row(
 def _rollout_sentence(found: Rollout) -> str:
     trial = found.trial
     counts = f"{trial.canary_errors} of {trial.canary_requests} canary requests failed"
-    if found.state is RolloutState.STEPPING:
+    if found.state is RolloutState.STEPPING and found.spec.strategy.is_sized:
         return f"The canary takes {found.weight_percent} %, step {found.step}; {counts}."
     if found.state is RolloutState.LIVE:
         proof = {
@@ -419,8 +419,9 @@ def _rollout_sentence(found: Rollout) -> str:
 
 
 def _steps(found: Rollout, verdict: Verdict | None) -> tuple[rollout_views.RolloutStep, ...]:
-    plan = verdict.steps_percent if verdict and verdict.steps_percent else found.spec.strategy.steps_percent
-    weights = sorted({*plan, 100})
+    strategy = found.spec.strategy
+    plan = verdict.steps_percent if verdict and verdict.steps_percent else strategy.steps_percent
+    weights = sorted({*plan, 100} if strategy.is_sized else {100})
     done = found.state in (RolloutState.LIVE, RolloutState.RETIRED)
 
     def phase(weight: int) -> str:

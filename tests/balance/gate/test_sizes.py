@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from poise.balance.gate.decide import judge
 from poise.balance.gate.facts import Facts, Question
 from poise.balance.gate.sizes import _affordable_percent, cap_percent
 from poise.model.balance import Budget, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.pacing import pace_of
 from poise.model.policy import BudgetPolicy, Level
-from poise.model.service import Service, Strategy
+from poise.model.service import Service, Strategy, StrategyKind
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -58,3 +60,22 @@ def test_the_next_step_costs_its_share_even_at_the_worst_that_the_evidence_allow
     )  # fmt: skip
     pace = pace_of(Level.NORMAL, (5, 20, 50), facts.policy)
     assert cap_percent(facts, VerdictKind.GO, pace, stepped=False) == percent
+
+
+def test_a_strategy_without_a_smaller_step_is_asked_go_or_hold_alone() -> None:
+    """A cap that it cannot take would hold it for ever; the verdict says that nothing was made smaller."""
+    budget = Budget(
+        service="a/p/s", objective="x", target_ratio=0.999, window_s=60.0, good=1e6, bad=0.0, allowed=1000.0,
+        left_ratio=0.5, burns=(), coverage_ratio=1.0, bootstrap=False, since=NOW, measured_at=NOW,
+        at=NOW, rate_per_s=10.0,
+    )  # fmt: skip
+    strategy = Strategy(kind=StrategyKind.BLUE_GREEN)
+    service = Service(project="a", environment="p", name="s", strategy=strategy)
+    question = Question(change_class=ChangeClass.FEATURE, weight_percent=100, digest="sha256:b")
+    objectives = [budget.key]
+    verdict = judge(question, service, [budget], BudgetPolicy(), objectives=objectives, now=NOW)
+    assert (verdict.kind, verdict.max_weight_percent) == (VerdictKind.GO, 100)
+    assert verdict.reasons[-1].rule == "unsized"
+    spent = msgspec.structs.replace(budget, left_ratio=-0.1)
+    held = judge(question, service, [spent], BudgetPolicy(), objectives=objectives, now=NOW)
+    assert (held.kind, held.max_weight_percent) == (VerdictKind.HOLD, 0)

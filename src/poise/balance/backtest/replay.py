@@ -258,9 +258,7 @@ class Replay:
         service = Service(project=project, environment=environment, name=name, command="", port=WEB_PORT)
         keys = tuple(one.key for one in budgets)
         self._level(key, budgets, keys, now)
-        question = Question(
-            change_class=ChangeClass.FEATURE, weight_percent=service.strategy.steps_percent[0]
-        )
+        question = Question(change_class=ChangeClass.FEATURE, weight_percent=service.strategy.first_percent)
         values = values_of(question, service, budgets, None, None, now) if policy.conditions else {}
         verdict = judge(
             question, service, budgets, policy, objectives=keys, now=now, state=self._states.get(key),

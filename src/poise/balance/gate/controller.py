@@ -170,7 +170,7 @@ async def check(
     question = Question(
         change_class=change_class,
         digest=digest or "",
-        weight_percent=next(iter(service.strategy.steps_percent), 100),
+        weight_percent=service.strategy.first_percent,
         first_release=not scene.live and not scene.service.runs_elsewhere,
     )
     return scene.verdict(question, now)

@@ -124,7 +124,7 @@ def _verdict(facts: Facts) -> Verdict:
         change_class=question.change_class,
         bake_factor=pace.bake_factor,
         steps_percent=pace.steps_percent,
-        reasons=(*answer.reasons, *(_pending(facts) if answer.kind is VerdictKind.HOLD else ())),
+        reasons=(*answer.reasons, *(_pending(facts) if answer.kind is VerdictKind.HOLD else _unsized(facts))),
         until=answer.until,
         at=facts.now,
         override=answer.override,
@@ -319,6 +319,15 @@ def _exempted(facts: Facts, stood: Sequence[Standing]) -> tuple[Reason, ...]:
     )
     numbers = {"grant": given.n, "asked_by": given.by, "cause": cause, "alone": given.alone}
     return (reason("exemption", text, numbers),)
+
+
+def _unsized(facts: Facts) -> tuple[Reason, ...]:
+    """That the budget cannot make the step smaller, where the strategy has no smaller one."""
+    question, strategy = facts.question, facts.service.strategy
+    if strategy.is_sized or question.first_release or question.change_class is ChangeClass.ROLLBACK:
+        return ()
+    text = f"strategy {strategy.kind.value} has no step that the budget could make smaller"
+    return (reason("unsized", text),)
 
 
 def _pending(facts: Facts) -> tuple[Reason, ...]:

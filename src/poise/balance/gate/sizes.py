@@ -23,6 +23,8 @@ def cap_percent(facts: Facts, kind: VerdictKind, pace: Pace, *, stepped: bool) -
         return 0
     if question.change_class is ChangeClass.ROLLBACK or question.first_release:
         return 100
+    if not facts.service.strategy.is_sized:
+        return 100  # its strategy has no smaller step: go or hold is all that the budget can say
     following = 100
     if stepped:
         following = min((step for step in steps if step > question.from_percent), default=100)

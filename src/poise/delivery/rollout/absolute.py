@@ -6,7 +6,8 @@ prior truncated to the other side gives, with I the regularised incomplete beta 
     E = B(a + bad, b + n - bad) I(...) / (B(a, b) I(...)) / (rate^bad (1 - rate)^(n - bad))
 
 which depends on the counts alone, so nothing but totals is kept. What both arms suffer alike is bad here
-too: this test promotes, and it never rolls back.
+too: this test promotes, and it never rolls back. Only where no others are beside a new revision do the
+bounds of its rate stand for them (``judging``).
 
 Source: beta-binomial mixture, Robbins 1970; Ville 1939; the continued fraction: DLMF 8.17.22.
 """

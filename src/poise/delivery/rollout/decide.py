@@ -6,38 +6,24 @@ step while the sequential test finds no harm, and ends as exactly old or new.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
 
 from poise.delivery.rollout import judging, sequential
+from poise.delivery.rollout.asking import HELD_AGAIN_S, answer, granted_percent, hold_on
 from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by
 from poise.delivery.rollout.intake import take_release
-from poise.delivery.rollout.moves import (
-    answer_key,
-    ask,
-    decision,
-    fail,
-    hold,
-    roll_back,
-    superseded,
-    told,
-)
+from poise.delivery.rollout.moves import answer_key, decision, fail, hold, roll_back, superseded, told
 from poise.delivery.rollout.orders import take_order, take_request
+from poise.delivery.rollout.plan import Plan, plan_of
 from poise.delivery.rollout.settings import take_settings
 from poise.model import event_types
-from poise.model.balance import Verdict, VerdictKind
+from poise.model.balance import Verdict
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.record import Decision, Event
 
-VERDICT_FRESH_S: Final = 25.0  # under the performer's 30 s, so that what is granted can still be done
-ANSWER_WAIT_S: Final = 30.0  # an ask that nobody answered is asked again
-HELD_AGAIN_S: Final = 10.0  # a hold is asked again after this, or at once after an override
-HELD_LONG_AFTER_S: Final = 600.0  # a release that has waited so long asks more rarely
-HELD_LONG_AGAIN_S: Final = 60.0
-DATA_FRESH_S: Final = 30.0  # no step forward on older counters
 UNREADY_S: Final = 10.0  # no replica ready for so long ends a canary
 ENGINE_SAYS: Final = {  # Source: podman-run(1), "Exit Status"
     "exit code 125": "the engine could not start it: its log says why",
@@ -45,7 +31,6 @@ ENGINE_SAYS: Final = {  # Source: podman-run(1), "Exit Status"
     "exit code 127": "its command is not in the image",
 }
 CRASHES: Final = 3  # restarts before it was ever ready
-FULL_FROM_PERCENT: Final = 50  # from this weight on it needs all its replicas
 IDLE_WAKE_S: Final = 60.0
 
 
@@ -82,29 +67,29 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if rollout.paused:
         return decision(seen, now, wake_s=HELD_AGAIN_S)
     straight = rollout.straight or seen.live is None
-    weight = _next_weight(replace(rollout, straight=straight))
-    answer = _answer(seen, rollout, now, 1, weight)
-    if not isinstance(answer, Verdict):
-        return answer
-    if seen.moving_elsewhere >= answer.parallel_rollouts:
+    plan = plan_of(replace(rollout, straight=straight), seen.full(rollout))
+    verdict = answer(seen, rollout, now, 1, plan.weight_percent)
+    if not isinstance(verdict, Verdict):
+        return verdict
+    if seen.moving_elsewhere >= verdict.parallel_rollouts:
         few = f"{seen.moving_elsewhere} rollouts are under way in {rollout.environment}, "
-        return _hold_on(seen, rollout, now, f"hold: {few}the policy allows {answer.parallel_rollouts}")
+        return hold_on(seen, rollout, now, f"hold: {few}the policy allows {verdict.parallel_rollouts}")
     live = seen.live
     started = replace(
         rollout,
         state=RolloutState.STARTING,
         straight=straight,
         baseline=live.n if live else None,
-        replicas=_replicas_needed(seen, replace(rollout, straight=straight), weight),
-        steps_percent=answer.steps_percent,
-        bake_factor=answer.bake_factor,
+        replicas=plan.replicas,
+        steps_percent=verdict.steps_percent,
+        bake_factor=verdict.bake_factor,
         reason="",
         started_at=now,
     )
-    summary = f"{rollout.service} release {rollout.release} starts: {answer.sentence}"
+    summary = f"{rollout.service} release {rollout.release} starts: {verdict.sentence}"
     event = told(
         event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=answer_key(rollout),
-        verdict_kind=answer.kind.value, baseline=started.baseline, replicas=started.replicas,
+        verdict_kind=verdict.kind.value, baseline=started.baseline, replicas=started.replicas,
     )  # fmt: skip
     return decision(seen, now, started, events=(event,))
 
@@ -129,8 +114,10 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Wait for its replicas; they take no traffic yet."""
     started_at = rollout.started_at
     assert started_at is not None, "a starting rollout has a start"
-    wanted = max(rollout.replicas, _replicas_needed(seen, rollout, _next_weight(rollout)))
+    wanted = max(rollout.replicas, plan_of(rollout, seen.full(rollout)).replicas)
     rollout = replace(rollout, replicas=wanted)
+    if judging.is_alone(rollout):  # what the old one fails is only seen before the switch
+        rollout = replace(rollout, trial=judging.observe(seen, rollout, now))
     if seen.ready >= rollout.replicas:
         return decision(seen, now, replace(rollout, state=RolloutState.STEPPING))
     crashes = max((replica.restarts for replica in seen.replicas if not replica.ready), default=0)
@@ -202,10 +189,10 @@ def _patience_s(rollout: Rollout) -> float:
 
 def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Keep the permission for the wanted weight fresh until Envoy has confirmed the weight."""
-    answer = _answer(seen, rollout, now, rollout.step, rollout.weight_percent)
-    if not isinstance(answer, Verdict):
-        return answer
-    granted = min(rollout.weight_percent, answer.max_weight_percent)
+    verdict = answer(seen, rollout, now, rollout.step, rollout.weight_percent)
+    if not isinstance(verdict, Verdict):
+        return verdict
+    granted = min(rollout.weight_percent, verdict.max_weight_percent)
     if rollout.baseline is None:
         granted = rollout.weight_percent
     weight = max(seen.acked_percent(rollout), granted)
@@ -216,64 +203,43 @@ def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 
 def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """More traffic, when time, data, readiness and the gate allow it."""
-    weight = _next_weight(rollout)
-    blocker = _blocker(seen, rollout, weight, now)
+    plan = plan_of(rollout, seen.full(rollout))
+    blocker = _blocker(seen, rollout, plan, now)
     if blocker.startswith(judging.ASKS):
-        return hold(seen, rollout, now, blocker, rule="unproven", told_by=judging.ASKS)
+        rule = "promotion" if plan.asks else "unproven"
+        return hold(seen, rollout, now, blocker, rule=rule, told_by=judging.ASKS)
     if blocker:
         return decision(seen, now, replace(rollout, reason=blocker))
-    needed = _replicas_needed(seen, rollout, weight)
-    if rollout.replicas < needed:
-        return decision(seen, now, replace(rollout, replicas=needed))
+    if rollout.replicas < plan.replicas:
+        return decision(seen, now, replace(rollout, replicas=plan.replicas))
     if seen.ready < rollout.replicas:
         reason = f"waits for {rollout.replicas} ready replicas"
         return decision(seen, now, replace(rollout, reason=reason))
-    answer = _answer(seen, rollout, now, rollout.step + 1, weight)
-    if not isinstance(answer, Verdict):
-        return answer
-    granted = _granted_percent(rollout, answer, weight)
+    verdict = answer(seen, rollout, now, rollout.step + 1, plan.weight_percent)
+    if not isinstance(verdict, Verdict):
+        return verdict
+    granted = granted_percent(rollout, verdict, plan.weight_percent)
     if granted <= rollout.weight_percent:
-        sentence = f"hold: the gate allows {answer.max_weight_percent} % at most"
-        return _hold_on(seen, rollout, now, sentence)
-    return _raise(seen, rollout, now, answer, granted)
+        sentence = f"hold: the gate allows {verdict.max_weight_percent} % at most"
+        return hold_on(seen, rollout, now, sentence)
+    return _raise(seen, rollout, now, verdict, granted)
 
 
-def _blocker(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
+def _blocker(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> str:
     """Why it may not even ask for the next step; empty when it may."""
     if rollout.paused:
         return "paused"
-    if rollout.straight or rollout.step == 0:
-        return ""
-    strategy = rollout.spec.strategy
+    if plan.asks:
+        how = f"run poise promote or poise abort {rollout.service_key}"
+        return f"{judging.ASKS}it is ready beside the live one and takes no traffic; {how}"
+    if _is_held(rollout, plan, now):
+        return f"watches {rollout.weight_percent} % for {plan.hold_s:g} s"
+    return judging.lacks(seen, rollout, plan.weight_percent, now) if plan.judged else ""
+
+
+def _is_held(rollout: Rollout, plan: Plan, now: datetime) -> bool:
     assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
-    bake_s = strategy.step_s * rollout.bake_factor
-    if now - rollout.step_started_at < timedelta(seconds=bake_s):
-        return f"watches {rollout.weight_percent} % for {bake_s:g} s"
-    max_bake_s = strategy.max_bake_s * rollout.bake_factor
-    if _is_short_of_requests(rollout, now):
-        few = f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
-        return f"{few}; goes on unproven after {max_bake_s:g} s unless traffic stopped"
-    if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
-        return f"no counters in the last {DATA_FRESH_S:g} s"
-    return judging.unproven(rollout, now) if weight == 100 else ""
-
-
-def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
-    """Whether this step has too few requests of its own to go on.
-
-    Few are enough once the step was held for maxBake and they still come; none are once a service that
-    nobody visits was: it must not wait for ever. Traffic that stopped is neither: silence after noise
-    proves nothing.
-    """
-    trial = rollout.trial
-    assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
-    if trial.canary_requests - rollout.step_requests_from >= rollout.spec.strategy.min_canary_requests:
-        return False
-    if not trial.canary_requests and not trial.baseline_requests:
-        return not judging.baked(rollout, now)
-    bake = timedelta(seconds=rollout.spec.strategy.max_bake_s * rollout.bake_factor)
-    still_come = trial.last_request_at is not None and now - trial.last_request_at < bake / 2
-    return not still_come or now - rollout.step_started_at < bake
+    return now - rollout.step_started_at < timedelta(seconds=plan.hold_s)
 
 
 def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:
@@ -311,6 +277,12 @@ def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     rollout = replace(rollout, replicas=max(rollout.replicas, seen.full(rollout)))  # the load may have grown
     if seen.ready < rollout.replicas:
         return decision(seen, now, rollout)
+    plan = plan_of(rollout, seen.full(rollout))
+    if _is_held(rollout, plan, now):
+        kept = f"takes all traffic; the old one is kept for {plan.hold_s:g} s"
+        return decision(seen, now, replace(rollout, reason=kept))
+    if plan.hold_s and rollout.proven is False:
+        rollout = replace(rollout, proven=sequential.is_proven(rollout.trial, rollout.spec.strategy))
     old = seen.live
     promoted = replace(rollout, state=RolloutState.LIVE, finished_at=now, reason="")
     rolls_back = rollout.change_class is ChangeClass.ROLLBACK
@@ -363,71 +335,3 @@ def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         kept=rollout.baseline, **judging.evidence(rollout, now),
     )  # fmt: skip
     return decision(seen, now, after, events=(event,))
-
-
-# -- the gate -----------------------------------------------------------------------------------------
-
-
-def _answer(seen: Seen, rollout: Rollout, now: datetime, step: int, weight: int) -> Verdict | Decision:
-    """The fresh go or slow for this step, digest and at least this weight; else what to do meanwhile."""
-    question, verdict = rollout.ask, seen.verdict
-    if question is None or question.step != step or question.weight_percent < weight:
-        return ask(seen, rollout, now, step, weight)
-    if verdict is None:
-        if now - question.at > timedelta(seconds=ANSWER_WAIT_S):
-            return ask(seen, rollout, now, step, weight)
-        return decision(seen, now, rollout)
-    fits = (verdict.digest, verdict.step) == (rollout.digest, step)
-    if verdict.kind is VerdictKind.HOLD or verdict.max_weight_percent < 1 or not fits:
-        sentence = (
-            verdict.sentence if verdict.kind is VerdictKind.HOLD else "hold: the gate allows no traffic"
-        )
-        return _hold_on(seen, rollout, now, sentence)
-    age_s = (now - verdict.at).total_seconds()
-    if not 0 <= age_s <= VERDICT_FRESH_S:
-        return ask(seen, rollout, now, step, weight)
-    return verdict
-
-
-def _hold_on(seen: Seen, rollout: Rollout, now: datetime, sentence: str) -> Decision:
-    """Stay; ask again after a while, or at once when an override was given since."""
-    question = rollout.ask
-    assert question is not None, "only an answered ask can be held"
-    waited_s = (now - rollout.created_at).total_seconds()
-    is_long = rollout.state is RolloutState.WAITING and waited_s > HELD_LONG_AFTER_S
-    again_s = HELD_LONG_AGAIN_S if is_long else HELD_AGAIN_S
-    overridden = seen.override_at is not None and seen.override_at > question.at
-    left_s = again_s - (now - question.at).total_seconds()
-    if overridden or left_s <= 0:
-        return ask(seen, rollout, now, question.step, question.weight_percent)
-    wake_s = left_s if rollout.state is RolloutState.WAITING else min(1.0, left_s)
-    return hold(seen, rollout, now, sentence, wake_s)
-
-
-def _next_weight(rollout: Rollout) -> int:
-    """The next weight in percent; 100 promotes."""
-    if rollout.straight:
-        return 100
-    steps = rollout.steps_percent or rollout.spec.strategy.steps_percent
-    return _above(steps, rollout.weight_percent)
-
-
-def _above(steps: tuple[int, ...], weight: int) -> int:
-    return min((step for step in steps if weight < step <= 100), default=100)
-
-
-def _granted_percent(rollout: Rollout, verdict: Verdict, asked: int) -> int:
-    """What the verdict gives of what was asked: its cap, and its own (smaller) steps."""
-    if rollout.baseline is None:
-        return asked  # there is no one to share with: all or nothing
-    weight = min(asked, verdict.max_weight_percent)
-    if rollout.straight or not verdict.steps_percent:
-        return weight
-    return min(weight, _above(verdict.steps_percent, rollout.weight_percent))
-
-
-def _replicas_needed(seen: Seen, rollout: Rollout, weight: int) -> int:
-    full = seen.full(rollout)
-    if rollout.straight or weight >= FULL_FROM_PERCENT:
-        return full
-    return max(1, math.ceil(full * weight / 100))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from poise.delivery.rollout import advisory, sequential, split
+from poise.delivery.rollout import absolute, advisory, sequential, split
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.delivery import Rollout, Split, Trial
-from poise.model.service import ASK_BELOW_REQUESTS, EXTEND_MAX_BAKES, OnUnproven, Service
+from poise.model.service import ASK_BELOW_REQUESTS, EXTEND_MAX_BAKES, OnUnproven, Service, StrategyKind
 from poise.model.signal import FAILURES_TOTAL, QUERY_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL
 
-ASKS = "asks: "  # how the reason of a rollout begins that only a person can move
+ASKS: Final = "asks: "  # how the reason of a rollout begins that only a person can move
+DATA_FRESH_S: Final = 30.0  # no step forward on older counters
+ALONE: Final = (StrategyKind.BLUE_GREEN,)
 
 
 def metrics_of(spec: Service) -> tuple[str, ...]:
@@ -47,10 +49,63 @@ def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
 def harm(rollout: Rollout) -> str:
     """Why the canary must go back; empty while its evidence does not say so."""
     trial, strategy = rollout.trial, rollout.spec.strategy
+    if rollout.baseline is not None and is_alone(rollout):
+        return _harm_alone(rollout)
     if rollout.baseline is None or not sequential.is_harmful(trial, strategy):
         return ""
     said = " and ".join(_said(trial, name) for name in split.culprits(trial.e_by_metric(), strategy.alpha))
     return f"{said}, e-value {trial.e_value:.3g} >= {1 / strategy.alpha:g}"
+
+
+def is_alone(rollout: Rollout) -> bool:
+    """Whether it has nobody beside it to be compared with: all users change over at once."""
+    return rollout.spec.strategy.kind in ALONE
+
+
+def _harm_alone(rollout: Rollout) -> str:
+    """Why one without concurrent others must go back: it surely fails more often than its objective allows,
+    and than the old one did while the trial saw it.
+
+    Each rate is bounded at half of alpha, at any look; nothing is said before the old one answered anything.
+    """
+    trial, strategy = rollout.trial, rollout.spec.strategy
+    low, _ = absolute.rate_bounds(trial.canary_requests, trial.canary_errors, strategy.alpha / 2)
+    _, before = absolute.rate_bounds(trial.baseline_requests, trial.baseline_errors, strategy.alpha / 2)
+    allowed = trial.objective_bad_ratio or 0.0
+    if low <= max(allowed, before):
+        return ""
+    failed = f"{trial.canary_errors} of {trial.canary_requests} requests failed, so at least {low:.3%}"
+    return f"{failed} do; the old one failed at most {before:.3%}, its objective allows {allowed:.3%}"
+
+
+def lacks(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
+    """What evidence it lacks to go on to ``weight`` percent of the users; empty when none."""
+    strategy = rollout.spec.strategy
+    if _is_short_of_requests(rollout, now):
+        few = f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
+        max_bake_s = strategy.max_bake_s * rollout.bake_factor
+        return f"{few}; goes on unproven after {max_bake_s:g} s unless traffic stopped"
+    if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
+        return f"no counters in the last {DATA_FRESH_S:g} s"
+    return unproven(rollout, now) if weight == 100 else ""
+
+
+def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
+    """Whether this step has too few requests of its own to go on.
+
+    Few are enough once the step was held for maxBake and they still come; none are once a service that
+    nobody visits was: it must not wait for ever. Traffic that stopped is neither: silence after noise
+    proves nothing.
+    """
+    trial = rollout.trial
+    assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
+    if trial.canary_requests - rollout.step_requests_from >= rollout.spec.strategy.min_canary_requests:
+        return False
+    if not trial.canary_requests and not trial.baseline_requests:
+        return not baked(rollout, now)
+    bake = timedelta(seconds=rollout.spec.strategy.max_bake_s * rollout.bake_factor)
+    still_come = trial.last_request_at is not None and now - trial.last_request_at < bake / 2
+    return not still_come or now - rollout.step_started_at < bake
 
 
 def baked(rollout: Rollout, now: datetime, times: float = 1.0) -> bool:

@@ -1,0 +1,85 @@
+"""What a rollout's strategy wants next: the table that ``decide`` consults. Pure.
+
+A strategy is a function from where a rollout stands to a ``Plan``. It asks nobody and touches nothing: the
+gate, readiness, the evidence and the way back are the same for all of them, in ``decide``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from poise.model.delivery import ChangeClass, Rollout
+from poise.model.service import Promotion, StrategyKind
+
+FULL_FROM_PERCENT: Final = 50  # from this weight on a canary needs all its replicas
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The share of the users that comes next, and what must hold before it may.
+
+    ``replicas`` of the new revision must be ready. Where it stands now it stays for ``hold_s``, counted from
+    Envoy's acknowledgement; at 100 percent that is how long the old revision is kept. ``judged``: it goes
+    on only with evidence. ``asks``: only a person lets it go on.
+    """
+
+    weight_percent: int
+    replicas: int
+    hold_s: float = 0.0
+    judged: bool = False
+    asks: bool = False
+
+
+def plan_of(rollout: Rollout, full: int) -> Plan:
+    """Where ``rollout`` goes next by its strategy; ``full`` replicas take the whole load.
+
+    Straight (a first release, a rollback, a person's promote) is to all users in one step.
+    """
+    return PLANS[rollout.spec.strategy.kind](rollout, full)
+
+
+def _canary(rollout: Rollout, full: int) -> Plan:
+    """A share of the users at a time; more only on evidence."""
+    if rollout.straight:
+        return Plan(weight_percent=100, replicas=full)
+    strategy, now = rollout.spec.strategy, rollout.weight_percent
+    weight = above(rollout.steps_percent or strategy.steps_percent, now)
+    few = max(1, math.ceil(full * weight / 100))
+    serves_some = 0 < now < 100
+    return Plan(
+        weight_percent=weight,
+        replicas=full if weight >= FULL_FROM_PERCENT else few,
+        hold_s=strategy.step_s * rollout.bake_factor if serves_some else 0.0,
+        judged=serves_some,
+    )
+
+
+def _blue_green(rollout: Rollout, full: int) -> Plan:
+    """Whole beside the old one, then all users at once; the old one stays warm for a while."""
+    strategy = rollout.spec.strategy
+    returns = rollout.change_class is ChangeClass.ROLLBACK  # what it came from is not to be gone back to
+    keeps = rollout.weight_percent == 100 and rollout.baseline is not None and not returns
+    return Plan(
+        weight_percent=100,
+        replicas=full,
+        hold_s=strategy.keep_warm_s if keeps else 0.0,
+        asks=strategy.promotion is Promotion.MANUAL and not rollout.straight,
+    )
+
+
+PLANS: Final[Mapping[StrategyKind, Callable[[Rollout, int], Plan]]] = {
+    StrategyKind.CANARY: _canary,
+    StrategyKind.BLUE_GREEN: _blue_green,
+}
+
+
+def above(steps: tuple[int, ...], weight: int) -> int:
+    """The first of ``steps`` above ``weight``; 100 when there is none.
+
+    >>> above((5, 20, 50), 20), above((5, 20, 50), 50)
+    (50, 100)
+    """
+    return min((step for step in steps if weight < step <= 100), default=100)

@@ -1,0 +1,45 @@
+"""What each strategy promises, worked out apart from the rooms that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.service import StrategyKind
+from poise.simulation.book import Book
+
+
+class StrategyLaws:
+    """Holds rollouts to their strategy."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._switched: dict[str, datetime] = {}  # rollout -> when all users were about to change over
+
+    def applying(self, service: str, weights: Mapping[str, int], serving: Mapping[str, int]) -> None:
+        """Envoy is about to split ``service`` so; percents by cluster."""
+        rollouts = {one.cluster: one for one in self._book.all(Rollout, f"{service}/")}
+        for name, weight in weights.items():
+            rollout = rollouts.get(name)
+            if rollout is None or weight <= serving.get(name, 0):
+                continue
+            if weight == 100:
+                self._switched[rollout.key] = self._book.now()
+            elif rollout.spec.strategy.kind is StrategyKind.BLUE_GREEN and rollout.state.is_active:
+                self._book.breach("all-users-change-at-once", f"{name} gets {weight} % of its users")
+
+    def rollout(self, rollout: Rollout, before: Struct | None) -> None:
+        """A rollout was written; ``before`` is what it was."""
+        became_live = isinstance(before, Rollout) and before.state is not rollout.state is RolloutState.LIVE
+        strategy = rollout.spec.strategy
+        if not became_live or rollout.baseline is None or rollout.change_class is ChangeClass.ROLLBACK:
+            return
+        if strategy.kind is StrategyKind.BLUE_GREEN:
+            switched = self._switched.get(rollout.key)
+            warm_s = (self._book.now() - switched).total_seconds() if switched else 0.0
+            if warm_s < strategy.keep_warm_s:
+                said = f"{rollout.key} is live {warm_s:.0f} s after the switch, and the old one goes"
+                self._book.breach("the-way-back-is-warm", said)

@@ -1,0 +1,142 @@
+"""Every strategy on a real house under load: git push, Envoy, processes; no request fails, there or back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from bench.house import House, until
+from bench.loading import Loading
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+RATE_PER_S = 60.0
+APP = """import os, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+VERSION, FAIL_ONE_IN = "{version}", {fail_one_in}
+count = 0
+
+class App(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+
+    def do_GET(self):
+        global count
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        count += self.path != "/healthz"
+        bad = FAIL_ONE_IN and self.path != "/healthz" and count % FAIL_ONE_IN == 0
+        self.send_response(500 if bad else 200)
+        self.send_header("content-length", str(len(VERSION)))
+        self.end_headers()
+        self.wfile.write(VERSION.encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+{before}
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+"""
+WORKFLOW = """name: ci
+on: push
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: python3 -m py_compile server.py
+"""
+SPEC = """apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: app}
+spec:
+  command: python3 -u server.py
+  port: 8080
+  health: /healthz
+  replicas: REPLICAS
+  rollout: {drain: 3s, startTimeout: 15s, STRATEGY}
+---
+apiVersion: poise.dev/v1
+kind: BudgetPolicy
+metadata: {name: bench}
+spec:
+  slowSteps: [25, 50]
+  slowBakeFactor: 1
+"""
+OVER = ("live", "rolled_back", "failed", "superseded")
+
+
+class Delivery:
+    """A house with one app, its versions, and how each rollout goes."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    def push(self, version: str, fail_one_in: int = 0, before: str = "") -> int:
+        """Commit and push a version; the number that its rollout will have."""
+        source = APP.format(version=version, fail_one_in=fail_one_in, before=before)
+        self.house.write({"server.py": source})
+        self.house.commit(f"feat: version {version}")
+        n = len(self.house.rollouts("app")) + 1
+        self.house.push()
+        return n
+
+    def rollout(self, n: int) -> dict[str, Any]:
+        found = next((one for one in self.house.rollouts("app") if one["n"] == n), None)
+        return dict(found) if found else {"state": "none", "reason": ""}
+
+    def until(self, n: int, *states: str) -> dict[str, Any]:
+        """The n-th rollout once it is in one of ``states``."""
+
+        def reached() -> dict[str, Any] | None:
+            one = self.rollout(n)
+            return one if one["state"] in states else None
+
+        return dict(until(reached, 120.0, f"rollout {n} is {' or '.join(states)}: {self.rollout(n)}"))
+
+    def answers(self) -> str:
+        return self.house.get("app")[1]
+
+
+@contextmanager
+def delivery(strategy: str, replicas: int = 2) -> Iterator[Delivery]:
+    """Version 1 live, by this strategy from then on."""
+    spec = SPEC.replace("REPLICAS", str(replicas)).replace("STRATEGY", strategy)
+    files = {"poise.yaml": spec, ".github/workflows/ci.yml": WORKFLOW}
+    with House("shop", files) as house:
+        house.up()
+        made = Delivery(house)
+        made.push("one")
+        assert made.until(1, *OVER)["state"] == "live"
+        yield made
+
+
+def test_a_blue_green_changes_all_users_at_once_and_back_at_once() -> None:
+    """The old one is warm, so the way back starts nothing; a person lets the good one pass."""
+    with delivery("strategy: blue-green, promotion: manual, keepWarm: 6s") as made:
+        house = made.house
+        with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
+            good = made.push("two")
+            until(lambda: "poise promote" in made.rollout(good)["reason"], 60.0, "it waits for a person")
+            assert made.answers() == "one"
+            house.poise("promote", "app", "--reason", "we looked at it")
+            made.until(good, "promoting")
+            until(lambda: made.answers() == "two", 10.0, "all users changed over")
+            old = {one["pid"] for one in house.replicas("app") if "/000001/" in one["key"]}
+            assert len(old) == 2, "the old one is kept"
+            made.until(good, "live")
+            assert made.answers() == "two"
+            bad = made.push("three", fail_one_in=3)
+            until(lambda: "poise promote" in made.rollout(bad)["reason"], 60.0, "it waits for a person")
+            house.poise("promote", "app", "--reason", "it looks good")
+            back = made.until(bad, *OVER)
+            assert back["state"] == "rolled_back"
+            assert "the old one failed at most" in back["reason"]
+            assert made.answers() == "two"
+            time.sleep(1)
+        assert load.total["failed_requests"] == 0, load.total
