@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together where two processes share them: those of a file, and all that use podman.
+
+    The engine numbers its locks across all storages, so two of its users at once get in one another's way.
+    """
+    for item in items:
+        together = "podman" if "podman" in getattr(item, "fixturenames", ()) else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("viewer", "developer", "operator", "admin")
 
