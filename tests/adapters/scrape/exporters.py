@@ -12,10 +12,15 @@ TEXT = "text/plain; version=0.0.4"
 
 
 class Exporter:
-    """Answers each path by its own ``Answer``; ``asked`` are the heads of requests."""
+    """Answers each path by its own ``Answer``; ``asked`` are the heads of requests.
+
+    With ``keeps`` a connection stays for the next request; ``open`` are those there are.
+    """
 
     def __init__(self) -> None:
         self.paths: dict[str, Answer] = {}
+        self.keeps = False
+        self.open = self.opened = 0
         self.asked: list[str] = []
         self.port = 0
 
@@ -39,18 +44,26 @@ class Exporter:
         self.paths[path] = send
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        self.opened += 1
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            self.asked.append(head)
-            answer = self.paths.get(head.split(" ")[1].partition("?")[0])
-            if answer is None:
-                writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            else:
-                await answer(writer)
+            await self._answer(reader, writer)
+            while self.keeps:
+                await self._answer(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.asked.append(head)
+        answer = self.paths.get(head.split(" ")[1].partition("?")[0])
+        if answer is None:
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        else:
+            await answer(writer)
 
 
 @asynccontextmanager

@@ -452,3 +452,23 @@ def test_a_secret_that_was_never_set_is_the_targets_fault(tmp_path: Path) -> Non
         assert "poise secret set" in health.error
 
     played(scene, tmp_path)
+
+
+def test_each_target_keeps_one_connection_until_it_is_gone(tmp_path: Path) -> None:
+    """To connect anew costs both sides more than to ask; what nobody asks any more must not stay open."""
+
+    async def scene(w: World) -> None:
+        w.good.keeps = True
+        w.good.page(GOOD)
+        address = w.good.address
+        await w.declare(job(address, name="one"), job(address, name="two"))
+        for _ in range(3):
+            assert all(one.up for one in (await w.scrape()).values())
+        assert (w.good.opened, w.good.open) == (2, 2)
+        await w.declare(job(address, name="one"))
+        while w.good.open > 1:
+            await asyncio.sleep(0.01)
+        assert (await w.scrape())[address].up
+        assert w.good.opened == 2
+
+    played(scene, tmp_path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -17,7 +18,7 @@ from poise.model.errors import Invalid, NotFound, PoiseError, TimedOut, TooLarge
 from poise.model.scrape import Access
 
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-CONNECTIONS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
+CONNECTIONS: Final = httpx2.Limits(max_keepalive_connections=1, keepalive_expiry=300.0)
 REDIRECTS: Final = 10
 HELD_BYTES: Final = 268_435_456  # of all pages that are being received or wait to be read
 BROKEN: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
@@ -32,6 +33,14 @@ class Held:
     bytes: int = 0
 
 
+@dataclass
+class Tls:
+    """How the targets under one access prove themselves."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    context: ssl.SSLContext | None = None
+
+
 class Got(Struct, frozen=True, kw_only=True):
     """An answer as it was sent, its gzip still on."""
 
@@ -41,13 +50,29 @@ class Got(Struct, frozen=True, kw_only=True):
 
 
 class Asker:
-    """Connections under one access, kept open between scrapes."""
+    """Asks under one access, over a connection that is kept open between scrapes.
 
-    def __init__(self, project: str, access: Access, secrets: NamedSecrets, held: Held | None = None) -> None:
+    Each target has one of its own (``apart``): a pool looks at every connection that it keeps, with a call of
+    the system each, at every question.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        access: Access,
+        secrets: NamedSecrets,
+        held: Held | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         self._project, self._access, self._secrets = project, access, secrets
         self._held = held or Held()
+        self._tls = tls or Tls()
         self._client: httpx2.AsyncClient | None = None
         self.asking = 0  # questions under way; closed meanwhile they would fail
+
+    def apart(self) -> Asker:
+        """Another one with a connection of its own."""
+        return Asker(self._project, self._access, self._secrets, self._held, self._tls)
 
     async def get(self, url: str, timeout_s: float, at_most: int, accept: str = ACCEPT) -> Got:
         """The body of a 200, not longer than ``at_most``; ``drop`` it once read.
@@ -109,12 +134,14 @@ class Asker:
         )
 
     async def _connected(self, endpoint: Endpoint) -> httpx2.AsyncClient:
-        """The client; reading the machine's certificates takes too long for the loop."""
-        context = await anyio.to_thread.run_sync(tls_of, endpoint)
+        """The client; reading the machine's certificates takes too long for the loop, and is done once."""
+        async with self._tls.lock:
+            if self._tls.context is None:
+                self._tls.context = await anyio.to_thread.run_sync(tls_of, endpoint)
         if self._client is None:
             self._client = httpx2.AsyncClient(
-                verify=context, trust_env=False, timeout=None, limits=CONNECTIONS, follow_redirects=True,
-                max_redirects=REDIRECTS, event_hooks={"request": [_allowed]},
+                verify=self._tls.context, trust_env=False, timeout=None, limits=CONNECTIONS,
+                follow_redirects=True, max_redirects=REDIRECTS, event_hooks={"request": [_allowed]},
             )  # fmt: skip
         return self._client
 

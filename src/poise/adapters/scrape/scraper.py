@@ -79,6 +79,8 @@ class Scraper:
         """Let every connection go."""
         for asker in self._askers.values():
             await asker.close()
+        for one in self.scrapings.values():
+            await one.close()
         self._askers.clear()
 
     def due(self) -> list[Scraping]:
@@ -154,7 +156,7 @@ class Scraper:
 
     def _begun(self, target: Target) -> Scraping:
         self._turns = self._turns or anyio.CapacityLimiter(DECODING)
-        asker = self._asker(target.project, target.config.access)
+        asker = self._asker(target.project, target.config.access).apart()
         rule = relabelling(target.config.metric_relabel)
         one = Scraping(target, asker, rule, self._turns, self._wall)
         one.due_s = _next(target, self._steady())
@@ -171,6 +173,7 @@ class Scraper:
             await self._metrics.append(one.ended())
         except (PoiseError, OSError) as error:
             log.warning("stale markers could not be kept", target=one.target.url, error=str(error))
+        await one.close()
 
 
 def _next(target: Target, now: float) -> float:

@@ -113,6 +113,10 @@ class Scraping:
         self._live = ()
         return Round(readings=(*gone, own))
 
+    async def close(self) -> None:
+        """Let its connection go."""
+        await self._asker.close()
+
     def _decoded(self, got: Got, at_ms: int) -> Read:
         text = unpacked(got.body, got.encoding, self.target.config.body_bytes)
         return self._page.read(text, got.content_type, at_ms)
