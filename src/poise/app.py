@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 from msgspec import Struct
 
-from poise.adapters import probe
+from poise.adapters import interpreter, probe
 from poise.adapters.artifacts import FolderArtifacts
 from poise.adapters.blackbox import BlackboxProber
 from poise.adapters.blocks import BlockStore
@@ -322,6 +322,7 @@ def holder() -> str:
 def serve_forever(config: Config) -> None:
     """Run the control process until it is told to stop. Raises ``Conflict`` for a taken port or folder."""
     _folders(config.data)
+    interpreter.share()
     with _alone(config.data), _listening(config.port) as listener:
         anyio.run(_serve, config, listener)
 
@@ -337,6 +338,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     await house.loop.lead()
     if house.loop.lease is not None:
         await ensure_envoy(config.data, house.runtime, house.loop.lease.token, config.ingress_port)
+    interpreter.settle()
     async with anyio.create_task_group() as group:
         for task in (
             house.prober.run,
