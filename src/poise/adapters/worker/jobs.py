@@ -14,7 +14,7 @@ from poise.adapters.promql.parser import Paren, Select
 from poise.adapters.rules import evaluate
 from poise.adapters.worker import answers
 from poise.adapters.worker.usual import how_usual
-from poise.adapters.worker.wire import Ask, Describe, Find, HowUsual, Query, QueryRange
+from poise.adapters.worker.wire import Ask, Describe, Find, HowUsual, Query, QueryRange, parted
 from poise.model.errors import Invalid
 from poise.model.rules import EvaluateRules
 from poise.model.samples import Labels, Limits, Matcher, Metadata
@@ -89,8 +89,7 @@ def _rules(reader: Reader, asked: EvaluateRules, seconds: float) -> Iterator[byt
     for place, result in enumerate(done.results):
         known = asked.memories[place].series if place < len(asked.memories) else ()
         same = bool(known) and result.series == known
-        told = replace(result, series=(), same=True) if same else result
-        sent.append(msgspec.Raw(msgspec.msgpack.encode(told)))
+        sent.append(parted(replace(result, series=(), same=True) if same else result))
     yield msgspec.msgpack.encode((done.at_ms, sent))
 
 
