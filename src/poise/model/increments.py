@@ -73,6 +73,10 @@ class Summed(Protocol):
         """One objective's sums from its beginning up to each instant."""
         ...
 
+    def standing(self, at_s: Numbers) -> Sums:
+        """Per place, the sums from the beginning up to each instant: ``[instants, places]``."""
+        ...
+
     def spent_by(self, key: str, start_s: float, most: float) -> float | None:
         """The earliest edge, at or after ``start_s``, since when at most ``most`` events were bad."""
         ...

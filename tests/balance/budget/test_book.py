@@ -162,3 +162,21 @@ def test_parts_are_joined_in_the_order_of_time() -> None:
     whole = joined([increments([(0, T0 + 5, 1.0, 0.0, T0)]), increments([(1, T0 + 2, 2.0, 0.0, T0)])])
     assert whole.place.tolist() == [1, 0]
     assert len(joined([])) == 0
+
+
+@given(MOVES, st.lists(st.floats(-100_000, 200_000), max_size=20))
+def test_many_instants_at_once_stand_as_each_alone(
+    moves: list[tuple[int, int, int, int, bool, int]], offsets: list[float]
+) -> None:
+    """A restarted watch and a curve ask for a day of minutes: the same sums, bit for bit."""
+    one = book("a", "b", "c")
+    for _, row in history(moves):
+        one.add(increments([row]))
+    at_s = np.array([T0 + offset for offset in sorted(offsets)])
+    found, curve = one.standing(at_s), one.curve("b", at_s)
+    place = one.place("b")
+    for number, at in enumerate(at_s.tolist()):
+        alone = one.between(0.0, at)
+        for name in ("good", "bad", "known_s"):
+            assert np.array_equal(getattr(found, name)[number], getattr(alone, name))
+            assert getattr(curve, name)[number] == getattr(alone, name)[place]

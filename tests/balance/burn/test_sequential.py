@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from poise.balance.burn.sequential import TESTS, State, advance, chance_real, fresh, hazard, weights
+from poise.balance.burn.sequential import (
+    TESTS,
+    State,
+    advance,
+    advance_all,
+    chance_real,
+    fresh,
+    hazard,
+    weights,
+)
 
 TARGET, PERIOD_S = 0.999, 30 * 86_400.0
 Minute = tuple[float, float]
@@ -113,6 +122,37 @@ def test_objectives_side_by_side_stand_as_each_alone(counts: list[tuple[int, flo
         )  # fmt: skip
     for name in structs.asdict(alone):
         np.testing.assert_array_equal(getattr(both, name)[..., 0], getattr(alone, name)[..., 0], err_msg=name)
+
+
+MINUTES = st.tuples(
+    st.integers(0, 500) | st.just(0), st.floats(0, 0.02) | st.floats(0, 1), st.integers(0, 40), st.booleans()
+)
+
+
+@given(st.lists(st.tuples(MINUTES, st.integers(1, 12)), min_size=1, max_size=12), st.integers(0, 40))
+def test_many_minutes_at_once_stand_as_one_after_another(
+    stretches: list[tuple[tuple[int, float, int, bool], int]], first: int
+) -> None:
+    """What a restarted watch looks through at once must be what a running one saw, bit for bit."""
+    rows = [minute for minute, times in stretches for _ in range(times)]
+    total = np.array([(float(events), float(other)) for events, _, other, _ in rows])
+    bad = np.array([(float(round(events * share)), float(other // 3)) for events, share, other, _ in rows])
+    looks = np.array([(2.0, 0.0) if probed else (0.0, 0.0) for _, _, _, probed in rows])
+    at_s = 60.0 * np.arange(1.0, len(rows) + 1)
+    worth, single, at_once = weights(np.array([TARGET, 0.95])), fresh(2, 0.0), fresh(2, 0.0)
+    allowed, period_s = np.array([400.0, 5.0]), np.full(2, PERIOD_S)
+    for number in np.flatnonzero(total.any(axis=1)).tolist():
+        single = advance(
+            single, worth, total[number], bad[number], at=float(at_s[number]), period_allowed=allowed,
+            period_s=period_s, looks=looks[number], looks_failed=looks[number],
+        )  # fmt: skip
+    for some in (slice(0, first), slice(first, None)):
+        at_once = advance_all(
+            at_once, worth, total[some], bad[some], at=at_s[some], period_allowed=allowed, period_s=period_s,
+            looks=looks[some], looks_failed=looks[some],
+        )  # fmt: skip
+    for name in structs.asdict(single):
+        np.testing.assert_array_equal(getattr(at_once, name), getattr(single, name), err_msg=name)
 
 
 @given(target=st.floats(0.01, 0.999999), evidence=st.floats(0, 500), allowed=st.floats(0, 1e9))

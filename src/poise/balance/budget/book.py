@@ -210,10 +210,11 @@ class Book:
 
     def curve(self, key: str, at_s: Numbers) -> Sums:
         """One objective's sums from its beginning up to each instant: for charts and forecasts."""
-        place = self._keys[key]
-        found = [self._at(at) for at in at_s.tolist()]
-        rows = np.array([row[:, place] for row, _ in found]).reshape(-1, 3).T
-        return _sums(rows, np.array([edge for _, edge in found]))
+        return _sums(*self._stood(at_s, self._keys[key]))
+
+    def standing(self, at_s: Numbers) -> Sums:
+        """Every place's sums from its beginning up to each instant: ``[instants, places]``."""
+        return _sums(*self._stood(at_s, slice(None)))
 
     def spent_by(self, key: str, start_s: float, most: float) -> float | None:
         """The earliest edge, at or after ``start_s``, since when at most ``most`` events were bad."""
@@ -260,6 +261,34 @@ class Book:
         oldest = tier.first if tier.first is not None else 0
         kept = at_s >= self._began_s and tier.last - oldest + 1 >= tier.rows
         return (tier.row(oldest), float(oldest * tier.step_s)) if kept else (np.zeros_like(self._live), at_s)
+
+    def _stood(self, at_s: Numbers, places: int | slice) -> tuple[_Rows, Numbers]:
+        """As ``_at`` of many instants at once: ``[3, instants, ...]``, and the edges."""
+        rows, edges = np.zeros((len(at_s), *self._live[:, places].shape)), np.array(at_s, dtype=np.float64)
+        if self._top is None:
+            return np.moveaxis(rows, 1, 0), edges
+        slots, opened = np.floor_divide(at_s, GRAIN_S).astype(np.int64), self._top - _OPEN + 1
+        began = at_s > self._began_s
+        rows[began & (slots > self._top)] = self._live[:, places]
+        young = began & (slots > opened) & (slots <= self._top)
+        if young.any():
+            ring = np.arange(opened, int(slots[young].max())) % _OPEN
+            sums = np.cumsum(self._open[:, :, places][ring], axis=0)
+            rows[young] = self._sealed[:, places] + sums[slots[young] - opened - 1]
+            edges[young] = slots[young] * float(GRAIN_S)
+        old = began & (slots <= opened)
+        for tier in self._tiers:
+            if tier.first is None or not old.any():
+                continue
+            numbers = np.floor_divide(at_s, tier.step_s).astype(np.int64)
+            mine = old & (tier.first <= numbers) & (numbers <= tier.last)
+            rows[mine] = tier.data[:, :, places][numbers[mine] % tier.rows]
+            edges[mine] = numbers[mine] * float(tier.step_s)
+            old &= ~mine
+        for number in np.flatnonzero(old).tolist():  # before everything that is kept
+            row, edges[number] = self._at(float(at_s[number]))
+            rows[number] = row[:, places]
+        return np.moveaxis(rows, 1, 0), edges
 
     # -- room -------------------------------------------------------------------------------------
 

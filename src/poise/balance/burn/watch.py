@@ -22,6 +22,7 @@ from poise.balance.burn.sequential import (
     Floats,
     State,
     advance,
+    advance_all,
     chance_real,
     fresh,
     weights,
@@ -54,6 +55,8 @@ class Summed(Protocol):
     def between(self, start_s: float | Floats, end_s: float | None = None) -> Sums: ...
 
     def curve(self, key: str, at_s: Floats) -> Sums: ...
+
+    def standing(self, at_s: Floats) -> Sums: ...
 
 
 class Counted(Protocol):
@@ -94,11 +97,15 @@ class _Sheet:
         return made
 
     def looks(self, total: Floats, bad: Floats) -> tuple[Floats, Floats]:
-        """What the probes of each objective's service saw; a probe's own objective has it as its events."""
-        looks, failed = np.zeros(len(total)), np.zeros(len(total))
+        """What the probes of each objective's service saw; a probe's own objective has it as its events.
+
+        The last axis is of objectives.
+        """
+        looks, failed = np.zeros_like(total), np.zeros_like(bad)
         for columns in self.watched.values():
             probing, others = columns[self.probes[columns]], columns[~self.probes[columns]]
-            looks[others], failed[others] = total[probing].sum(), bad[probing].sum()
+            looks[..., others] = total[..., probing].sum(axis=-1, keepdims=True)
+            failed[..., others] = bad[..., probing].sum(axis=-1, keepdims=True)
         return looks, failed
 
 
@@ -167,38 +174,41 @@ class BurnWatch:
         if last_s - self._at_s > BACK_MINUTES * MINUTE_S:
             self._at_s = last_s - BACK_MINUTES * MINUTE_S
             self._state = fresh(len(sheet.keys), self._at_s)
-            self._good, self._bad = _upto(round, self._at_s)
+            self._good, self._bad = (rows[0] for rows in _upto(round, np.array([self._at_s])))
         self._allowed, self._spent = _budgets(round, sheet)
         most = max(CATCH_UP, CATCH_UP_CELLS // max(1, len(sheet.keys)))
-        while self._at_s + MINUTE_S <= last_s and most > 0:
-            self._at_s, most = self._at_s + MINUTE_S, most - 1
-            total, bad = self._new(round, self._at_s)
-            self._good, self._bad = self._good + total - bad, self._bad + bad
-            self._state = self._advanced(sheet, total, bad, self._at_s)
+        minutes = min(most, int((last_s - self._at_s) // MINUTE_S))
+        if minutes > 0:
+            ends_s = self._at_s + MINUTE_S * np.arange(1.0, minutes + 1)
+            good, bad = (
+                np.maximum.accumulate(np.concatenate([before[None], rows]))
+                for before, rows in zip((self._good, self._bad), _upto(round, ends_s), strict=True)
+            )
+            self._at_s, self._good, self._bad = float(ends_s[-1]), good[-1], bad[-1]
+            new_bad = np.diff(bad, axis=0)
+            total = np.diff(good, axis=0) + new_bad
+            looks, looks_failed = sheet.looks(total, new_bad)
+            self._state = advance_all(
+                self._state, sheet.worth, total, new_bad, at=ends_s, period_allowed=self._allowed,
+                period_s=sheet.period_s, looks=looks, looks_failed=looks_failed,
+            )  # fmt: skip
         return self._at_s + MINUTE_S > last_s
-
-    def _new(self, round: Counted, end_s: float | None) -> tuple[Floats, Floats]:
-        """(total, bad) that were counted up to an instant and not yet taken in."""
-        good, bad = _upto(round, end_s)
-        new_good, new_bad = np.maximum(good - self._good, 0.0), np.maximum(bad - self._bad, 0.0)
-        return new_good + new_bad, new_bad
-
-    def _advanced(self, sheet: _Sheet, total: Floats, bad: Floats, at_s: float) -> State:
-        if not total.any():
-            return self._state
-        looks, looks_failed = sheet.looks(total, bad)
-        return advance(
-            self._state, sheet.worth, total, bad, at=at_s, period_allowed=self._allowed,
-            period_s=sheet.period_s, looks=looks, looks_failed=looks_failed,
-        )  # fmt: skip
 
     def _peek(self, round: Counted, sheet: _Sheet) -> State:
         """With what is known of the present minute: what fires now need not wait for its end."""
         now_s = round.now.timestamp()
         if now_s - self._at_s < PEEK_S:
             return self._state
-        total, bad = self._new(round, None)
-        seen = self._advanced(sheet, total, bad, now_s)
+        sums = round.sums.between(0.0)
+        bad = np.maximum(sums.bad[sheet.places] - self._bad, 0.0)
+        total = np.maximum(sums.good[sheet.places] - self._good, 0.0) + bad
+        if not total.any():
+            return self._state
+        looks, looks_failed = sheet.looks(total, bad)
+        seen = advance(
+            self._state, sheet.worth, total, bad, at=now_s, period_allowed=self._allowed,
+            period_s=sheet.period_s, looks=looks, looks_failed=looks_failed,
+        )  # fmt: skip
         ended = (self._state.firing >= 0) & (seen.firing < 0)  # only a whole minute ends a burn
         return self._state if ended.any() else seen
 
@@ -276,9 +286,10 @@ def round_ratio(ratio: float) -> float:
     return float(f"{ratio:.3g}")
 
 
-def _upto(round: Counted, end_s: float | None) -> tuple[Floats, Floats]:
-    sums = round.sums.between(0.0, end_s)
-    return sums.good[round.places], sums.bad[round.places]
+def _upto(round: Counted, ends_s: Floats) -> tuple[Floats, Floats]:
+    """(good, bad) of all time up to each instant: ``[instants, objectives]``."""
+    sums = round.sums.standing(ends_s)
+    return sums.good[:, round.places], sums.bad[:, round.places]
 
 
 def _budgets(round: Counted, sheet: _Sheet) -> tuple[Floats, Floats]:
