@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from poise.model.balance import Budget
-from poise.model.spend import BurnNow, Outlook, Spend, SpendCause, SpendLedger, burn_of_budget, of_budget
+from poise.model.spend import Spend, SpendCause, SpendLedger, of_budget
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 BUDGET = Budget(
@@ -37,29 +37,3 @@ def test_shares_of_a_ledger_add_up_to_what_is_gone(allowed: float, bads: list[fl
     shares = sum(one.spent_ratio for one in sized.entries) + sized.usual_bad / sized.allowed
     assert shares == pytest.approx(ledger.bad / allowed)
     assert of_budget(ledger, None) == ledger and of_budget(ledger, replace(BUDGET, allowed=0.0)) == ledger
-
-
-def test_a_burn_tells_its_share_of_the_same_budget() -> None:
-    """Two shares of one spend on one page would both be doubted."""
-    burn = BurnNow(
-        test="fast",
-        pages=True,
-        since=NOW,
-        events=90,
-        bad=5,
-        spent_ratio=0.9,
-        burn_rate=20.0,
-        real_chance=0.99,
-    )
-    outlook = Outlook(
-        service=BUDGET.service,
-        objective=BUDGET.objective,
-        at=NOW,
-        bad=5,
-        allowed=5.5,
-        window_s=1.0,
-        burn=burn,
-    )
-    sized = burn_of_budget(outlook, BUDGET)
-    assert sized.burn is not None and sized.burn.spent_ratio == 0.5 and sized.allowed == BUDGET.allowed
-    assert burn_of_budget(replace(outlook, burn=None), BUDGET).burn is None

@@ -18,7 +18,7 @@ from poise.model.balance import Budget
 from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.period import name as window_name
 from poise.model.record import Recorded
-from poise.model.spend import BurnNow, Outlook, SpendLedger, burn_of_budget, of_budget
+from poise.model.spend import BurnNow, Outlook, SpendLedger, of_budget
 
 if TYPE_CHECKING:
     from poise.spec.service import Declared
@@ -108,7 +108,6 @@ def budget(
         ledgers = [one for one in ledgers if one.objective == objective]
     sizes = {one.objective: one for one in budgets}
     ledgers = [of_budget(one, sizes.get(one.objective)) for one in ledgers]
-    outlooks = [burn_of_budget(one, sizes.get(one.objective)) for one in outlooks]
     if common.json:
         return output.data({"ledgers": ledgers, "outlooks": outlooks} if ledger else budgets)
     if ledger:
@@ -146,8 +145,9 @@ def foreseen(outlook: Outlook | None) -> str:
 
 def burning(objective: str, burn: BurnNow) -> str:
     """A burn that goes on, in one sentence."""
+    since = f"{burn.since:%Y-%m-%d %H:%M} UTC"
     return (
-        f"{objective} burns {burn.burn_rate:.3g} times too fast since {burn.since:%Y-%m-%d %H:%M} UTC: "
+        f"{objective} burns{burn.where} {burn.burn_rate:.3g} times too fast since {since}: "
         f"{burn.bad:.0f} failed, {output.percent(burn.spent_ratio)} of the budget "
         f"({output.percent(burn.real_chance)} likely to be real)."
     )

@@ -17,7 +17,7 @@ from poise.cli.observe import burning, foreseen, service_path
 from poise.cli.place import COMMON, Common, service_key
 from poise.model.balance import Budget
 from poise.model.record import Recorded
-from poise.model.spend import Outlook, SpendLedger, burn_of_budget, of_budget
+from poise.model.spend import Outlook, SpendLedger, of_budget
 
 SPENDERS: Final = 3  # that are named of each budget
 WIDTH_MAX: Final = 100
@@ -73,7 +73,7 @@ def lines(key: str, told: Told) -> Iterator[str]:
         outlook, ledger = told.outlooks.get(budget.objective), told.ledgers.get(budget.objective)
         yield from _budget(
             budget,
-            burn_of_budget(outlook, budget) if outlook else None,
+            outlook,
             of_budget(ledger, budget) if ledger else None,
         )
     if found.target is not None and found.target.reason:

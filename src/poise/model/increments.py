@@ -83,7 +83,11 @@ class Summed(Protocol):
 
 
 class Round(Struct, frozen=True, eq=False, kw_only=True):
-    """One round of counting: each objective with its policy and place, what came in, and all sums."""
+    """One round of counting: each objective and group with its policy and place, what came in, and all sums.
+
+    By objective, ``allowed`` is how large its budget is, in events as the budget itself is sized, and ``bad``
+    how many were counted in its window.
+    """
 
     now: datetime
     objectives: tuple[Objective, ...]
@@ -91,6 +95,8 @@ class Round(Struct, frozen=True, eq=False, kw_only=True):
     places: Places
     increments: Increments
     sums: Summed
+    allowed: Numbers
+    bad: Numbers
 
 
 class Shaper(Protocol):

@@ -29,7 +29,8 @@ class BurnNow(Struct, frozen=True, kw_only=True):
 
     ``since`` is its likeliest start. ``bad`` of ``events`` failed since, which is ``spent_ratio`` of the
     period's budget, at ``burn_rate`` times what the budget can bear. ``real_chance`` (0..1) is how likely it
-    is to be more than chance.
+    is to be more than chance. Of a grouped objective it is the worst group's burn: ``groups`` are those that
+    burn, the worst first, a few of ``groups_burning``.
     """
 
     test: str
@@ -40,6 +41,16 @@ class BurnNow(Struct, frozen=True, kw_only=True):
     spent_ratio: float
     burn_rate: float
     real_chance: float
+    groups: tuple[str, ...] = ()
+    groups_burning: int = 0
+
+    @property
+    def where(self) -> str:
+        """Which groups burn, for a sentence: `` in region=eu and 2 more groups``; empty without groups."""
+        if not self.groups:
+            return ""
+        more = self.groups_burning - 1
+        return f" in {self.groups[0]}" + (f" and {more} more group{'s' * (more > 1)}" if more > 0 else "")
 
 
 class Foresight(Struct, frozen=True, kw_only=True):
@@ -150,12 +161,3 @@ def of_budget(ledger: SpendLedger, budget: Budget | None) -> SpendLedger:
         return ledger
     entries = tuple(replace(one, spent_ratio=one.bad / budget.allowed) for one in ledger.entries)
     return replace(ledger, allowed=budget.allowed, entries=entries)
-
-
-def burn_of_budget(outlook: Outlook, budget: Budget | None) -> Outlook:
-    """The outlook with its burn's spend as a share of the budget as it is sized now."""
-    if budget is None or budget.allowed <= 0:
-        return outlook
-    burn = outlook.burn
-    sized = None if burn is None else replace(burn, spent_ratio=burn.bad / budget.allowed)
-    return replace(outlook, allowed=budget.allowed, burn=sized)

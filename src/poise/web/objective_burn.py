@@ -57,7 +57,7 @@ def _burning(view: ObjectiveView, burn: BurnNow) -> h.Node:
             pill("burning", "hold" if burn.pages else "slow"),
             "since ",
             moment(burn.since),
-            f": {what}, {times(burn.burn_rate)} what the budget can bear. "
+            f"{burn.where}: {what}, {times(burn.burn_rate)} what the budget can bear. "
             f"{percent(burn.spent_ratio, 1)} of the budget went since. "
             f"{_sure(burn.real_chance)} likely real.",
         ],

@@ -22,7 +22,7 @@ from poise.model.period import name as window_name
 from poise.model.policy import BudgetPolicy, PolicyState
 from poise.model.service import Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL
-from poise.model.spend import Outlook, SpendLedger, burn_of_budget, of_budget
+from poise.model.spend import Outlook, SpendLedger, of_budget
 from poise.model.standing import as_of
 from poise.spec.durations import format_duration
 from poise.spec.explain_objective import measures
@@ -65,7 +65,7 @@ async def objective(parts: Parts, key: str, around: Chrome) -> ObjectiveView:
         policy=policy,
         budget=budget,
         level=state,
-        outlook=burn_of_budget(outlook, budget) if outlook else None,
+        outlook=outlook,
         ledger=of_budget(ledger, budget) if ledger else None,
         burn_down=await _burn_down(parts, one, budget, policy, exclusions, now),
         source=measures(one),

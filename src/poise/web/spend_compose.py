@@ -6,7 +6,7 @@ from typing import Final
 
 from poise.api.parts import Parts
 from poise.model.balance import Budget
-from poise.model.spend import Outlook, SpendCause, SpendLedger, burn_of_budget, of_budget
+from poise.model.spend import Outlook, SpendCause, SpendLedger, of_budget
 from poise.model.standing import MIN_FAILURES
 from poise.web import links, service_views
 from poise.web.wording import percent, utc
@@ -50,15 +50,14 @@ def _kind(cause: SpendCause) -> str:
 async def burns(parts: Parts) -> dict[str, str]:
     """By service: the burn that pages now, in one sentence."""
     found, _ = await parts.store.scan(Outlook)
-    burning = [one for one in found if one.burn is not None and one.burn.pages]
-    outlooks = [burn_of_budget(one, (await parts.store.get(Budget, one.key))[0]) for one in burning]
     return {
         one.service: (
-            f"{one.objective} burns {one.burn.burn_rate:,.1f}× too fast since {utc(one.burn.since)} UTC: "
+            f"{one.objective} burns{one.burn.where} {one.burn.burn_rate:,.1f}× too fast "
+            f"since {utc(one.burn.since)} UTC: "
             f"{percent(one.burn.spent_ratio, 1)} of its budget."
         )
-        for one in outlooks
-        if one.burn is not None
+        for one in found
+        if one.burn is not None and one.burn.pages
     }
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from msgspec import Struct, structs
 
 from poise.balance.budget.book import Book
+from poise.balance.budget.measure import sheet, sizes
+from poise.balance.burn.sequential import Floats
 from poise.balance.burn.watch import BurnWatch, Places
 from poise.model.increments import Increments
 from poise.model.objective import IndicatorKind, Objective
@@ -26,6 +28,8 @@ class Round(Struct, frozen=True, eq=False, kw_only=True):
     policies: tuple[BudgetPolicy, ...]
     places: Places
     sums: Book
+    allowed: Floats
+    bad: Floats
 
 
 def objective(name: str = "availability", kind: IndicatorKind = IndicatorKind.AVAILABILITY) -> Objective:
@@ -64,9 +68,13 @@ class House:
 
     def look(self) -> None:
         policies = tuple(BudgetPolicy() for _ in self.objectives)
+        since_s, measured_s = (np.full(len(policies), one.timestamp()) for one in (START, self.now))
+        declared = sheet(self.objectives, policies, self.places.tolist())
+        sized = sizes(declared, self.book, since_s, measured_s, self.now)
         round = Round(
-            now=self.now, objectives=self.objectives, policies=policies, places=self.places, sums=self.book
-        )
+            now=self.now, objectives=self.objectives, policies=policies, places=self.places, sums=self.book,
+            allowed=sized.allowed, bad=sized.bad,
+        )  # fmt: skip
         for write in self.watch.observe(round).writes:
             assert isinstance(write.body, Outlook)
             self.told[write.key] = write.body
@@ -165,3 +173,66 @@ def test_what_is_no_longer_declared_is_not_told_any_more() -> None:
     house.objectives, house.places, house.told = house.objectives[:1], house.places[:1], {}
     house.pass_minutes(62, (600, 0))
     assert set(house.told) == {f"{SHOP}/availability"}
+
+
+def grouped(*groups: str) -> tuple[Objective, ...]:
+    """An objective and each of its groups."""
+    whole = structs.replace(objective(), group_by=("region",))
+    return (whole, *(structs.replace(whole, group=f"region={one}") for one in groups))
+
+
+def test_one_group_that_burns_is_found_and_named_though_the_others_are_well() -> None:
+    """A region that is down must not drown in the traffic of the others."""
+    house = House(*grouped("eu", "us", "asia"))
+    fine = (0.0, 0.0), (6000.0, 0.0)
+    house.pass_minutes(60, *fine, (60, 0), (6000, 0))
+    assert set(house.told) == {f"{SHOP}/availability"}
+    assert house.outlook().burn is None
+    began = house.now
+    house.pass_minutes(4, *fine, (0, 60), (6000, 0))
+    burn = house.outlook().burn
+    assert burn is not None
+    assert (burn.test, burn.since, burn.groups, burn.groups_burning) == ("outage", began, ("region=us",), 1)
+    assert burn.where == " in region=us"
+
+
+def test_the_worst_group_is_named_first_and_another_that_joins_is_news() -> None:
+    """One alert an objective, which says how far the trouble has spread."""
+    house = House(*grouped("eu", "us", "asia"))
+    house.pass_minutes(60, (0, 0), (600, 0), (600, 0), (600, 0))
+    house.pass_minutes(20, (0, 0), (600, 0), (570, 30), (600, 0))
+    burn = house.outlook().burn
+    assert burn is not None and burn.groups == ("region=us",)
+    house.pass_minutes(4, (0, 0), (0, 600), (570, 30), (600, 0))
+    burn = house.outlook().burn
+    assert burn is not None and burn.groups == ("region=eu", "region=us")
+    assert (burn.test, burn.where) == ("outage", " in region=eu and 1 more group")
+
+
+def test_a_new_group_is_watched_and_what_burned_before_burns_on() -> None:
+    """Groups come and go: whatever comes, the others' evidence stays."""
+    house = House(*grouped("eu"))
+    house.pass_minutes(60, (0, 0), (600, 0))
+    house.pass_minutes(10, (0, 0), (300, 300))
+    before = house.outlook().burn
+    assert before is not None
+    house.objectives = grouped("eu", "us")
+    house.places = np.array([house.book.place(one.key) for one in house.objectives], dtype=np.intp)
+    house.pass_minutes(1, (0, 0), (300, 300), (600, 0))
+    after = house.outlook().burn
+    assert after is not None
+    assert (after.test, after.since, after.groups) == (before.test, before.since, ("region=eu",))
+    house.pass_minutes(5, (0, 0), (300, 300), (0, 600))
+    burn = house.outlook().burn
+    assert burn is not None and set(burn.groups) == {"region=eu", "region=us"}
+
+
+def test_of_many_groups_that_burn_the_worst_are_named_and_all_are_counted() -> None:
+    """A sentence with fifty names is read by nobody."""
+    house = House(*grouped(*"abcdefgh"))
+    house.pass_minutes(30, (0, 0), *[(600, 0)] * 8)
+    house.pass_minutes(5, (0, 0), *[(0, 600)] * 8)
+    burn = house.outlook().burn
+    assert burn is not None
+    assert (len(burn.groups), burn.groups_burning) == (5, 8)
+    assert burn.where.endswith(" and 7 more groups")

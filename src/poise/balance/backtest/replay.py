@@ -22,7 +22,7 @@ from poise.balance.budget.controller import finished
 from poise.balance.budget.counting import Counting, counted
 from poise.balance.budget.decide import Seen as BudgetSeen
 from poise.balance.budget.decide import budget_of
-from poise.balance.budget.measure import Measures, measure
+from poise.balance.budget.measure import Measures, measure, sizes
 from poise.balance.burn.tiers import TICKETS, burning_now
 from poise.balance.burn.watch import BurnWatch
 from poise.balance.gate.decide import judge
@@ -207,11 +207,12 @@ class Replay:
         self._end(policy, {*np.flatnonzero(hot < 0).tolist()}, now)
 
     def _test(self, now: datetime, increments: Increments) -> None:
-        sheet = self.counting.sheet
+        counting, sheet = self.counting, self.counting.sheet
+        sized = sizes(sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
         burns = self._watch.burns(
             Round(
                 now=now, objectives=sheet.objectives, policies=sheet.policies, places=sheet.places,
-                increments=increments, sums=self.counting.book,
+                increments=increments, sums=counting.book, allowed=sized.allowed, bad=sized.bad,
             )
         )  # fmt: skip
         for column, burn in enumerate(burns):

@@ -138,7 +138,7 @@ class BudgetController:
         self._plain = plain if excluded else None
         decisions = [self._gone(), *self._budgets(counting, measures)]
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
-        decisions += [self._told(decisions, now), *self._observed(counting, increments, now)]
+        decisions += [self._told(decisions, now), *self._observed(counting, increments, measures, plain)]
         wait_s = SOON_S if late else self._tick_s
         decision = _merged(decisions, self._reads, now + timedelta(seconds=wait_s))
         told = not decision.writes or bool(self._wanted)  # then whether it was refused will be known
@@ -318,20 +318,22 @@ class BudgetController:
         self._told_at = now
         return Decision(writes=(Write(kind="Counted", key=COUNTED_KEY, body=Counted(at=now)),))
 
-    def _observed(self, counting: Counting, increments: Increments, now: datetime) -> Iterable[Decision]:
+    def _observed(
+        self, counting: Counting, increments: Increments, measures: Measures, plain: Measures
+    ) -> Iterable[Decision]:
+        """``plain`` are the measures without exclusions: what was spent in excluded time was spent."""
         sheet = counting.sheet
-        whole = [column for column, one in enumerate(sheet.objectives) if not one.group]
-        for observer in self._observers:
-            yield observer.observe(
-                Round(
-                    now=now,
-                    objectives=tuple(sheet.objectives[column] for column in whole),
-                    policies=tuple(sheet.policies[column] for column in whole),
-                    places=sheet.places[whole],
-                    increments=increments,
-                    sums=counting.book,
-                )
-            )
+        round = Round(
+            now=measures.now,
+            objectives=sheet.objectives,
+            policies=sheet.policies,
+            places=sheet.places,
+            increments=increments,
+            sums=counting.book,
+            allowed=measures.allowed,
+            bad=plain.period.bad,
+        )
+        return [observer.observe(round) for observer in self._observers]
 
     # -- what was written -----------------------------------------------------------------------------
 

@@ -84,6 +84,18 @@ class Windowed(Struct, frozen=True, eq=False, kw_only=True):
         )
 
 
+class Sizes(Struct, frozen=True, eq=False, kw_only=True):
+    """How large each budget is, by column: the one way in which budgets are sized.
+
+    ``allowed`` are the bad events that the period may have. In bootstrap they are those of a whole window at
+    the rate of events so far. ``bad`` are those that were counted.
+    """
+
+    allowed: Numbers
+    bad: Numbers
+    bootstrap: Flags
+
+
 class Measures(Struct, frozen=True, eq=False, kw_only=True):
     """Every budget now, by column; ``burns`` by window. ``measured_s`` is NaN where nothing was measured."""
 
@@ -196,31 +208,45 @@ def measure(
     seen = _Seen(
         sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now_s, excluded=excluded
     )
-    windows, elapsed_s, excluded_s = _windows(seen, now)
+    windows, elapsed_s, excluded_s = _windows(seen, now, sheet.windows_s)
     period, burns = windows.rows(0), windows.rows(slice(1, None))
     rate, known = burn_rate(burns, sheet.target_ratio)
-    age_s = np.maximum(0.0, now_s - since_s)
-    counted = period.good + period.bad
-    bootstrap = (age_s < sheet.bootstrap_s) | (counted < sheet.bootstrap_events)
-    expected = period.events
-    young = bootstrap & (age_s > 0)
-    lived_s = np.where(young, np.minimum(age_s, sheet.window_s), sheet.window_s)
-    expected = np.maximum(expected, expected * sheet.window_s / lived_s)
-    allowed = (1.0 - sheet.target_ratio) * expected
+    sized = _sizes(seen, period)
     return Measures(
         now=now,
         period=period,
         burns=burns,
         burn_rate=rate,
         burn_known=known,
-        allowed=allowed,
-        left_ratio=left_ratio(period.failed, allowed),
-        bootstrap=bootstrap,
+        allowed=sized.allowed,
+        left_ratio=left_ratio(period.failed, sized.allowed),
+        bootstrap=sized.bootstrap,
         rate_per_s=_rate(sheet, burns, elapsed_s[1:]),
         since_s=since_s,
         measured_s=measured_s,
         excluded_s=excluded_s,
     )
+
+
+def sizes(sheet: Sheet, sums: Summed, since_s: Numbers, measured_s: Numbers, now: datetime) -> Sizes:
+    """Every budget's size alone, as ``measure`` finds it: for who looks every minute of a long past."""
+    seen = _Seen(
+        sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now.timestamp(), excluded=_NONE
+    )
+    windows, _, _ = _windows(seen, now, ())
+    return _sizes(seen, windows.rows(0))
+
+
+def _sizes(seen: _Seen, period: Windowed) -> Sizes:
+    sheet = seen.sheet
+    age_s = np.maximum(0.0, seen.now_s - seen.since_s)
+    counted = period.good + period.bad
+    bootstrap = (age_s < sheet.bootstrap_s) | (counted < sheet.bootstrap_events)
+    expected = period.events
+    young = bootstrap & (age_s > 0)
+    lived_s = np.where(young, np.minimum(age_s, sheet.window_s), sheet.window_s)
+    expected = np.maximum(expected, expected * sheet.window_s / lived_s)
+    return Sizes(allowed=(1.0 - sheet.target_ratio) * expected, bad=period.bad, bootstrap=bootstrap)
 
 
 def left_ratio(bad: Numbers, allowed: Numbers) -> Numbers:
@@ -272,13 +298,13 @@ class _Seen(Struct, frozen=True, eq=False):
     excluded: Mapping[int, Sequence[Stretch]]
 
 
-def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers, Numbers]:
-    """The period and every burn window (rows), how long each has lasted, and what is excluded of the period.
+def _windows(seen: _Seen, now: datetime, windows_s: Sequence[float]) -> tuple[Windowed, Numbers, Numbers]:
+    """The period and burn windows (rows), how long each has lasted, and what is excluded of the period.
 
     What follows a fresh last reading is pending, not unknown, and so is a slice that has not ended. Where
     unknown time is charged, it held bad events at the mean rate of the period.
     """
-    good, bad, known_s, start_s = _sums(seen, now)
+    good, bad, known_s, start_s = _sums(seen, now, windows_s)
     start_s = np.maximum(start_s, seen.since_s)
     excluded_s = _exclude(seen, start_s, good, bad, known_s)
     measured = ~np.isnan(seen.measured_s)
@@ -302,14 +328,16 @@ def _windows(seen: _Seen, now: datetime) -> tuple[Windowed, Numbers, Numbers]:
     return windows, elapsed_s, excluded_s[0]
 
 
-def _sums(seen: _Seen, now: datetime) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+def _sums(
+    seen: _Seen, now: datetime, windows_s: Sequence[float]
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """Good, bad, known seconds and starts ``[1 + burn windows, columns]``: the period is the first row."""
     places = seen.sheet.places
     starts = starts_s(seen.sheet, now)
     asked_s = np.full(seen.sums.width, starts[0] if len(starts) else seen.now_s)
     asked_s[places] = starts
     found = [seen.sums.between(asked_s)]
-    found += [seen.sums.between(seen.now_s - window_s) for window_s in seen.sheet.windows_s]
+    found += [seen.sums.between(seen.now_s - window_s) for window_s in windows_s]
     good, bad, known_s, start_s = (
         np.array([getattr(one, name)[places] for one in found])
         for name in ("good", "bad", "known_s", "start_s")

@@ -1,7 +1,10 @@
 """The watch over every objective: after each round of counting, the tests, episodes and forecasts. Pure.
 
-It looks at whole minutes, and at the present one once ``PEEK_S`` of it have passed. What comes late counts in
-the next minute: none is lost. Its state is rebuilt from the counts after a restart: nothing of it is kept.
+It looks at whole minutes, and at the present one once ``PEEK_S`` of it have passed. What comes late counts
+in the next minute: none is lost. Its state is rebuilt from the counts after a restart: nothing of it is kept.
+
+Each group of a grouped objective is tested by itself, and one outlook is told of all of them: the burn is the
+worst group's and names those that burn; all else is of the group with the least left, as the budget is.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import numpy as np
-from msgspec import structs
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from poise.balance.burn.outlook import episodes_of, foresight_of
@@ -18,7 +21,6 @@ from poise.balance.burn.sequential import (
     FAILURES_MIN,
     MINUTE_S,
     TESTS,
-    Flags,
     Floats,
     State,
     advance,
@@ -29,8 +31,7 @@ from poise.balance.burn.sequential import (
 )
 from poise.model.increments import Sums
 from poise.model.objective import IndicatorKind, Objective
-from poise.model.period import period
-from poise.model.policy import DAY_S, BudgetPolicy
+from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Write
 from poise.model.spend import BurnNow, Outlook
 
@@ -41,6 +42,7 @@ FRESH_S: Final = 300.0  # how old an outlook may grow during a burn
 STALE_S: Final = 3600.0  # and without one
 LOOKED_AT: Final = 2  # episodes and forecasts of so many objectives a round; where none is urgent, of one
 CHANCE_STEP: Final = 0.1
+GROUPS_NAMED: Final = 5  # of those that burn
 SPENT_RATIO: Final = 0.002  # of a budget: so much more makes an episode worth looking for
 CATCH_UP: Final = 20  # minutes in one round, after a restart
 CATCH_UP_CELLS: Final = 30_000  # or as many as that divided by the objectives
@@ -60,7 +62,7 @@ class Summed(Protocol):
 
 
 class Counted(Protocol):
-    """One round of counting: each objective with its policy and its place in the sums."""
+    """One round of counting: each objective with its policy, its place in the sums and its budget's size."""
 
     @property
     def now(self) -> datetime: ...
@@ -72,29 +74,32 @@ class Counted(Protocol):
     def places(self) -> Places: ...
     @property
     def sums(self) -> Summed: ...
+    @property
+    def allowed(self) -> Floats: ...
+    @property
+    def bad(self) -> Floats: ...
 
 
 class _Sheet:
-    """What does not change from round to round: the objectives as columns."""
+    """What does not change from round to round: objectives and groups as columns, and of whom is told."""
 
     def __init__(self, objectives: tuple[Objective, ...], places: Places) -> None:
-        self.keys = [one.key for one in objectives]
+        self.own = np.array([n for n, one in enumerate(objectives) if not one.group], dtype=np.intp)
+        self.keys = [
+            objectives[column].key for column in self.own
+        ]  # of what is told, as all below is by column
+        wholes = {key: n for n, key in enumerate(self.keys)}
+        self.members: dict[int, list[int]] = {}
+        for column, one in enumerate(objectives):
+            if one.group and one.whole in wholes:
+                self.members.setdefault(wholes[one.whole], []).append(column)
         self.worth = weights(np.array([one.target_ratio for one in objectives]))
         self.period_s = np.array([one.window_s for one in objectives])
-        self.calendars = [column for column, one in enumerate(objectives) if one.calendar is not None]
         self.objectives, self.places = objectives, np.array(places)
         self.probes = np.array([one.indicator is IndicatorKind.PROBE for one in objectives], dtype=bool)
         services = np.array([one.service for one in objectives])
         watched = set(services[self.probes].tolist())
         self.watched = {one: np.flatnonzero(services == one) for one in watched}
-
-    def starts(self, now: datetime, width: int) -> Floats:
-        """When each place's window began."""
-        made = np.full(width, now.timestamp())
-        made[self.places] -= self.period_s
-        for column in self.calendars:
-            made[self.places[column]] = period(self.objectives[column].window, now).start.timestamp()
-        return made
 
     def looks(self, total: Floats, bad: Floats) -> tuple[Floats, Floats]:
         """What the probes of each objective's service saw; a probe's own objective has it as its events.
@@ -107,6 +112,14 @@ class _Sheet:
             looks[..., others] = total[..., probing].sum(axis=-1, keepdims=True)
             failed[..., others] = bad[..., probing].sum(axis=-1, keepdims=True)
         return looks, failed
+
+
+class _Told(Struct, frozen=True, eq=False, kw_only=True):
+    """By what is told: whose budget it is (a column), the worst that burns (-1: none), and how likely."""
+
+    column: Places
+    burning: Places
+    chance: Floats
 
 
 class BurnWatch:
@@ -136,47 +149,73 @@ class BurnWatch:
         writes = []
         if self._follow(round, sheet):
             state = self._peek(round, sheet)
-            chance = chance_real(state, sheet.worth, self._allowed)
-            due = self._due(round, sheet, state, chance)
-            news = self._news(sheet, state, chance)
+            told = self._told(sheet, state)
+            due = self._due(round, sheet, told)
+            news = self._news(sheet, state, told)
             again, self._again = self._again - news, news
-            for column in sorted({*due, *news, *again}):
-                made = self._outlook(round, sheet, state, column, chance, whole=column in due)
+            for unit in sorted({*due, *news, *again}):
+                made = self._outlook(round, sheet, state, told, unit, whole=unit in due)
                 self._said[made.key] = made
                 writes.append(Write(kind="Outlook", key=made.key, body=made))
         return Decision(writes=tuple(writes))
 
     def burns(self, round: Counted) -> tuple[BurnNow | None, ...]:
-        """What burns now, by objective: the tests alone, with nothing told and nothing forecast."""
+        """What burns now, by objective that is told: the tests alone, with nothing forecast."""
         sheet = self._of(round)
         if not self._follow(round, sheet):
             return (None,) * len(sheet.keys)
         state = self._peek(round, sheet)
-        chance = chance_real(state, sheet.worth, self._allowed)
-        return tuple(
-            _burn(round, sheet, state, column, float(self._allowed[column]), float(chance[column]))
-            for column in range(len(sheet.keys))
-        )
+        told = self._told(sheet, state)
+        return tuple(self._burn(round, sheet, state, told, unit) for unit in range(len(sheet.keys)))
 
     # -- the tests --------------------------------------------------------------------------------
 
     def _of(self, round: Counted) -> _Sheet:
-        sheet = self._sheet
-        same = sheet is not None and sheet.objectives == round.objectives and round.sums is self._sums
-        if sheet is None or not same or not np.array_equal(sheet.places, round.places):
-            sheet = self._sheet = _Sheet(round.objectives, round.places)
-            self._sums, self._at_s, self._again = round.sums, 0.0, set()
+        """The sheet of what is declared now. What was followed before is followed on; other sums, anew."""
+        before = self._sheet
+        same = before is not None and before.objectives == round.objectives and round.sums is self._sums
+        if before is not None and same and np.array_equal(before.places, round.places):
+            return before
+        sheet = self._sheet = _Sheet(round.objectives, round.places)
+        self._again = set()
+        if before is None or round.sums is not self._sums:
+            self._sums, self._at_s = round.sums, 0.0
+        elif self._at_s:
+            self._carry(round, before, sheet)
         return sheet
+
+    def _carry(self, round: Counted, before: _Sheet, sheet: _Sheet) -> None:
+        """Give each column where its objective stood; a new one stands at the beginning."""
+        known = {
+            (one, int(place)): n
+            for n, (one, place) in enumerate(zip(before.objectives, before.places, strict=True))
+        }
+        found = [
+            known.get((one, int(place)), -1)
+            for one, place in zip(sheet.objectives, sheet.places, strict=True)
+        ]
+        source = np.array(found, dtype=np.intp)
+        new = fresh(len(source), self._at_s)
+        stood = {}
+        for name in State.__struct_fields__:
+            old, none = getattr(self._state, name), getattr(new, name)
+            stood[name] = np.where(source >= 0, old[..., source], none) if old.size else none
+        self._state = State(**stood)
+        upto = [rows[0] for rows in _upto(round, np.array([self._at_s]))]
+        self._good, self._bad = (
+            np.where(source >= 0, old[source], now) if old.size else now
+            for old, now in zip((self._good, self._bad), upto, strict=True)
+        )
 
     def _follow(self, round: Counted, sheet: _Sheet) -> bool:
         """Take in the minutes that have passed; whether all are."""
         last_s = round.now.timestamp() // MINUTE_S * MINUTE_S
         if last_s - self._at_s > BACK_MINUTES * MINUTE_S:
             self._at_s = last_s - BACK_MINUTES * MINUTE_S
-            self._state = fresh(len(sheet.keys), self._at_s)
+            self._state = fresh(len(sheet.objectives), self._at_s)
             self._good, self._bad = (rows[0] for rows in _upto(round, np.array([self._at_s])))
-        self._allowed, self._spent = _budgets(round, sheet)
-        most = max(CATCH_UP, CATCH_UP_CELLS // max(1, len(sheet.keys)))
+        self._allowed, self._spent = round.allowed, round.bad
+        most = max(CATCH_UP, CATCH_UP_CELLS // max(1, len(sheet.objectives)))
         minutes = min(most, int((last_s - self._at_s) // MINUTE_S))
         if minutes > 0:
             ends_s = self._at_s + MINUTE_S * np.arange(1.0, minutes + 1)
@@ -212,52 +251,81 @@ class BurnWatch:
         ended = (self._state.firing >= 0) & (seen.firing < 0)  # only a whole minute ends a burn
         return self._state if ended.any() else seen
 
+    def _told(self, sheet: _Sheet, state: State) -> _Told:
+        """Of whom each outlook is: an objective's own column, or the groups that stand worst."""
+        chance = chance_real(state, sheet.worth, self._allowed)
+        made = _Told(
+            column=sheet.own.copy(),
+            burning=np.where(state.firing[sheet.own] >= 0, sheet.own, -1),
+            chance=chance[sheet.own],
+        )
+        for unit, mine in sheet.members.items():
+            made.column[unit] = mine[
+                int(np.argmax(self._spent[mine] / np.maximum(self._allowed[mine], 1e-9)))
+            ]
+            made.burning[unit] = next(iter(self._burning(sheet, state, unit)), -1)
+            made.chance[unit] = chance[mine].max()
+        return made
+
+    def _burning(self, sheet: _Sheet, state: State, unit: int) -> list[int]:
+        """The columns of an objective that burn, the worst first: by test, then by what it has spent."""
+        mine = sheet.members.get(unit, [int(sheet.own[unit])])
+        return sorted(
+            (one for one in mine if state.firing[one] >= 0),
+            key=lambda one: (state.firing[one], -state.burn_bad[one] / np.maximum(self._allowed[one], 1e-9)),
+        )
+
     # -- what is told -----------------------------------------------------------------------------
 
-    def _news(self, sheet: _Sheet, state: State, chance: Floats) -> set[int]:
-        """Where a burn began, worsened or ended, or became much likelier."""
+    def _news(self, sheet: _Sheet, state: State, told: _Told) -> set[int]:
+        """Where a burn began, worsened, spread to more groups or ended, or became much likelier."""
         found = set()
-        burning = state.firing >= 0
-        for column in np.flatnonzero(burning | self._burned(sheet)).tolist():
-            said = self._said.get(sheet.keys[column])
-            test = TESTS[int(state.firing[column])].name if burning[column] else ""
-            told = said.burn.test if said is not None and said.burn is not None else ""
-            moved = said is not None and abs(said.real_chance - chance[column]) >= CHANCE_STEP
-            if test != told or moved:
-                found.add(column)
+        burned = np.array([self._burned(key) for key in sheet.keys], dtype=bool)
+        for unit in np.flatnonzero((told.burning >= 0) | burned).tolist():
+            said = self._said.get(sheet.keys[unit])
+            burning = self._burning(sheet, state, unit)
+            names = {sheet.objectives[column].group for column in burning[:GROUPS_NAMED]} - {""}
+            test = TESTS[int(state.firing[burning[0]])].name if burning else ""
+            before = said.burn if said is not None else None
+            moved = said is not None and abs(said.real_chance - told.chance[unit]) >= CHANCE_STEP
+            same = (before.test, set(before.groups)) == (test, names) if before is not None else not test
+            if moved or not same:
+                found.add(unit)
         return found
 
-    def _burned(self, sheet: _Sheet) -> Flags:
-        """Of which a burn was told."""
-        burned = {key for key, one in self._said.items() if one.burn is not None}
-        return np.array([key in burned for key in sheet.keys], dtype=bool)
+    def _burned(self, key: str) -> bool:
+        said = self._said.get(key)
+        return said is not None and said.burn is not None
 
-    def _due(self, round: Counted, sheet: _Sheet, state: State, chance: Floats) -> list[int]:
-        """The columns that are to be told whole, burns and what has just ended first."""
+    def _due(self, round: Counted, sheet: _Sheet, told: _Told) -> list[int]:
+        """Whose outlooks are to be told whole, burns and what has just ended first."""
         found, now_s = [], round.now.timestamp()
-        hot = (state.firing >= 0) | (chance >= CHANCE_STEP)
-        for column, key in enumerate(sheet.keys):
+        hot = (told.burning >= 0) | (told.chance >= CHANCE_STEP)
+        for unit, key in enumerate(sheet.keys):
             said = self._said.get(key)
             if said is None:
-                found.append((1, 0.0, column))
+                found.append((1, 0.0, unit))
                 continue
+            column = told.column[unit]
             open_now = bool(said.episodes) and said.episodes[-1].until is None
-            ended = (said.burn is not None or open_now) and not hot[column]
+            ended = (said.burn is not None or open_now) and not hot[unit]
             spent = float(self._spent[column]) - self._whole_bad.get(key, 0.0)
             spends = spent >= max(FAILURES_MIN, SPENT_RATIO * float(self._allowed[column]))
-            limit_s = MINUTE_S if ended or spends else FRESH_S if hot[column] else STALE_S
+            limit_s = MINUTE_S if ended or spends else FRESH_S if hot[unit] else STALE_S
             told_s = self._whole.get(key, 0.0)
             if now_s - told_s >= limit_s:
-                found.append((0 if ended or spends or hot[column] else 1, told_s, column))
+                found.append((0 if ended or spends or hot[unit] else 1, told_s, unit))
         found.sort()
         most = max(1, min(LOOKED_AT, sum(urgency == 0 for urgency, _, _ in found)))
-        return [column for _, _, column in found[:most]]
+        return [unit for _, _, unit in found[:most]]
 
     def _outlook(
-        self, round: Counted, sheet: _Sheet, state: State, column: int, chance: Floats, *, whole: bool
+        self, round: Counted, sheet: _Sheet, state: State, told: _Told, unit: int, *, whole: bool
     ) -> Outlook:
+        column = int(told.column[unit])
         objective = sheet.objectives[column]
-        said = self._said.get(objective.key)
+        key = sheet.keys[unit]
+        said = self._said.get(key)
         made = Outlook(
             service=objective.service,
             objective=objective.name,
@@ -265,19 +333,43 @@ class BurnWatch:
             bad=float(self._spent[column]),
             allowed=float(self._allowed[column]),
             window_s=objective.window_s,
-            real_chance=round_ratio(float(chance[column])),
-            burn=_burn(round, sheet, state, column, float(self._allowed[column]), float(chance[column])),
+            real_chance=round_ratio(float(told.chance[unit])),
+            burn=self._burn(round, sheet, state, told, unit),
             foresight=said.foresight if said is not None else None,
             episodes=said.episodes if said is not None else (),
         )
         if not whole:
             return made
-        self._whole[objective.key] = round.now.timestamp()
-        self._whole_bad[objective.key] = made.bad
+        self._whole[key] = round.now.timestamp()
+        self._whole_bad[key] = made.bad
+        own = made.burn if told.burning[unit] == column else None
         return structs.replace(
             made,
-            foresight=foresight_of(round.sums, objective, round.policies[column], round.now, made.burn),
+            foresight=foresight_of(round.sums, objective, round.policies[column], round.now, own),
             episodes=episodes_of(round.sums, objective, round.now),
+        )
+
+    def _burn(self, round: Counted, sheet: _Sheet, state: State, told: _Told, unit: int) -> BurnNow | None:
+        column = int(told.burning[unit])
+        if column < 0:
+            return None
+        test = TESTS[int(state.firing[column])]
+        since_s = float(state.onset[column])
+        sums, place = round.sums.between(since_s), int(sheet.places[column])
+        good, bad = float(sums.good[place]), float(sums.bad[place])
+        ratio = bad / (good + bad) if good + bad > 0 else 0.0
+        burning = self._burning(sheet, state, unit) if sheet.objectives[column].group else []
+        return BurnNow(
+            test=test.name,
+            pages=test.pages,
+            since=datetime.fromtimestamp(since_s, UTC),
+            events=good + bad,
+            bad=bad,
+            spent_ratio=bad / max(float(self._allowed[column]), 1e-9),
+            burn_rate=ratio / float(sheet.worth.allowed_ratio[column]),
+            real_chance=round_ratio(float(told.chance[unit])),
+            groups=tuple(sheet.objectives[one].group for one in burning[:GROUPS_NAMED]),
+            groups_burning=len(burning),
         )
 
 
@@ -290,34 +382,3 @@ def _upto(round: Counted, ends_s: Floats) -> tuple[Floats, Floats]:
     """(good, bad) of all time up to each instant: ``[instants, objectives]``."""
     sums = round.sums.standing(ends_s)
     return sums.good[:, round.places], sums.bad[:, round.places]
-
-
-def _budgets(round: Counted, sheet: _Sheet) -> tuple[Floats, Floats]:
-    """(allowed, bad) of each objective's window; a young one's as large as a day's traffic makes it."""
-    sums, now_s = round.sums, round.now.timestamp()
-    window, day = sums.between(sheet.starts(round.now, sums.width)), sums.between(now_s - DAY_S)
-    events, daily = ((one.good + one.bad)[sheet.places] for one in (window, day))
-    allowed = sheet.worth.allowed_ratio * np.maximum(events, daily * sheet.period_s / DAY_S)
-    return allowed, window.bad[sheet.places]
-
-
-def _burn(
-    round: Counted, sheet: _Sheet, state: State, column: int, allowed: float, chance: float
-) -> BurnNow | None:
-    if state.firing[column] < 0:
-        return None
-    test = TESTS[int(state.firing[column])]
-    since_s = float(state.onset[column])
-    sums, place = round.sums.between(since_s), int(sheet.places[column])
-    good, bad = float(sums.good[place]), float(sums.bad[place])
-    ratio = bad / (good + bad) if good + bad > 0 else 0.0
-    return BurnNow(
-        test=test.name,
-        pages=test.pages,
-        since=datetime.fromtimestamp(since_s, UTC),
-        events=good + bad,
-        bad=bad,
-        spent_ratio=bad / max(allowed, 1e-9),
-        burn_rate=ratio / float(sheet.worth.allowed_ratio[column]),
-        real_chance=round_ratio(chance),
-    )

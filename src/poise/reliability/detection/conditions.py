@@ -149,7 +149,7 @@ def _tested(budget: Budget, name: str, burn: BurnNow) -> Condition:
         holds=Holds.YES,
         severity=severity,
         summary=(
-            f"{budget.objective} burns its error budget {burn.burn_rate:.3g} times too fast "
+            f"{budget.objective} burns its error budget{burn.where} {burn.burn_rate:.3g} times too fast "
             f"({budget.left_ratio * 100:.3g} % is left); {_said(burn)}"
         ),
         since=min(burn.since + timedelta(seconds=60), budget.at),
@@ -171,6 +171,7 @@ def _evidence(burn: BurnNow) -> dict[str, Any]:
         "bad_since": burn.bad,
         "events_since": burn.events,
         "real_chance": burn.real_chance,
+        **({"groups": list(burn.groups), "groups_burning": burn.groups_burning} if burn.groups else {}),
     }
 
 
@@ -190,13 +191,14 @@ def _burning(budget: Budget, name: str, tier: BurnTier, severity: Severity) -> C
     rates = {burn.window_s: burn.rate for burn in budget.burns}
     earliest, latest = onset(budget, tier)
     short = rates[tier.short_s] or 0.0
+    where = f" in {budget.group}" if budget.group else ""
     return Condition(
         name=name,
         source=AlertSource.BURN,
         holds=Holds.YES,
         severity=severity,
         summary=(
-            f"{budget.objective} burns its error budget {short:.3g} times too fast "
+            f"{budget.objective} burns its error budget{where} {short:.3g} times too fast "
             f"({budget.left_ratio * 100:.3g} % is left)"
         ),
         since=latest,
