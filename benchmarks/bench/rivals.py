@@ -36,6 +36,10 @@ class Asked:
             raise Unmeasured(f"{path}: HTTP {answer.status}: {body[:300]!r}")
         return body
 
+    def again(self) -> None:
+        """Connect anew: a server lets go of a connection on which nothing was asked for long."""
+        self._connection.close()
+
     def query(self, expression: str, span: tuple[int, int] | None, end_ms: int, step_s: int) -> bytes:
         """At one instant, or over ``span`` (ms)."""
         if span is None:
@@ -57,11 +61,11 @@ def prometheus(folder: Path, made: Sequence[Target]) -> Iterator[int]:
     config = folder / "prometheus.yml"
     config.write_text("scrape_configs: []\n")
     port = free_port()
-    with _running([
+    with running([
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={blocks}", "--query.timeout=10m",
         f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=10y", "--log.level=error",
     ]):  # fmt: skip
-        until(lambda: _ok(port, "/-/ready"), READY_S, "Prometheus ready")
+        until(lambda: answers(port, "/-/ready"), READY_S, "Prometheus ready")
         yield port
 
 
@@ -69,12 +73,12 @@ def prometheus(folder: Path, made: Sequence[Target]) -> Iterator[int]:
 def victoria_metrics(folder: Path, made: Sequence[Target]) -> Iterator[int]:
     """Debian's VictoriaMetrics, filled by text; its port."""
     port = free_port()
-    with _running([
+    with running([
         "victoria-metrics", f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={folder / 'victoria'}",
         "-retentionPeriod=100y", "-search.maxQueryDuration=10m", "-search.disableCache",
         "-loggerLevel=ERROR", "-search.latencyOffset=0s",
     ]):  # fmt: skip
-        until(lambda: _ok(port, "/health"), READY_S, "VictoriaMetrics ready")
+        until(lambda: answers(port, "/health"), READY_S, "VictoriaMetrics ready")
         for one in made:
             body = "".join(_lines(one, milliseconds=True)).encode()
             address = f"http://127.0.0.1:{port}/api/v1/import/prometheus"
@@ -113,10 +117,11 @@ def _lines(target: Target, *, milliseconds: bool, name: str = "") -> Iterator[st
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[None]:
+def running(command: list[str]) -> Iterator[int]:
+    """A process while the block runs; its pid."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -124,7 +129,8 @@ def _running(command: list[str]) -> Iterator[None]:
             process.kill()
 
 
-def _ok(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
+    """Whether it says that all is well. Raises OSError while nobody listens."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2.0) as answer:
         return bool(answer.status == 200)
 

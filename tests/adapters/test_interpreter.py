@@ -10,7 +10,7 @@ from poise.adapters import interpreter
 
 def test_threads_give_the_interpreter_back_soon_and_what_is_there_is_not_looked_at_again() -> None:
     """Both are settings of the whole process, so they are put back."""
-    before = sys.getswitchinterval()
+    before, thresholds = sys.getswitchinterval(), gc.get_threshold()
     try:
         interpreter.share()
         assert sys.getswitchinterval() <= 0.001
@@ -18,4 +18,5 @@ def test_threads_give_the_interpreter_back_soon_and_what_is_there_is_not_looked_
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         sys.setswitchinterval(before)

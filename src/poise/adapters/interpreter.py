@@ -7,6 +7,7 @@ import sys
 from typing import Final
 
 SWITCH_S: Final = 0.0005
+COLLECT: Final = (5_000, 20, 50)  # objects, and young and middle collections, before the next older one
 
 
 def share() -> None:
@@ -21,7 +22,9 @@ def share() -> None:
 def settle() -> None:
     """What is there now stays, and no collection looks at it again: a full one took 0.3 s of every thread.
 
-    Source: docs.python.org, gc.freeze.
+    Of what comes later nearly all cycles end young, so full ones are made rare.
+    Source: docs.python.org, gc.freeze and gc.set_threshold.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT)
