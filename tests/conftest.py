@@ -159,18 +159,22 @@ def headers(house: House) -> Callable[..., dict[str, str]]:
 
 
 def _house(data: Path) -> House:
+    from poise.adapters.artifacts import FolderArtifacts
+    from poise.adapters.bill.folder import FolderBills
     from poise.adapters.blocks import BlockStore
     from poise.adapters.git.repositories import GitRepositories
     from poise.adapters.masking import Masker
     from poise.adapters.scrape.scraper import Scraper
     from poise.adapters.sealing import Sealer, secret_key
     from poise.adapters.secrets import NamedSecrets
+    from poise.adapters.signing import KeyFile, fits
     from poise.adapters.sqlite.store import SqliteStore
     from poise.adapters.telemetry import TelemetryOwner
     from poise.adapters.totals.store import StoredTotals
     from poise.api import first
     from poise.api.intakes import Intakes
     from poise.api.parts import Parts
+    from poise.delivery.provenance.deeds import Verifier
     from poise.delivery.source.controller import SourceController
     from poise.engine.loop import Loop
 
@@ -184,6 +188,7 @@ def _house(data: Path) -> House:
     repositories = GitRepositories(data / "repos")
     metrics, intakes = BlockStore(data / "metrics.db"), Intakes()
     secrets = NamedSecrets(store, sealer.unseal)
+    signing_key, releases = first.signing_key(data), FolderArtifacts(data / "releases")
     parts = Parts(
         data=data,
         store=store,
@@ -197,7 +202,10 @@ def _house(data: Path) -> House:
         telemetry=TelemetryOwner(data),
         runtime=NoKeeper(),  # type: ignore[arg-type]
         source=SourceController(store, repositories),
-        signing_key=first.signing_key(data),
+        signing_key=signing_key,
+        key_file=KeyFile(data),
+        verifier=Verifier(store, releases, fits, signing_key),
+        bills=FolderBills(data / "releases"),
         sealer=sealer,
         masker=masker,
         ingress_port=8080,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +19,10 @@ import structlog
 import uvicorn
 from msgspec import Struct
 
+from poise import __version__
 from poise.adapters import interpreter, probe
 from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.bill.folder import FolderBills
 from poise.adapters.blackbox import BlackboxProber
 from poise.adapters.blocks import BlockStore
 from poise.adapters.clock import SystemClock
@@ -44,6 +45,7 @@ from poise.adapters.regex import matching
 from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer, secret_key
 from poise.adapters.secrets import NamedSecrets
+from poise.adapters.signing import KeyFile, fits
 from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
@@ -56,6 +58,7 @@ from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
 from poise.api import git as git_face
 from poise.api.intakes import Intakes
+from poise.api.keys import ensure_key
 from poise.api.parts import Parts
 from poise.api.seals import credential_of
 from poise.api.server import make_server
@@ -70,8 +73,10 @@ from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
 from poise.delivery.infrastructure.controller import InfrastructureController
 from poise.delivery.infrastructure.drifting import DriftController
+from poise.delivery.pipeline.attesting import Attester, Installation
 from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import JobRunner, Packer
+from poise.delivery.provenance.deeds import Verifier
 from poise.delivery.rollout.controller import RolloutController
 from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
@@ -88,7 +93,7 @@ from poise.fleet.controller import FleetController
 from poise.fleet.deeds import RestartPerformer, SpawnPerformer, StopPerformer, TrafficPerformer
 from poise.fleet.prober import Prober
 from poise.model import acts
-from poise.model.errors import Conflict, PoiseError, Unreachable
+from poise.model.errors import Conflict, PoiseError
 from poise.model.oncall import ContactKind
 from poise.model.signal import Batch
 from poise.ports.notifier import Notifier
@@ -108,7 +113,6 @@ log = structlog.get_logger()
 
 FOLDERS = ("run", "logs", "repos", "releases", "workspaces", "envoy")
 KEEPER_PATIENCE_S = 0.2  # for so long a silent keeper may be one that is being upgraded
-STOP_PATIENCE_S = 30.0
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -152,6 +156,9 @@ class House:
         self.keeper_watch = KeeperClient(data, patience_s=KEEPER_PATIENCE_S)
         self.traffic = EnvoyTraffic(data)
         self.signing_key = first.signing_key(data)
+        self.key_file = KeyFile(data)
+        self.bills = FolderBills(data / "releases")
+        self.verifier = Verifier(self.store, self.artifacts, fits, self.signing_key)
         self.url = os.environ.get("POISE_URL", "").rstrip("/") or f"http://127.0.0.1:{config.port}"
         told = (
             WebhookNotifier(webhook_secret(self.signing_key)),
@@ -223,8 +230,15 @@ class House:
         return {
             acts.RunJob: JobRunner(store, self.clock, self.repositories, self.workspaces, runtime, wake),
             acts.PackRelease: Packer(
-                store, self.repositories, self.workspaces, self.artifacts, PodmanImages(), wake
+                store,
+                self.repositories,
+                self.workspaces,
+                self.artifacts,
+                PodmanImages(),
+                wake,
+                Attester(self.key_file, self.bills, self._installation()),
             ),
+            acts.VerifyRelease: self.verifier,
             acts.SendEvent: Announcer(
                 store,
                 HttpSink(self.signing_key, self.clock),
@@ -253,6 +267,10 @@ class House:
                 lambda cluster: endpoint_file(self.config.data / "envoy", cluster),
             ),
         }
+
+    def _installation(self) -> Installation:
+        builder = f"https://poise.dev/installation/{first.installation(self.signing_key)}"
+        return Installation(builder=builder, version=__version__, url=self.url)
 
     def _fence(self) -> int | None:
         return self.loop.lease.token if self.loop.lease is not None else None
@@ -334,6 +352,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     await house.masker.learn_all(house.store)
     await house.take_over()
     await first.welcome(house.store, house.clock, config.data)
+    await ensure_key(house.store, house.clock, house.key_file, house.signing_key)
     server = _server(house)
     await house.loop.lead()
     if house.loop.lease is not None:
@@ -413,6 +432,9 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         scraper=house.scraper,
         telemetry=house.telemetry,
         curve=house.budget.curve,
+        key_file=house.key_file,
+        verifier=house.verifier,
+        bills=house.bills,
     )
 
 
@@ -463,25 +485,3 @@ def _listening(port: int) -> Iterator[socket.socket]:
             ) from error  # fmt: skip
         listener.listen(2048)
         yield listener
-
-
-def stop_workloads(data: Path) -> None:
-    """Stop everything the keeper runs, gently, and the keeper itself; returns once all have ended.
-
-    Nothing to do when none runs. The keeper ends last, so its end is the end of all.
-    """
-
-    async def stop() -> int | None:
-        client = KeeperClient(data, patience_s=0.5)
-        try:
-            keeper = await client.hello()
-            ending = os.pidfd_open(keeper.pid)
-            await client.shutdown(keeper.token, STOP_PATIENCE_S)
-        except (Unreachable, ProcessLookupError):
-            return None
-        return ending
-
-    ending = anyio.run(stop)
-    if ending is not None:
-        select.select([ending], [], [], STOP_PATIENCE_S)
-        os.close(ending)

@@ -18,7 +18,7 @@ PATH = {
     "project": "shop", "environment": "production", "service": "web", "objective": "absent", "n": "1",
     "name": "absent", "token": "absent", "verb": "restart", "action": "1", "figure": "rework_ratio",
     "other": "2", "path": "openapi.json", "sequence": "1", "schedule": "absent", "ask": "1",
-    "trace_id": "absent",
+    "trace_id": "absent", "key": "current", "digest": "absent",
 }  # fmt: skip
 UNKNOWN = ("none", "garbage", "revoked", "expired", "spent-link")
 HELD = {role.value: role.rank for role in Role} | {"nobody": -1, "other-admin": -1, "owner": 99}

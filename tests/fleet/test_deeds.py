@@ -53,6 +53,9 @@ class Folder:
     def open(self, digest: str) -> Path:
         return Path("/releases") / digest
 
+    def measure(self, digest: str) -> str:
+        return digest
+
 
 def unseal(secret: Secret) -> Mapping[str, str]:
     return {name: value.removeprefix("sealed ") for name, value in secret.sealed.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -21,6 +22,7 @@ LEFT_OUT: Final = ".git"
 ALGORITHM: Final = "sha256:"
 
 Entry = tuple[str, str, str, str]  # path, mode, sha256 (files), link (symbolic links)
+Found = tuple[str, str, os.stat_result]  # path within the release, whole path, its state
 
 
 class FolderArtifacts:
@@ -32,7 +34,8 @@ class FolderArtifacts:
     def pack(self, workspace: Path, path: str) -> str:
         """Copy ``workspace/path`` beside, name it by its digest, rename it in place.
 
-        Cost: one read and one write of every file. Sockets, pipes and devices are left out, and so is
+        Cost: one read and one write of every file; one read more when the digest is there already. Where its
+        folder was changed since, that one is set aside. Sockets, pipes and devices are left out, and so is
         every ``.git``. Errors: ``Invalid`` for a path outside the workspace, ``NotFound`` for one that
         is not there, ``TooLarge`` over ``FILES`` or ``BYTES``, ``Unreachable`` when the disk is full.
         """
@@ -61,6 +64,10 @@ class FolderArtifacts:
                            mend="Push its commit again, or restore a backup: `poise restore`.")  # fmt: skip
         return folder
 
+    def measure(self, digest: str) -> str:
+        """See the port."""
+        return digest_of(sorted(entry_of(one) for one in walk(self.open(digest), FILES)))
+
     def _folder(self, digest: str) -> Path:
         name = digest.removeprefix(ALGORITHM)
         if len(name) != 64 or set(name) - set("0123456789abcdef"):
@@ -71,7 +78,10 @@ class FolderArtifacts:
     def _place(self, tree: Path, digest: str) -> None:
         target = self._folder(digest)
         if target.is_dir():
-            return
+            if self.measure(digest) == digest:
+                return
+            # What was tampered with is kept as evidence, and because what runs may still open its files.
+            target.rename(self._root / f".changed-{target.name}-{secrets.token_hex(4)}")
         try:
             tree.rename(target)
         except OSError:
@@ -89,6 +99,40 @@ def digest_of(entries: list[Entry]) -> str:
     for path, mode, sha256, link in entries:
         manifest.update(b"\0".join(os.fsencode(part) for part in (mode, sha256, path, link)) + b"\0\n")
     return ALGORITHM + manifest.hexdigest()
+
+
+def walk(root: Path, at_most: int) -> Iterator[Found]:
+    """Everything below ``root``, links not followed; no more than one entry past ``at_most``."""
+    waiting = [(str(root), "")]
+    count = 0
+    while waiting:
+        here, under = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                seen = entry.stat(follow_symlinks=False)
+                path = f"{under}{entry.name}"
+                if stat.S_ISDIR(seen.st_mode):
+                    waiting.append((entry.path, f"{path}/"))
+                count += 1
+                yield path, entry.path, seen
+                if count > at_most:
+                    return
+
+
+def entry_of(one: Found) -> Entry:
+    """As the packer saw it; anything that it never makes has no place in a manifest."""
+    path, whole, seen = one
+    if stat.S_ISLNK(seen.st_mode):
+        return path, "120000", "", os.readlink(whole)  # noqa: PTH115 - the text as it is
+    if stat.S_ISDIR(seen.st_mode):
+        return path, "040000", "", ""
+    if not stat.S_ISREG(seen.st_mode):
+        return path, "000000", "", ""
+    sha256 = hashlib.sha256()
+    with open(whole, "rb") as file:  # noqa: PTH123
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+    return path, "100755" if seen.st_mode & 0o111 else "100644", sha256.hexdigest(), ""
 
 
 def _inside(workspace: Path, path: str) -> Path:

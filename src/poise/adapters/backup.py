@@ -25,7 +25,7 @@ from poise.model.errors import Invalid, NotFound
 
 DATABASES = ("poise.db", "signals.db", "metrics.db")
 FOLDERS = ("repos", "releases")
-KEYS = ("token", "signing.key")
+KEYS = ("token", "signing.key", "provenance.key")
 
 
 def back_up(data: Path, target: Path) -> ChainReport:

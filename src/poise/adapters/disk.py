@@ -6,22 +6,20 @@ import hashlib
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from poise.adapters.artifacts import ALGORITHM, CHUNK_BYTES, Entry, digest_of
+from poise.adapters.artifacts import ALGORITHM, Found, digest_of, entry_of, walk
 from poise.model.drift import DriftKind, Finding
 
 ENTRIES_MAX: Final = 200_000  # of one release; a larger one is not looked at
 NAMED_MAX: Final = 20  # files named of one release
 WRITTEN: Final = "written.json"  # name -> the last two hashes that were written, newest last
 MISSING: Final = "it is not there any more"
-
-Found = tuple[str, str, os.stat_result]  # path within the release, whole path, its state
 
 
 class DataDisk:
@@ -41,13 +39,13 @@ class DataDisk:
         root = self._releases / digest.removeprefix(ALGORITHM)
         if not root.is_dir():
             return [Finding(kind=DriftKind.RELEASE, subject=digest, what=f"release {digest[:19]}: {MISSING}")]
-        found = list(_walk(root))
+        found = list(walk(root, ENTRIES_MAX))
         if len(found) > ENTRIES_MAX:
             return []
         look = _look(found)
         if self._whole.get(digest) == look:
             return []
-        if digest_of(sorted(_entry(one) for one in found)) == digest:
+        if digest_of(sorted(entry_of(one) for one in found)) == digest:
             self._whole[digest] = look
             return []
         return _named(digest, root, found, packed_at)
@@ -113,23 +111,6 @@ def _file(digest: str, one: Found, since: float) -> Finding:
     )
 
 
-def _walk(root: Path) -> Iterator[Found]:
-    waiting = [(str(root), "")]
-    count = 0
-    while waiting:
-        here, under = waiting.pop()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                seen = entry.stat(follow_symlinks=False)
-                path = f"{under}{entry.name}"
-                if stat.S_ISDIR(seen.st_mode):
-                    waiting.append((entry.path, f"{path}/"))
-                count += 1
-                yield path, entry.path, seen
-                if count > ENTRIES_MAX:
-                    return
-
-
 def _look(found: list[Found]) -> str:
     """What can be seen of a tree without reading a file."""
     seen = hashlib.sha256()
@@ -137,22 +118,6 @@ def _look(found: list[Found]) -> str:
         told = f"{state.st_mode} {state.st_size} {state.st_ctime_ns} {state.st_ino}"
         seen.update(os.fsencode(path) + b"\0" + told.encode() + b"\n")
     return seen.hexdigest()
-
-
-def _entry(one: Found) -> Entry:
-    """As the packer saw it; anything that it never makes has no place in a manifest."""
-    path, whole, seen = one
-    if stat.S_ISLNK(seen.st_mode):
-        return path, "120000", "", os.readlink(whole)  # noqa: PTH115 - the text as it is
-    if stat.S_ISDIR(seen.st_mode):
-        return path, "040000", "", ""
-    if not stat.S_ISREG(seen.st_mode):
-        return path, "000000", "", ""
-    sha256 = hashlib.sha256()
-    with open(whole, "rb") as file:  # noqa: PTH123
-        while chunk := file.read(CHUNK_BYTES):
-            sha256.update(chunk)
-    return path, "100755" if seen.st_mode & 0o111 else "100644", sha256.hexdigest(), ""
 
 
 def _owner(seen: os.stat_result) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from typing import Final
 
 from poise.model.errors import Invalid, NotFound, TimedOut
-from poise.ports.artifacts import RELEASED
+from poise.ports.artifacts import RELEASED, Base
 
 PULL_S: Final = 600.0
 SAID_CHARS: Final = 400  # of what the engine says when it fails
 LOCAL: Final = "localhost/"
+BASE: Final = "org.opencontainers.image.base"
 
 
 class PodmanImages:
@@ -36,6 +39,20 @@ class PodmanImages:
             raise NotFound("POISE-A203", f"image {reference} cannot be kept", where=reference,
                            why=kept.stderr.strip()[-SAID_CHARS:], mend="Run `poise doctor`.")  # fmt: skip
         return digest
+
+    def base(self, digest: str) -> Base | None:
+        """Of its annotations, else its labels. Source: OCI image-spec, annotations.md, "Pre-Defined"."""
+        for kept in ("Annotations", "Labels"):
+            done = _podman("image", "inspect", "--format", f"{{{{json .{kept}}}}}", f"{RELEASED}@{digest}")
+            try:
+                found = json.loads(done.stdout) if done.returncode == 0 else None
+            except ValueError:
+                found = None
+            said = found if isinstance(found, dict) else {}
+            below = said.get(f"{BASE}.digest", "")
+            if re.fullmatch(r"sha256:[0-9a-f]{64}", str(below)):
+                return Base(name=str(said.get(f"{BASE}.name", "")), digest=below)
+        return None
 
 
 def _absent(reference: str, said: str) -> NotFound:

@@ -29,6 +29,7 @@ from poise.model.errors import Invalid
 from poise.ports.steps import JobResult, Packed, StepFiles, StepResult
 
 RESULT_BYTES: Final = 64 * 1024
+PACKED_BYTES: Final = 64 * 2**20  # written by the server alone: an envelope and a bill for each service
 
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}")
 
@@ -115,7 +116,7 @@ class FolderWorkspaces:
 
     def packed(self, run: str) -> Packed | None:
         """What packing came to."""
-        found = _load(self._root / _safe(run) / "packed.json")
+        found = _load(self._root / _safe(run) / "packed.json", PACKED_BYTES)
         return None if found is None else msgspec.convert(found, Packed)
 
     def record_packed(self, run: str, packed: Packed) -> None:
@@ -171,8 +172,8 @@ def _judged(said: dict[str, Any], limit_s: float | None) -> StepResult:
     return StepResult(state=state, exit_code=code, started_at=begun, finished_at=ended)
 
 
-def _load(path: Path) -> Any:
-    text = _bounded(path)
+def _load(path: Path, at_most: int = RESULT_BYTES) -> Any:
+    text = _bounded(path, at_most)
     if text is None:
         return None
     try:
@@ -182,15 +183,15 @@ def _load(path: Path) -> Any:
     return found if isinstance(found, dict) else {}
 
 
-def _bounded(path: Path) -> bytes | None:
-    """At most ``RESULT_BYTES`` of a plain file; None when it is absent, a link, a pipe or a folder."""
+def _bounded(path: Path, at_most: int = RESULT_BYTES) -> bytes | None:
+    """At most so many bytes of a plain file; None when it is absent, a link, a pipe or a folder."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     with os.fdopen(descriptor, "rb") as file:
         try:
-            return file.read(RESULT_BYTES)
+            return file.read(at_most)
         except OSError:
             return None
 

@@ -6,22 +6,26 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+
 from poise.adapters.masking import Masker
 from poise.adapters.scrape.scraper import Scraper
 from poise.adapters.sealing import Sealer
+from poise.adapters.signing import KeyFile
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.worker.pool import QueryWorker
 from poise.api.intakes import Intakes
 from poise.balance.budget.controller import Curve
 from poise.balance.scorecard.desk import Desk
+from poise.delivery.provenance.deeds import Verifier
 from poise.delivery.source.controller import SourceController
 from poise.engine.lag import Lag
 from poise.engine.loop import Loop
 from poise.engine.ruling import GroupStanding
 from poise.model.increments import Numbers
 from poise.model.oncall import ContactKind
-from poise.ports.artifacts import Repositories
+from poise.ports.artifacts import Bills, Repositories
 from poise.ports.clock import Clock
 from poise.ports.notifier import Notifier
 from poise.ports.runtime import Runtime
@@ -62,4 +66,8 @@ class Parts:
     intakes: Intakes = field(default_factory=Intakes)
     scraper: Scraper | None = None
     telemetry: TelemetryOwner | None = None
+    key_file: KeyFile | None = None
+    verifier: Verifier | None = None
+    verifying: anyio.Lock = field(default_factory=anyio.Lock)  # one asker at a time has every file read
+    bills: Bills | None = None
     curve: Callable[[str, Numbers], Curve | None] = _uncounted  # (objective, instants): as it was counted

@@ -10,6 +10,7 @@ from poise.api.usage import usage_of
 from poise.api.views import ServiceStatus, Status
 from poise.balance.gate.controller import check
 from poise.model.access import Principal, Role
+from poise.model.attestation import Verification
 from poise.model.balance import COUNTED_KEY, Budget, Counted, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
@@ -71,8 +72,19 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
         sentence=_sentence(service, live, active, replicas, verdict),
         target=target,
         usage=await usage_of(parts.signals, key, now),
+        verification=await _verification(parts, rollouts),
         url=f"http://{service.hostname}:{parts.ingress_port}/" if service.hostname and service.port else None,
     )
+
+
+async def _verification(parts: Parts, rollouts: list[Rollout]) -> Verification | None:
+    """Of the newest rollout that has one; those that never started have none."""
+    for one in reversed(rollouts):
+        if one.state in (RolloutState.WAITING, RolloutState.SUPERSEDED):
+            continue
+        found, _ = await parts.store.get(Verification, one.key)
+        return found
+    return None
 
 
 async def status(parts: Parts, asker: Principal, project: str | None = None) -> Status:

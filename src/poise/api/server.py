@@ -28,6 +28,7 @@ from poise.api import (
     own_metrics,
     prometheus,
     read,
+    releases,
     reviews,
     scale,
     scorecard,
@@ -91,6 +92,7 @@ def make_server(
             *otlp.ROUTES,
             *telemetry.ROUTES,
             *own_metrics.ROUTES,
+            *releases.ROUTES,
         ],
         guards=[authorise],
         exception_handlers={

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from poise.model.attestation import Verification
 from poise.model.balance import Budget, Verdict
 from poise.model.delivery import Rollout
 from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
@@ -48,6 +49,7 @@ class ServiceStatus(Struct, frozen=True, kw_only=True):
     url: str | None
     target: ScaleTarget | None = None
     usage: tuple[ReplicaUsage, ...] = ()
+    verification: Verification | None = None  # of the newest release that was to start
 
     @property
     def replicas_wanted(self) -> int:

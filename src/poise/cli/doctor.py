@@ -186,7 +186,7 @@ def _folder(data: Path) -> Iterator[Finding]:
         check="owner", result="pass" if owner == os.getuid() else "fail", finding=f"uid {owner}",
         mend="" if owner == os.getuid() else f"chown -R $(id -u) {data}",
     )  # fmt: skip
-    for name in ("token", "signing.key", "poise.db"):
+    for name in ("token", "signing.key", "provenance.key", "poise.db"):
         path = data / name
         if path.exists():
             mode = path.stat().st_mode & 0o777

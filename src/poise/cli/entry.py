@@ -53,6 +53,7 @@ _COMMANDS = {
         "abort": ("ship", "End the rollout under way, back to the live release."),
         "rollout": ("rollout", "A recorded rollout, judged again beside other judges. (replay)"),
         "restart": ("ship", "Restart replicas, one after another."),
+        "release": ("release", "Releases by digest: list, verify, provenance, sbom."),
         "gate": (
             "gate",
             "May the next change go? (check, override, approve, exempt, dispute, replay ...)",
@@ -67,6 +68,7 @@ _COMMANDS = {
         "down": ("house", "Stop Poise, its workloads and Envoy."),
         "login": ("house", "A fresh one-time login link."),
         "doctor": ("house", "Check machine and installation, with mends."),
+        "key": ("key", "Keys that sign provenance: list, show, rotate, trust, remove."),
         "backup": ("house", "A consistent copy of everything as one file."),
         "restore": ("house", "Check or put back a backup."),
         "simulate": ("simulate", "Every controller in a seeded world of faults."),

@@ -188,7 +188,7 @@ def down(
         pid = 0
     _await_end(pid)
     if not keep_workloads:
-        from poise.app import stop_workloads
+        from poise.adapters.keeper.stop import stop_workloads
 
         stop_workloads(data)
     output.talk(common, "Poise is down." if not keep_workloads else "Poise is down; workloads go on.")

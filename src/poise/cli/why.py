@@ -15,6 +15,7 @@ from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.observe import burning, foreseen, service_path
 from poise.cli.place import COMMON, Common, service_key
+from poise.model.attestation import Verification
 from poise.model.balance import Budget
 from poise.model.record import Recorded
 from poise.model.spend import Outlook, SpendLedger, of_budget
@@ -45,6 +46,7 @@ def why(service: str, *, common: Common = COMMON) -> None:
                 "verdict": found.verdict,
                 "sentence": found.sentence,
                 "scale": found.target,
+                "provenance": found.verification,
                 "latest": told.latest,
                 "budgets": found.budgets,
                 "outlooks": list(told.outlooks.values()),
@@ -76,6 +78,8 @@ def lines(key: str, told: Told) -> Iterator[str]:
             outlook,
             of_budget(ledger, budget) if ledger else None,
         )
+    if found.verification is not None:
+        yield from _provenance(found.verification)
     if found.target is not None and found.target.reason:
         yield f"replicas: {found.target.replicas} ({found.target.rule}: {found.target.reason})"
     for row in told.latest:
@@ -119,6 +123,14 @@ def _budget(one: Budget, outlook: Outlook | None, ledger: SpendLedger | None) ->
     if spent := spenders(ledger):
         yield f"  spent by: {spent}"
     yield f"  forecast: {foreseen(outlook)}"
+
+
+def _provenance(one: Verification) -> Iterator[str]:
+    """Whether the newest release that was to start is what was built, and if not, the way out."""
+    refused = "nothing of it started: " if one.is_refused else ""
+    yield f"provenance: {refused}{one.text}"
+    if one.mend:
+        yield f"  {one.mend}"
 
 
 def spenders(ledger: SpendLedger | None) -> str:

@@ -19,6 +19,7 @@ from poise.fleet.decide import traffic_key
 from poise.fleet.plan import plan_of
 from poise.fleet.workload import workload_of
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
+from poise.model.attestation import Verification
 from poise.model.balance import Verdict, VerdictKind, verdict_key
 from poise.model.config import Config, Secret
 from poise.model.delivery import Rollout, RolloutState
@@ -30,6 +31,7 @@ from poise.ports.store import IntentState, Store
 from poise.ports.traffic import Traffic
 
 DRAIN_POLL_S: Final = 0.05
+VERIFIED_AGAIN_S: Final = 0.1
 IDLE_S: Final = 0.2  # connections must stay closed this long: Envoy's threads hear of it one by one
 
 
@@ -68,6 +70,7 @@ class SpawnPerformer:
         rollout, _ = await self._store.get(Rollout, act.rollout)
         if replica is None or replica.draining or rollout is None or rollout.state.is_final:
             raise Dropped(f"{act.replica} is not wanted any more")
+        await self._verified(rollout)
         ports = {}
         for name in rollout.spec.depends_on:
             key = f"{rollout.project}/{rollout.environment}/{name}"
@@ -80,6 +83,19 @@ class SpawnPerformer:
         workload = workload_of(replica, rollout, artifact, ports, self._data, config, secrets)
         process = await self._runtime.spawn(fence, workload)
         return f"runs as process {process.pid}"
+
+    async def _verified(self, rollout: Rollout) -> None:
+        """Nothing of a release starts before provenance said that it is what was built.
+
+        One that has users already is not asked again: a heal must not wait for that.
+        """
+        if rollout.state is not RolloutState.STARTING:
+            return
+        found, _ = await self._store.get(Verification, rollout.key)
+        if found is None:
+            raise Again(f"release {rollout.release} is not verified yet", VERIFIED_AGAIN_S)
+        if found.is_refused or found.digest != rollout.digest:
+            raise Dropped(f"nothing of it starts: {found.text}")
 
     async def _settings(self, rollout: Rollout) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """The values of the versions that the rollout names: a newer one is another rollout's."""

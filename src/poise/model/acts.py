@@ -62,6 +62,12 @@ class PackRelease(Struct, frozen=True, kw_only=True, tag=True):
     run: str
 
 
+class VerifyRelease(Struct, frozen=True, kw_only=True, tag=True):
+    """The release of the rollout at this key shall be verified, and the word be on record."""
+
+    rollout: str
+
+
 class SendPage(Struct, frozen=True, kw_only=True, tag=True):
     """The page at this key shall have reached its contact; sent again only after a crash between."""
 
@@ -91,6 +97,7 @@ Act = (
     | ApplyTraffic
     | RunJob
     | PackRelease
+    | VerifyRelease
     | SendPage
     | SendEvent
     | FetchBranch

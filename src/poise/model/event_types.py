@@ -35,6 +35,11 @@ ROLLOUT_FAILED: Final = "dev.poise.rollout.failed"  # it never became ready; use
 ROLLOUT_SUPERSEDED: Final = "dev.poise.rollout.superseded"
 RELEASE_REJECTED: Final = "dev.poise.release.rejected"  # its digest was rolled back before
 RELEASE_UNCHANGED: Final = "dev.poise.release.unchanged"  # it equals what is live
+RELEASE_VERIFIED: Final = "dev.poise.release.verified"  # before anything of it started, or told as bootstrap
+RELEASE_REFUSED: Final = "dev.poise.release.refused"  # its envelope, its key or its files do not fit
+KEY_MADE: Final = "dev.poise.key.made"  # it signs provenance from now on
+KEY_TRUSTED: Final = "dev.poise.key.trusted"
+KEY_REMOVED: Final = "dev.poise.key.removed"
 ORDER_TAKEN: Final = "dev.poise.order.taken"
 ORDER_REFUSED: Final = "dev.poise.order.refused"
 

@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.model.access import Answer, Principal, Token
+from poise.model.attestation import Attestation, TrustedKey, Verification
 from poise.model.balance import Budget, Counted, Override, Verdict
 from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
@@ -27,6 +28,7 @@ from poise.model.spend import Outlook, SpendLedger
 BODIES: Final[dict[str, type[Struct]]] = {
     cls.__name__: cls
     for cls in (
+        Attestation, TrustedKey, Verification,
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override, Counted,
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,

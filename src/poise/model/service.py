@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from poise.model.attestation import ProvenanceRule
 from poise.model.output import LOG_BYTES
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.scrape import ScrapeConfig
@@ -158,6 +159,7 @@ class Service(Struct, frozen=True, kw_only=True):
     strategy: Strategy = Strategy()
     artifact_job: str | None = None
     artifact_path: str = "."
+    provenance: ProvenanceRule = ProvenanceRule.BOOTSTRAP
     branch: str = "main"
     per_try_timeout_s: float = 1.0
     request_timeout_s: float = 15.0

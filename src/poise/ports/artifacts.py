@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from poise.model.attestation import Bill
+
 
 class Artifacts(Protocol):
     """``releases/<digest>/``: written beside and renamed, never changed."""
@@ -19,9 +21,35 @@ class Artifacts(Protocol):
         """The folder of a digest; ``NotFound`` when it is not there."""
         ...
 
+    def measure(self, digest: str) -> str:
+        """The digest of what the folder holds now. ``NotFound`` when it is not there.
+
+        Cost: one read of every file. Sockets, pipes and devices, which ``pack`` leaves out, count here.
+        """
+        ...
+
+
+class Bills(Protocol):
+    """Bills of materials (SBOM) of releases, kept beside them."""
+
+    def make(self, digest: str) -> Bill:
+        """Read the lockfiles of a release and keep its bill; idempotent. ``NotFound`` without its folder."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """The CycloneDX document; ``NotFound`` when there is none."""
+        ...
+
 
 RELEASED: Final = "localhost/poise-release"
 """The name under which every released image is kept: by digest, whatever becomes of the tag it had."""
+
+
+class Base(Struct, frozen=True, kw_only=True):
+    """The image that another one was built on: its reference and its digest ``sha256:<hex>``."""
+
+    name: str
+    digest: str
 
 
 class Images(Protocol):
@@ -33,6 +61,10 @@ class Images(Protocol):
         From then on it runs as ``RELEASED@digest``. Cost: a pull, where it is not here or may have moved.
         Errors: ``NotFound`` where it is nowhere, ``Invalid`` without an engine, ``TimedOut``.
         """
+        ...
+
+    def base(self, digest: str) -> Base | None:
+        """What a resolved image says it stands on; None where it does not say."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from poise.model.attestation import Attested
 from poise.model.delivery import RunState, TestCount
 
 
@@ -30,9 +31,10 @@ class JobResult(Struct, frozen=True, kw_only=True):
 
 
 class Packed(Struct, frozen=True, kw_only=True):
-    """What packing a run's releases came to: digests by service, or why it cannot be done."""
+    """What packing a run's releases came to: digests by service and what was signed, or why it cannot be."""
 
     digests: dict[str, str] = {}
+    attested: dict[str, Attested] = {}
     problem: str = ""
 
 

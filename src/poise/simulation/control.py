@@ -13,6 +13,7 @@ from poise.balance.burn.watch import BurnWatch
 from poise.balance.gate.controller import GateController
 from poise.balance.ledger.controller import LedgerController
 from poise.balance.policy.controller import PolicyController
+from poise.delivery.provenance.deeds import Verifier
 from poise.delivery.rollout.controller import RolloutController
 from poise.engine.controller import Controller, Performer
 from poise.engine.limits import LEASE_RENEW_S
@@ -106,8 +107,10 @@ class Control:
 
     def _performers(self) -> dict[type, Performer]:
         store, runtime = self.store, self._runtime
+        releases = SimulatedArtifacts()
         plain: dict[type, Performer] = {
-            acts.SpawnReplica: SpawnPerformer(store, runtime, SimulatedArtifacts(), DATA),
+            acts.VerifyRelease: Verifier(store, releases, lambda *_: False, SIGNING_KEY),
+            acts.SpawnReplica: SpawnPerformer(store, runtime, releases, DATA),
             acts.StopReplica: StopPerformer(runtime, self._traffic, lambda port: 0),
             acts.RestartReplica: RestartPerformer(runtime, self._traffic, lambda port: 0),
             acts.ApplyTraffic: TrafficPerformer(

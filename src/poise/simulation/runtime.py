@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from poise.fleet.prober import Target
 from poise.fleet.seen import Probed
@@ -14,11 +14,15 @@ from poise.ports.runtime import EndpointFile, EndpointTemplate, Hello, Process, 
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.machine import Life, Machine
 
+TAMPERED: Final = "sha256:" + "0" * 64
 State = Literal["starting", "running", "backoff", "stopping", "exited"]
 
 
 class SimulatedArtifacts:
-    """Every digest is there; a folder's name is its digest."""
+    """Every digest is there; a folder's name is its digest. ``tampered`` hold something else by now."""
+
+    def __init__(self, tampered: Set[str] = frozenset()) -> None:
+        self._tampered = tampered
 
     def pack(self, workspace: Path, path: str) -> str:
         """The simulation's releases come from its script."""
@@ -27,6 +31,10 @@ class SimulatedArtifacts:
     def open(self, digest: str) -> Path:
         """A folder that nobody opens."""
         return Path("/releases") / digest
+
+    def measure(self, digest: str) -> str:
+        """It holds what its name says, unless it is one that was tampered with."""
+        return TAMPERED if digest in self._tampered else digest
 
 
 class SimulatedRuntime:

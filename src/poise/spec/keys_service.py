@@ -297,6 +297,12 @@ _SERVICE: Final = (
     Field("artifact", ARTIFACT, "", "Which job's workspace is released."),
     Field("branch", BRANCH, "branch", "The branch that is released."),
     Field("logs", LOGS, "", "What is kept of the output."),
+    Field(
+        "provenance",
+        Choice(words=("bootstrap", "required")),
+        "provenance",
+        "Whether a release from before this installation signed any may start; required: none does.",
+    ),
     Field("timeouts", TIMEOUTS, "", "Time-outs of requests to this service."),
 )
 _ONE_RELEASE: Final = "Write it beside 'command': one release moves through every environment."

@@ -13,13 +13,16 @@ import anyio
 import pytest
 
 from poise.adapters.artifacts import FolderArtifacts
+from poise.adapters.bill.folder import FolderBills
 from poise.adapters.clock import SystemClock
 from poise.adapters.git import GitRepositories
 from poise.adapters.keeper.client import KeeperClient
 from poise.adapters.keeper.start import ensure_keeper
 from poise.adapters.memory import MemoryStore
+from poise.adapters.signing import KeyFile
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.delivery.infrastructure.controller import InfrastructureController
+from poise.delivery.pipeline.attesting import Attester, Installation
 from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import WORKSPACES_KEPT, JobRunner, Packer
 from poise.delivery.source.controller import SourceController
@@ -30,6 +33,7 @@ from poise.model.errors import NotFound
 from poise.model.event_types import SPEC_REFUSED
 from poise.model.record import Write
 from poise.model.service import Service
+from poise.ports.artifacts import Base
 from poise.ports.store import Transaction
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="steps run in bubblewrap")
@@ -74,6 +78,9 @@ class Tags:
             raise NotFound("POISE-A201", f"image {reference} is neither on this machine nor to be had")
         return f"sha256:{len(reference):064x}"
 
+    def base(self, digest: str) -> Base | None:
+        return Base(name="debian:12", digest=f"sha256:{12:064x}")
+
 
 class World:
     """One project, its working copy, and a control process that can be killed and come back."""
@@ -85,6 +92,8 @@ class World:
         self.repositories = GitRepositories(data / "repos", hook=False)
         self.workspaces = FolderWorkspaces(data / "workspaces", data / "logs")
         self.artifacts = FolderArtifacts(data / "releases")
+        who = Installation(builder="https://poise.dev/installation/a", version="0", url="http://127.0.0.1")
+        self.attester = Attester(KeyFile(data), FolderBills(data / "releases"), who)
         self.copy = data / "copy"
         self.origin = self.repositories.ensure("shop")
         self._git("init", "-q", "-b", "main", str(self.copy), cwd=data)
@@ -126,7 +135,9 @@ class World:
             ],
             {
                 RunJob: JobRunner(store, clock, self.repositories, self.workspaces, self.runtime, wake),
-                PackRelease: Packer(store, self.repositories, self.workspaces, self.artifacts, Tags(), wake),
+                PackRelease: Packer(
+                    store, self.repositories, self.workspaces, self.artifacts, Tags(), wake, self.attester
+                ),
             },
             holder="test",
         )

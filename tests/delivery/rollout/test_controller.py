@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_totals import MemoryTotals
 from poise.delivery.rollout.controller import RolloutController
+from poise.model.attestation import Outcome, Verification
 from poise.model.balance import Override, Reason, Verdict, VerdictKind, verdict_key
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
 from poise.model.fleet import Replica, Route
@@ -65,6 +66,13 @@ async def first_live(store: MemoryStore, controller: RolloutController) -> None:
     rollout = await rollout_of(store)
     assert rollout.ask is not None
     await put(store, go_for(rollout), verdict_key(rollout.key, rollout.ask.n))
+    await step(store, controller)  # has it verified
+    assert (await rollout_of(store)).state is RolloutState.WAITING
+    verified = Verification(
+        rollout=rollout.key, release=1, digest=rollout.digest, outcome=Outcome.VERIFIED, rule="verified",
+        text="it is what was built", at=NOW,
+    )  # fmt: skip
+    await put(store, verified, verified.key)
     await step(store, controller)  # starts
     for index in range(2):
         replica = Replica(service=KEY, rollout=1, index=index, ready=True)

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.sequential import Total
+from poise.model.acts import VerifyRelease
+from poise.model.attestation import Outcome, Verification
 from poise.model.balance import Reason, Verdict, VerdictKind
 from poise.model.config import Config, Secret
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
@@ -78,6 +80,8 @@ class World:
         self.secrets: list[Secret] = []
         self.request: RollbackRequest | None = None
         self.moving_elsewhere = 0
+        self.tampered: set[str] = set()  # digests whose release is refused
+        self.verifications: dict[int, Verification] = {}
         self.events: list[Event] = []
         self.weights_seen: list[tuple[int, int]] = []
 
@@ -154,7 +158,8 @@ class World:
         self.now += timedelta(seconds=1)
 
     def state(self) -> object:
-        return (dict(self.rollouts), self.route, dict(self.replicas), dict(self.verdicts))
+        told = (dict(self.verdicts), dict(self.verifications))
+        return (dict(self.rollouts), self.route, dict(self.replicas), *told)
 
     def listed(self) -> tuple[Rollout, ...]:
         return tuple(self.rollouts[n] for n in sorted(self.rollouts))
@@ -183,6 +188,7 @@ class World:
             secrets=tuple(self.secrets),
             request=self.request,
             moving_elsewhere=self.moving_elsewhere,
+            verification=self.verifications.get(moving.n) if moving else None,
         )
 
     def look(self) -> Decision:
@@ -194,8 +200,21 @@ class World:
             assert isinstance(write.body, Rollout)
             self.rollouts[write.body.n] = write.body
         self.events += decision.events
+        for intent in decision.intents:
+            assert isinstance(intent.act, VerifyRelease)
+            self.verify(intent.act.rollout)
         self.check()
         return decision
+
+    def verify(self, key: str) -> None:
+        """As provenance would: the word of just now."""
+        rollout = next(one for one in self.rollouts.values() if one.key == key)
+        refused = rollout.digest in self.tampered
+        self.verifications[rollout.n] = Verification(
+            rollout=key, release=rollout.release, digest=rollout.digest, at=self.now, rule="files",
+            outcome=Outcome.REFUSED if refused else Outcome.VERIFIED,
+            text="its files were changed" if refused else "it is what was built",
+        )  # fmt: skip
 
     def check(self) -> None:
         states = [r.state for r in self.rollouts.values()]

@@ -104,15 +104,22 @@ class PipelineController:
         sources = await anyio.to_thread.run_sync(load, self._repositories, run.project, run.commit)
         found = artifacts(sources, run.project, run.branch, run.jobs)
         return tuple([
-            await self._target(run, artifact, packed.digests[artifact.service])
+            await self._target(run, artifact, packed)
             for artifact in found
         ])  # fmt: skip
 
-    async def _target(self, run: Run, artifact: Artifact, digest: str) -> Target:
+    async def _target(self, run: Run, artifact: Artifact, packed: Packed) -> Target:
         prefix = f"{run.project}/{artifact.service}/"
         last, ref = await self._store.scan(Release, prefix, last=True, limit=1)
         n = last[-1].n + 1 if last else 1
-        return Target(service=artifact.service, n=n, digest=digest, specs=artifact.specs, ref=ref)
+        return Target(
+            service=artifact.service,
+            n=n,
+            digest=packed.digests[artifact.service],
+            specs=artifact.specs,
+            ref=ref,
+            attested=packed.attested.get(artifact.service),
+        )
 
 
 def _job(left: JobResult, given_up: str = "") -> Job:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from poise.model.acts import PackRelease, RunJob
+from poise.model.attestation import Attestation, Attested
 from poise.model.delivery import Change, ChangeClass, JobRun, Release, Run, RunState, StepRun, TestCount
 from poise.model.event_types import (
     ARTIFACT_PACKAGED,
@@ -52,13 +53,14 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A service that the run releases: the digest of its artifact and the number that it gets."""
+    """A service that the run releases: its artifact's digest, the number that it gets, what was signed."""
 
     service: str
     n: int
     digest: str
     specs: tuple[Service, ...]
     ref: Read
+    attested: Attested | None = None
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -221,11 +223,30 @@ def _decision(
     refs = tuple(target.ref for target in seen.targets or ()) if releases else ()
     return Decision(
         reads=(*seen.reads, *refs),
-        writes=(_write(run), *(Write(kind="Release", key=rel.key, body=rel) for rel in releases)),
+        writes=(_write(run), *_release_writes(releases, seen.targets or ())),
         intents=fresh,
         events=tuple(_events(seen.run, run, releases)),
         wake_at=wake_at,
     )
+
+
+def _release_writes(releases: tuple[Release, ...], targets: tuple[Target, ...]) -> Iterable[Write]:
+    """Each release, and with it what was signed of it."""
+    for release, target in zip(releases, targets, strict=False):
+        yield Write(kind="Release", key=release.key, body=release)
+        signed = target.attested
+        if signed is not None:
+            made = Attestation(
+                project=release.project,
+                service=release.service,
+                n=release.n,
+                digest=release.digest,
+                at=release.created_at,
+                envelope=signed.envelope,
+                key_id=signed.key_id,
+                bill=signed.bill,
+            )
+            yield Write(kind="Attestation", key=made.key, body=made)
 
 
 def _is_fresh(intent: Intent, before: Mapping[str, RunState]) -> bool:

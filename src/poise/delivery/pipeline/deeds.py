@@ -13,12 +13,14 @@ from typing import Final
 
 import anyio
 
+from poise.delivery.pipeline.attesting import Attester
 from poise.delivery.pipeline.plan import Artifact, artifacts, load
 from poise.engine.controller import Again, Dropped
 from poise.model.acts import PackRelease, RunJob
+from poise.model.attestation import Bill
 from poise.model.delivery import JobRun, Run, RunState, StepRun
 from poise.model.errors import Invalid, NotFound, TooLarge
-from poise.ports.artifacts import Artifacts, Images, Repositories
+from poise.ports.artifacts import Artifacts, Base, Images, Repositories
 from poise.ports.clock import Clock
 from poise.ports.runtime import Process, Runtime, Sandbox, Workload
 from poise.ports.steps import JobResult, Packed, StepResult, Workspaces
@@ -213,7 +215,10 @@ class JobRunner:
 
 
 class Packer:
-    """Performs ``PackRelease``: workspaces of a succeeded run become artifacts, images get their digest."""
+    """Performs ``PackRelease``: workspaces of a succeeded run become artifacts, images get their digest.
+
+    What each comes from is signed at once: whoever comes later could only repeat what the record says.
+    """
 
     def __init__(
         self,
@@ -223,6 +228,7 @@ class Packer:
         store_of_releases: Artifacts,
         images: Images,
         wake: Wake,
+        attester: Attester,
     ) -> None:
         self._store = store
         self._repositories = repositories
@@ -230,6 +236,7 @@ class Packer:
         self._artifacts = store_of_releases
         self._images = images
         self._wake = wake
+        self._attester = attester
 
     async def perform(self, act: object, intent_key: str, fence: int, now: datetime) -> str:
         """Pack each artifact once and record the digests by service, or why it cannot be done."""
@@ -238,22 +245,29 @@ class Packer:
         if run is None or run.state.is_final:
             raise Dropped(f"run {act.run} is over")
         try:
-            packed = Packed(digests=await anyio.to_thread.run_sync(self._pack, run))
+            packed = await anyio.to_thread.run_sync(self._pack, run, now)
         except (Invalid, NotFound, TooLarge) as error:
             packed = Packed(problem=str(error))
         await anyio.to_thread.run_sync(self._workspaces.record_packed, run.key, packed)
         self._wake(run.key)
         return packed.problem or f"packed {len(packed.digests)} releases"
 
-    def _pack(self, run: Run) -> dict[str, str]:
+    def _pack(self, run: Run, now: datetime) -> Packed:
         sources = load(self._repositories, run.project, run.commit)
-        found = artifacts(sources, run.project, run.branch, run.jobs)
-        made: dict[tuple[str, str, str], str] = {}
-        for artifact in found:
+        made: dict[tuple[str, str, str], tuple[str, Bill, Base | None]] = {}
+        digests, attested = {}, {}
+        for artifact in artifacts(sources, run.project, run.branch, run.jobs):
             place = (artifact.image, artifact.job, artifact.path)
             if place not in made:
-                made[place] = self._digest(run, artifact)
-        return {one.service: made[one.image, one.job, one.path] for one in found}
+                digest = self._digest(run, artifact)
+                base = self._images.base(digest) if artifact.image else None
+                made[place] = (digest, self._attester.bill(artifact, digest), base)
+            digest, bill, base = made[place]
+            digests[artifact.service] = digest
+            attested[artifact.service] = self._attester.attest(
+                run, sources, artifact, digest, bill, base, now
+            )
+        return Packed(digests=digests, attested=attested)
 
     def _digest(self, run: Run, artifact: Artifact) -> str:
         """Of an image its own, once and for every environment; else that of the packed folder."""

@@ -11,6 +11,7 @@ from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus
 from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
+from poise.model.attestation import Verification
 from poise.model.balance import Budget, Override, Verdict, VerdictKind
 from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout, RolloutState
@@ -64,6 +65,8 @@ class RolloutController:
         if ref.kind == "Rollout" and len(parts) == 4:
             self._known.add("/".join(parts[:3]))
             return self._everywhere(parts[0], parts[2])
+        if ref.kind == "Verification" and len(parts) == 4:
+            return "/".join(parts[:3])
         if ref.kind in OWN_KINDS and len(parts) >= 3:
             key = "/".join(parts[:3])
             if ref.kind == "Service":
@@ -99,6 +102,7 @@ class RolloutController:
         first, before = await environment_before(store, key, reads)
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
+        verification = await self._verification(moving, reads)
         totals: list[Total] = []
         measured_at = bad_ratio = allowed = None
         if moving is not None and moving.state.is_active:
@@ -129,6 +133,7 @@ class RolloutController:
             configs=tuple(configs),
             secrets=tuple(secrets),
             request=request,
+            verification=verification,
             reads=tuple(reads),
         )
 
@@ -180,6 +185,14 @@ class RolloutController:
         verdict, verdict_ref = await self._store.get(Verdict, answer)
         reads.append(verdict_ref)
         return verdict, replicas
+
+    async def _verification(self, moving: Rollout | None, reads: list[Read]) -> Verification | None:
+        """Whether what is to start is what was built; asked for only then."""
+        if moving is None or moving.state not in (RolloutState.WAITING, RolloutState.STARTING):
+            return None
+        found, ref = await self._store.get(Verification, moving.key)
+        reads.append(ref)
+        return found
 
     async def _allowed(
         self, moving: Rollout, objectives: Sequence[Objective]

@@ -19,6 +19,7 @@ from poise.delivery.rollout.moves import answer_key, decision, fail, hold, roll_
 from poise.delivery.rollout.orders import take_order, take_request
 from poise.delivery.rollout.plan import Plan, plan_of
 from poise.delivery.rollout.settings import take_settings
+from poise.delivery.rollout.vouching import vouched
 from poise.model import event_types
 from poise.model.balance import Verdict
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
@@ -46,9 +47,9 @@ def _proceed(seen: Seen, now: datetime) -> Decision:
         return decision(seen, now, wake_s=IDLE_WAKE_S)
     match rollout.state:
         case RolloutState.WAITING:
-            return _wait(seen, rollout, now)
+            return vouched(seen, rollout, now, _wait(seen, rollout, now))
         case RolloutState.STARTING:
-            return _start(seen, rollout, now)
+            return vouched(seen, rollout, now, _start(seen, rollout, now))
         case RolloutState.ROLLING_BACK:
             return _end_rollback(seen, rollout, now)
         case _:

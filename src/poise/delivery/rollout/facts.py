@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.delivery.rollout.sequential import Total
+from poise.model.attestation import Verification
 from poise.model.balance import Verdict
 from poise.model.config import Config, Secret
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState
@@ -55,6 +56,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     configs: tuple[Config, ...] = ()
     secrets: tuple[Secret, ...] = ()
     request: RollbackRequest | None = None
+    verification: Verification | None = None  # of the focus' release, once it starts
     moving_elsewhere: int = 0  # rollouts of other services that are under way in this environment
     reads: tuple[Read, ...] = ()
 

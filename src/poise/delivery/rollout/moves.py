@@ -12,13 +12,18 @@ from poise.delivery.rollout.judging import evidence
 from poise.model import event_types
 from poise.model.balance import verdict_key
 from poise.model.delivery import Ask, Rollout, RolloutState
-from poise.model.record import Decision, Event, Write
+from poise.model.record import Decision, Event, Intent, Write
 
 LOOK_S: Final = 1.0  # how often an active rollout is looked at
 
 
 def decision(
-    seen: Seen, now: datetime, *rollouts: Rollout, events: tuple[Event, ...] = (), wake_s: float = LOOK_S
+    seen: Seen,
+    now: datetime,
+    *rollouts: Rollout,
+    events: tuple[Event, ...] = (),
+    intents: tuple[Intent, ...] = (),
+    wake_s: float = LOOK_S,
 ) -> Decision:
     """Write those of ``rollouts`` that differ from what was seen; look again after ``wake_s``."""
     known = {rollout.key: rollout for rollout in seen.rollouts}
@@ -27,6 +32,7 @@ def decision(
         reads=seen.reads,
         writes=tuple(Write(kind="Rollout", key=rollout.key, body=rollout) for rollout in changed),
         events=events,
+        intents=intents,
         wake_at=now + timedelta(seconds=wake_s),
     )
 
