@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from runpy import run_path
 
+from msgspec.structs import replace
+
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
 from poise.model.output import OutputLine, OutputPage
@@ -23,7 +25,13 @@ KEY = "acme/production/storefront"
 
 def chrome(sequence: int = 4_812) -> v.Chrome:
     return v.Chrome(
-        at=NOW, principal="ana", csrf="c5rf-t0ken", sequence=sequence, may_act=True, where="acme / production"
+        at=NOW,
+        principal="ana",
+        csrf="c5rf-t0ken",
+        sequence=sequence,
+        may_act=True,
+        may_say=True,
+        where="acme / production",
     )
 
 
@@ -101,15 +109,7 @@ def service() -> service_views.ServiceView:
         notes=("Healed once in 7 days: replica 2 hung and served again after 3.1 s.",),
         changes=_changes(),
         spends=_spends(),
-        overrides=(
-            service_views.OverrideRow(
-                n=3,
-                by="ben",
-                reason="legal text must be live by noon",
-                at=_at(20, 22, 30),
-                expires_at=_at(20, 23, 30),
-            ),
-        ),
+        permits=_PERMITS["permits"](),
         depends_on=("catalog", "payments"),
         can_roll_back=True,
         settings=_PROJECT["settings"](),
@@ -118,6 +118,36 @@ def service() -> service_views.ServiceView:
             service_views.EnvironmentLink(name="staging", key="acme/staging/storefront"),
             service_views.EnvironmentLink(name="production", key=KEY, here=True),
         ),
+    )
+
+
+def held_service() -> service_views.ServiceView:
+    """A budget that is spent, and people who do not agree what that means."""
+    return replace(
+        service(),
+        sentence="The budget is spent and overspent by 7 %.",
+        verdict=VerdictKind.HOLD,
+        reasons=("availability's budget is spent (-7 % is left)",),
+        budget_left_ratio=-0.07,
+        permits=_PERMITS["permits"](held=True),
+    )
+
+
+def held_rollout() -> rollout_views.RolloutView:
+    """A release that waits at the gate."""
+    return replace(
+        rollout(),
+        sentence="Waiting: the gate holds it.",
+        state=RolloutState.WAITING,
+        verdict=VerdictKind.HOLD,
+        reasons=("availability's budget is spent (-7 % is left)",),
+        weight_percent=0,
+        steps=(),
+        baseline=None,
+        canary=None,
+        relative_risk=None,
+        orders=(Verb.ABORT,),
+        permits=replace(_PERMITS["permits"](held=True), digest="sha256:4f", rollout=44),
     )
 
 
@@ -389,6 +419,7 @@ def empty() -> v.EmptyView:
 
 
 _PROJECT = run_path(str(Path(__file__).with_name("project_samples.py")))
+_PERMITS = run_path(str(Path(__file__).with_name("permit_samples.py")))
 scorecard, oncall, delivery = _PROJECT["scorecard"], _PROJECT["oncall"], _PROJECT["delivery"]
 
 _INCIDENT = run_path(str(Path(__file__).with_name("incident_samples.py")))

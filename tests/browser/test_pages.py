@@ -22,6 +22,8 @@ PHONE = {"width": 360, "height": 740}
 RENDER: dict[str, Callable[[Any], str]] = {
     "overview": lambda s: pages.overview(s.overview()),
     "service": lambda s: pages.service(s.service()),
+    "service-held": lambda s: pages.service(s.held_service()),
+    "rollout-held": lambda s: pages.rollout(s.held_rollout()),
     "objective": lambda s: pages.objective(s.objective()),
     "objective-young": lambda s: pages.objective(s.objective("young")),
     "objective-overspent": lambda s: pages.objective(s.objective("overspent")),
@@ -160,6 +162,40 @@ def test_an_act_asks_for_a_reason_by_keyboard_alone(
         )
     ]
     assert trouble == []
+
+
+def test_a_hold_is_answered_by_keyboard_alone(site: Any, browser: Browser, samples: ModuleType) -> None:
+    """On a phone: what holds it, what a grant allows, a reason, an end, Enter; refused without a reason."""
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    try:
+        page, trouble = open_page(context, site, pages.rollout(samples.held_rollout()))
+        press_access_key(page, "a")
+        form = page.locator("#act-approval")
+        expect(page.locator("#act-approval-reason")).to_be_focused()
+        expect(form).to_contain_text("availability's budget is spent (-7 % is left)")
+        expect(form).to_contain_text("goes slowly: at most 4 % of the traffic at first")
+        box = form.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
+        page.locator("#act-approval button[type=submit]").press("Enter")
+        assert site.posted == [], "it went without a reason"
+        page.keyboard.press("Escape")
+        expect(form).to_be_hidden()
+        press_access_key(page, "a")
+        page.keyboard.type("looked at the diff")
+        page.keyboard.press("Tab")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/permits/**")
+        (said,) = site.posted
+        assert said[0] == "/permits/acme/production/storefront/ask"
+        assert (said[1]["reason"], said[1]["kind"], said[1]["rollout"]) == (
+            "looked at the diff", "approval", "44",
+        )  # fmt: skip
+        assert (said[1]["expires_s"], said[1]["digest"]) == ("14400", "sha256:4f")
+        assert trouble == []
+    finally:
+        context.close()
 
 
 def test_a_change_shows_in_place_and_moves_nothing(

@@ -112,7 +112,7 @@ def test_a_service_that_runs_elsewhere_promises_no_act_that_cannot_be(samples: M
     )
     assert "poise gate check -s storefront" in html
     assert "/act/restart/" not in html and "Nothing runs yet" not in html and "/logs/" not in html
-    assert "/act/override/" in html
+    assert "/permits/acme/production/storefront/ask" in html
 
 
 def test_a_calm_overview_says_so(samples: ModuleType) -> None:

@@ -13,12 +13,12 @@ from poise.api.logs import lines_of
 from poise.api.parts import Parts
 from poise.api.queries import may_see, needs_somebody, recent_rollouts, service_status, status
 from poise.api.views import ServiceStatus
-from poise.balance.gate.seal import is_valid
+from poise.balance.gate.controller import check
 from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.balance.objective.decide import sentence as budget_sentence
 from poise.delivery.rollout.sequential import risk_interval
 from poise.model.access import Principal, Role
-from poise.model.balance import Override, PeriodBudget, Verdict, verdict_key
+from poise.model.balance import PeriodBudget, Verdict, verdict_key
 from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
@@ -41,6 +41,8 @@ from poise.web import (
     spend_compose,
     views,
 )
+from poise.web.permit_views import PermitsView
+from poise.web.permits_compose import permits
 from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
 from poise.web.targets import target_rows
@@ -159,7 +161,7 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
         changes=tuple(_change_row(rollout) for rollout in rollouts[: -CHANGES - 1 : -1]),
         spends=await spend_compose.spenders(parts, key),
         elsewhere=declared.runs_elsewhere,
-        overrides=tuple(await _overrides(parts, key, now)),
+        permits=await permits(parts, one.verdict, around),
         depends_on=tuple(f"{declared.project}/{declared.environment}/{name}" for name in declared.depends_on),
         rollout=one.active.n if one.active else None,
         rollout_sentence=one.sentence if one.active else "",
@@ -252,21 +254,6 @@ def _change_row(rollout: Rollout) -> service_views.ChangeRow:
         bad=bad,
         href=links.rollout(rollout.service_key, rollout.n),
     )
-
-
-async def _overrides(parts: Parts, key: str, now: datetime) -> Iterable[service_views.OverrideRow]:
-    found, _ = await parts.store.scan(Override, f"{key}/", limit=5, last=True)
-    return [
-        service_views.OverrideRow(
-            n=one.n,
-            by=one.by,
-            reason=one.reason,
-            at=one.at,
-            expires_at=one.expires_at,
-            active=is_valid(one, parts.signing_key, now),
-        )
-        for one in reversed(found)
-    ]
 
 
 async def run(parts: Parts, project: str, n: int, around: views.Chrome) -> run_views.RunView:
@@ -384,7 +371,19 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollo
             )
             for row in reversed(rows)
         ),
+        permits=await _permits(parts, found, around),
     )
+
+
+async def _permits(parts: Parts, found: Rollout, around: views.Chrome) -> PermitsView | None:
+    """What would let this rollout go on: by what the gate says now, not by what it once answered."""
+    if found.state is RolloutState.LIVE or found.state.is_final:
+        return None
+    now, digest = parts.clock.now(), found.digest
+    verdict = await check(
+        parts.store, found.service_key, found.change_class, digest, now, signing_key=parts.signing_key
+    )
+    return await permits(parts, verdict, around, digest=digest, rollout=found.n)
 
 
 def event_row(

@@ -23,8 +23,8 @@ _OF_INCIDENTS = (
     "dev.poise.cause.", "dev.poise.review.", "dev.poise.action.",
 )  # fmt: skip
 _BY_SERVICE = (
-    "dev.poise.config.", "dev.poise.secret.", "dev.poise.override.", "dev.poise.order.given",
-    "dev.poise.alert.", "dev.poise.budget.", "dev.poise.scale.",
+    "dev.poise.config.", "dev.poise.secret.", "dev.poise.override.", "dev.poise.grant.",
+    "dev.poise.order.given", "dev.poise.alert.", "dev.poise.budget.", "dev.poise.scale.",
 )  # fmt: skip
 _TYPES = {  # an event type that is about an object of this kind
     "Incident": "dev.poise.incident.",
@@ -33,6 +33,7 @@ _TYPES = {  # an event type that is about an object of this kind
     "Config": "dev.poise.config.",
     "Secret": "dev.poise.secret.",
     "Override": "dev.poise.override.",
+    "Grant": "dev.poise.grant.",
     "Objective": "dev.poise.budget.",
     "Budget": "dev.poise.budget.",
     "Alert": "dev.poise.alert.",
@@ -92,8 +93,13 @@ def audit_of(subject: str) -> str:
 
 
 def act(verb: Verb | str, key: str) -> str:
-    """Where a form asks for an act on a service: a Verb, or "override"."""
+    """Where a form asks for an act on a service: a Verb."""
     return f"/act/{verb}/{quote(key)}"
+
+
+def permits(key: str, verb: str) -> str:
+    """Where a form asks for an override or a grant ("ask"), or decides one ("decide")."""
+    return f"/permits/{quote(key)}/{verb}"
 
 
 def delivery(project: str) -> str:
@@ -173,8 +179,8 @@ def event(project: str, sequence: int) -> str:
 def about(subject: str, type_: str = "") -> str:
     """The page of what an event is about; empty where there is none.
 
-    A fourth part that is a number is a rollout's, unless the event is of settings, overrides or orders,
-    which are numbered by service; a pair is an incident or a run.
+    A fourth part that is a number is a rollout's, unless the event is of settings, overrides, grants or
+    orders, which are numbered by service; a pair is an incident or a run.
 
     >>> about("a/p/s/000007"), about("a/p/s/000007", "dev.poise.config.changed")
     ('/rollouts/a/p/s/7', '/services/a/p/s')

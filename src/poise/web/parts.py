@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import htpy as h
 
@@ -178,39 +178,46 @@ def command(text: str) -> h.Element:
     return h.pre(".command", tabindex="0")[h.code[text]]
 
 
-def act_form(
+def popover_form(
     chrome: Chrome,
-    verb: Verb | str,
-    key: str,
+    form_id: str,
+    target: str,
     *,
     label: str,
     accesskey: str,
-    explain: str,
-    rollout: int | None = None,
-    primary: bool = False,
+    explain: h.Node,
+    hidden: Mapping[str, str] | None = None,
+    name: str = "reason",
+    asks: str = "Reason, for the journal",
+    required: bool = True,
+    length: int = REASON_LENGTH_MAX,
     fields: h.Node = None,
+    primary: bool = False,
 ) -> h.Fragment:
-    """A button that opens a form asking for the reason, which posts to ``/act/<verb>/<key>``.
+    """A button that opens a form asking for words, which posts ``name`` and what is ``hidden`` to ``target``.
 
     The form is a popover of the browser's own: no script, closed by Escape, shut again after the post.
     """
-    form_id = f"act-{verb}"
-    reason_id = f"{form_id}-reason"
+    text_id = f"{form_id}-{name}"
     return h.fragment[
         h.button(
-            type="button", class_="primary" if primary else None, popovertarget=form_id, accesskey=accesskey
-        )[label, "… ", h.kbd[accesskey]],
-        h.form(f"#{form_id}.act", popover=True, method="post", action=links.act(verb, key), aria_label=label)[
-            h.p[h.strong[label], " ", explain],
+            type="button",
+            class_="primary" if primary else None,
+            popovertarget=form_id,
+            accesskey=accesskey or None,
+        )[label, "… ", accesskey and h.kbd[accesskey]],
+        h.form(f"#{form_id}.act", popover=True, method="post", action=target, aria_label=label)[
+            h.div[h.strong[label], " ", explain],
             csrf_field(chrome),
-            rollout is not None and h.input(type="hidden", name="rollout", value=str(rollout)),
-            h.label(for_=reason_id)["Reason, for the journal"],
+            (h.input(type="hidden", name=key, value=value) for key, value in (hidden or {}).items()),
+            h.label(for_=text_id)[asks],
             h.textarea(
-                f"#{reason_id}",
-                name="reason",
-                required=True,
-                rows="2",
-                maxlength=str(REASON_LENGTH_MAX),
+                f"#{text_id}",
+                name=name,
+                required=required,
+                rows="3",
+                minlength="3" if required else None,
+                maxlength=str(length),
                 autofocus=True,
             ),
             fields,
@@ -220,6 +227,30 @@ def act_form(
             ],
         ],
     ]
+
+
+def act_form(
+    chrome: Chrome,
+    verb: Verb,
+    key: str,
+    *,
+    label: str,
+    accesskey: str,
+    explain: str,
+    rollout: int | None = None,
+    primary: bool = False,
+) -> h.Fragment:
+    """A button with a form for an order: it posts the reason to ``/act/<verb>/<key>``."""
+    return popover_form(
+        chrome,
+        f"act-{verb}",
+        links.act(verb, key),
+        label=label,
+        accesskey=accesskey,
+        explain=explain,
+        hidden={} if rollout is None else {"rollout": str(rollout)},
+        primary=primary,
+    )
 
 
 def say_form(
@@ -234,31 +265,21 @@ def say_form(
     required: bool = False,
     length: int = REASON_LENGTH_MAX,
 ) -> h.Fragment:
-    """A button that opens a form for a word in an incident: ``verb`` and ``text`` to ``target``."""
-    form_id = f"say-{verb}"
-    return h.fragment[
-        h.button(
-            type="button", class_="primary" if primary else None, popovertarget=form_id, accesskey=accesskey
-        )[label, "… ", h.kbd[accesskey]],
-        h.form(f"#{form_id}.act", popover=True, method="post", action=target, aria_label=label)[
-            h.p[h.strong[label], ": ", explain],
-            csrf_field(chrome),
-            h.input(type="hidden", name="verb", value=verb),
-            h.label(for_=f"{form_id}-text")["What you know" if required else "What you know, if you like"],
-            h.textarea(
-                f"#{form_id}-text",
-                name="text",
-                required=required,
-                rows="3",
-                maxlength=str(length),
-                autofocus=True,
-            ),
-            h.div(".buttons")[
-                h.button(".primary", type="submit")[label],
-                h.button(type="button", popovertarget=form_id, popovertargetaction="hide")["Cancel"],
-            ],
-        ],
-    ]
+    """A button with a form for a word in an incident: ``verb`` and ``text`` to ``target``."""
+    return popover_form(
+        chrome,
+        f"say-{verb}",
+        target,
+        label=label,
+        accesskey=accesskey,
+        explain=explain,
+        hidden={"verb": verb},
+        name="text",
+        asks="What you know" if required else "What you know, if you like",
+        required=required,
+        length=length,
+        primary=primary,
+    )
 
 
 def csrf_field(chrome: Chrome) -> h.VoidElement:

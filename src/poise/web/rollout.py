@@ -10,6 +10,7 @@ from poise.model.delivery import Verb
 from poise.web import links
 from poise.web.history import story
 from poise.web.parts import act_form, card, document, headline, pill, table, verdict_pill
+from poise.web.permits import ask_buttons, permits_card, waiting
 from poise.web.rollout_views import Arm, Interval, RolloutView
 from poise.web.wording import milliseconds, moment, percent, short_name
 
@@ -31,11 +32,15 @@ def rollout(view: RolloutView) -> str:
         headline(f"{name} rollout {view.n}", _context(view), pill(word, tone), view.sentence),
         h.div(".cols")[
             h.aside(aria_label="Gate and acts")[_gate(view)],
-            h.div[_steps(view), _comparison(view), _history(view)],
+            h.div[
+                _steps(view),
+                _comparison(view),
+                permits_card(view.permits),
+                _history(view),
+            ],
         ],
     ]
-    live = f"{view.key}/{view.n:06d}"
-    return document(view.chrome, f"{name} rollout {view.n}: {word}", main, live=live)
+    return document(view.chrome, f"{name} rollout {view.n}: {word}", main, live=view.key)
 
 
 def _context(view: RolloutView) -> h.Node:
@@ -66,8 +71,9 @@ def _gate(view: RolloutView) -> h.Element:
             primary=verb is Verb.PROMOTE,
         )
         for verb in view.orders
-        if verb in _ORDERS
+        if verb in _ORDERS and view.chrome.may_act
     ]
+    wishes = list(ask_buttons(view.permits, view.chrome))
     return card(
         "The gate for this rollout",
         h.p[
@@ -75,7 +81,8 @@ def _gate(view: RolloutView) -> h.Element:
             ["at ", moment(view.verdict_at, "second")] if view.verdict_at else None,
         ],
         h.ul[(h.li[reason] for reason in view.reasons)] if view.reasons else None,
-        h.div(".acts")[acts] if acts and view.chrome.may_act else None,
+        h.div(".acts")[wishes, acts] if wishes or acts else None,
+        waiting(view.permits, view.chrome),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, Verb
+from poise.web.permit_views import PermitsView
 from poise.web.views import Chrome, EventRow
 
 
@@ -67,3 +68,4 @@ class RolloutView(Struct, frozen=True, kw_only=True):
     threshold: float = 20.0
     orders: tuple[Verb, ...] = ()
     history: tuple[EventRow, ...] = ()
+    permits: PermitsView | None = None

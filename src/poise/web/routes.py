@@ -15,7 +15,6 @@ from poise.api.act import order_decision
 from poise.api.asks import GiveOrder
 from poise.api.params import Number, Part, Subject
 from poise.api.read import parts_of
-from poise.balance.gate.permits import make_override
 from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
@@ -29,6 +28,7 @@ from poise.web import (
     objective_compose,
     output_routes,
     pages,
+    permits_routes,
     project_routes,
     review_routes,
     sign_in,
@@ -37,7 +37,6 @@ from poise.web import (
 )
 from poise.web.series import CHART_WINDOWS
 
-OVERRIDE_S = 3600.0
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 Window = Annotated[str, QueryParameter(max_length=10)]
@@ -116,33 +115,22 @@ async def audit(request: Asked, subject: Subject = "") -> Response[str]:
 async def act(
     request: Asked, verb: Part, project: Part, environment: Part, service: Part, data: Form
 ) -> Redirect:
-    """What a form asks for: an order to a room, or an override of the gate."""
+    """What a form asks for: an order to a room."""
     parts, asker = parts_of(request), request.scope["user"]
     sign_in.same_form(request, data)
     key, reason = f"{project}/{environment}/{service}", data.get("reason", "").strip()
     if len(reason) < 3:
         raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
     now = parts.clock.now()
-    if verb == "override":
-        decision = await make_override(
-            parts.store,
-            signing_key=parts.signing_key,
-            service_key=key,
-            by=asker.name,
-            reason=parts.masker.text(reason),  # before it is signed
-            for_s=_seconds(data.get("expires_s", "")),
-            now=now,
-        )
-    elif verb in set(Verb):
-        number = int(data["rollout"]) if data.get("rollout", "").isdigit() else None
-        asked = GiveOrder(verb=Verb(verb), reason=reason, rollout=number)
-        decision, _ = await order_decision(parts, asker, key, asked)
-    else:
-        raise NotFound("POISE-E404", f"no act {verb}", why=f"There are {', '.join(Verb)} and override.")
+    if verb not in set(Verb):
+        raise NotFound("POISE-E404", f"no act {verb}", why=f"There are {', '.join(Verb)}.")
+    number = int(data["rollout"]) if data.get("rollout", "").isdigit() else None
+    asked = GiveOrder(verb=Verb(verb), reason=reason, rollout=number)
+    decision, _ = await order_decision(parts, asker, key, asked)
     await parts.store.commit(
         Transaction(at=now, reads=decision.reads, writes=decision.writes, events=decision.events)
     )
-    back = links.service(key) if not data.get("rollout") else links.rollout(key, int(data["rollout"]))
+    back = links.service(key) if number is None else links.rollout(key, number)
     return Redirect(back, status_code=303)
 
 
@@ -165,11 +153,6 @@ def static(name: Part) -> Response[bytes]:
     return Response(body, media_type=content_type, headers={"cache-control": assets.IMMUTABLE})
 
 
-def _seconds(given: str) -> float:
-    """For how long an override shall hold; the gate refuses more than the policy allows."""
-    return float(given) if given.isdigit() else OVERRIDE_S
-
-
 ROUTES = [
     overview,
     service,
@@ -183,6 +166,7 @@ ROUTES = [
     *sign_in.ROUTES,
     *ack.ROUTES,
     *output_routes.ROUTES,
+    *permits_routes.ROUTES,
     *project_routes.ROUTES,
     *incident_routes.ROUTES,
     *traces_routes.ROUTES,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import htpy as h
 
-from poise.model.balance import VerdictKind
 from poise.model.delivery import Verb
 from poise.web import links
 from poise.web.capacity import capacity
@@ -17,10 +16,10 @@ from poise.web.parts import (
     document,
     headline,
     link,
-    pill,
     table,
     verdict_pill,
 )
+from poise.web.permits import ask_buttons, permits_card, waiting
 from poise.web.service_views import ServiceView
 from poise.web.settings import settings
 from poise.web.wording import duration, milliseconds, moment, percent, place, plural, short_name, times
@@ -44,7 +43,7 @@ def service(view: ServiceView) -> str:
                 _objectives(view),
                 capacity(view.capacity) if view.capacity else None,
                 settings(view.settings, view.key) if view.settings else None,
-                _overrides(view),
+                permits_card(view.permits),
             ],
         ],
     ]
@@ -95,7 +94,8 @@ def _gate(view: ServiceView) -> h.Element:
         h.ul[(h.li[reason] for reason in view.reasons)] if view.reasons else None,
         h.p(".mute")[thresholds],
         view.rollout is not None and _under_way(view, view.rollout),
-        _acts(view) if view.chrome.may_act else None,
+        _acts(view),
+        waiting(view.permits, view.chrome),
         id="gate",
     )
 
@@ -104,9 +104,8 @@ def _under_way(view: ServiceView, n: int) -> h.Element:
     return h.p[h.a(href=links.rollout(view.key, n))[f"Rollout {n}"], " ", view.rollout_sentence]
 
 
-def _acts(view: ServiceView) -> h.Element:
-    held = view.verdict is VerdictKind.HOLD
-    return h.div(".acts")[
+def _acts(view: ServiceView) -> h.Node:
+    orders = [
         view.can_roll_back
         and act_form(
             view.chrome,
@@ -125,27 +124,10 @@ def _acts(view: ServiceView) -> h.Element:
             accesskey="r",
             explain="every replica, one after another, drained first.",
         ),
-        act_form(
-            view.chrome,
-            "override",
-            view.key,
-            label="Override",
-            accesskey="v",
-            explain="the gate: signed with your name, counted, and gone when it expires.",
-            primary=held,
-            fields=_expiry(),
-        ),
     ]
-
-
-def _expiry() -> h.Node:
-    choices = (("1800", "30 minutes"), ("3600", "1 hour"), ("14400", "4 hours"), ("86400", "1 day"))
-    return h.fragment[
-        h.label(for_="act-override-expiry")["It holds for"],
-        h.select("#act-override-expiry", name="expires_s")[
-            (h.option(value=value)[text] for value, text in choices)
-        ],
-    ]
+    wishes = list(ask_buttons(view.permits, view.chrome))
+    shown = [*wishes, *(orders if view.chrome.may_act else [])]
+    return h.div(".acts")[shown] if any(shown) else None
 
 
 def _elsewhere(view: ServiceView) -> h.Element:
@@ -269,19 +251,3 @@ def _periods(view: ServiceView) -> h.Element | None:
     ]
     head = ("objective", "window", "from", "to", "good", "left", "measured")
     return table("Budgets by window", head, rows, "lllrrrr") if rows else None
-
-
-def _overrides(view: ServiceView) -> h.Element | None:
-    if not view.overrides:
-        return None
-    rows = [
-        (
-            [pill("in force", "slow") if row.active else None, " ", f"#{row.n}"],
-            row.by,
-            row.reason,
-            moment(row.at),
-            moment(row.expires_at),
-        )
-        for row in view.overrides
-    ]
-    return card("Overrides", table("Overrides", ("override", "by", "reason", "from", "until"), rows))

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from poise.model.balance import VerdictKind
+from poise.web.permit_views import PermitsView
 from poise.web.views import Chart, Chrome
 
 
@@ -83,17 +84,6 @@ class PolicyView(Struct, frozen=True, kw_only=True):
     hold_below_ratio: float = 0.0
 
 
-class OverrideRow(Struct, frozen=True, kw_only=True):
-    """A person's decision against the gate."""
-
-    n: int
-    by: str
-    reason: str
-    at: datetime
-    expires_at: datetime
-    active: bool = False
-
-
 class EnvironmentLink(Struct, frozen=True, kw_only=True):
     """The same service in another environment; ``here`` is the one that is shown."""
 
@@ -167,7 +157,7 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     changes: tuple[ChangeRow, ...] = ()
     spends: tuple[SpendRow, ...] = ()
-    overrides: tuple[OverrideRow, ...] = ()
+    permits: PermitsView | None = None
     depends_on: tuple[str, ...] = ()
     rollout: int | None = None
     rollout_sentence: str = ""

@@ -103,6 +103,14 @@ def replay(inputs: dict[str, Any]) -> Verdict:
     return structs.replace(_verdict(facts), inputs=inputs)
 
 
+def supposing(inputs: dict[str, Any], granted: Override | Grant) -> Verdict:
+    """The verdict that the same inputs would yield if this were granted too. Nothing is: it has no inputs."""
+    facts = facts_of(inputs)
+    if isinstance(granted, Override):
+        return _verdict(structs.replace(facts, overrides=(*facts.overrides, granted)))
+    return _verdict(structs.replace(facts, grants=(*facts.grants, granted)))
+
+
 def _verdict(facts: Facts) -> Verdict:
     stood = standings(facts)
     answer = (

@@ -210,6 +210,12 @@ async def decide_grant(
     )
 
 
+async def who_decides(store: Store, service_key: str) -> dict[str, tuple[str, ...]]:
+    """By kind of wish (override, approval, exemption, ruling): the people who may grant it."""
+    place = await _place(store, service_key)
+    return {"override": place.operators} | {kind.value: _deciders(place, kind) for kind in GrantKind}
+
+
 async def _place(store: Store, service_key: str) -> _Place:
     service, service_ref = await store.get(Service, service_key)
     if service is None:
