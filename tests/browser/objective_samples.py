@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from poise.model.balance import Budget, Burn, GroupBudget, PeriodBudget
 from poise.model.exclusion import Exclusion
-from poise.model.objective import IndicatorKind, Objective
+from poise.model.objective import Combination, Component, Composite, IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, Level, PolicyState
 from poise.model.spend import BurnNow, Foresight, Outlook, Spend, SpendCause, SpendLedger
 from poise.web import links
@@ -296,6 +296,41 @@ def objective(chrome: v.Chrome, *, burning: bool = False) -> ObjectiveView:
             ),
         ),
     )
+
+
+def composite(chrome: v.Chrome) -> ObjectiveView:
+    """OpenSLO's composite of occurrences: what two others spent, one of them half."""
+    view, keys = objective(chrome), (f"{SERVICE}/availability", f"{SERVICE}/latency")
+    whole = Composite(
+        combination=Combination.BURN,
+        components=(Component(objective=keys[0], weight=0.5), Component(objective=keys[1])),
+    )
+    rows = tuple(
+        PartRow(
+            key=key, role="component", target_ratio=target, left_ratio=left, coverage_ratio=1.0, weight=weight
+        )
+        for key, target, left, weight in ((keys[0], 0.999, 0.38, 0.5), (keys[1], 0.99, 0.52, None))
+    )
+    return replace(
+        view,
+        objective=Objective(
+            service=SERVICE, name="shopping", indicator=IndicatorKind.COMPOSITE, target_ratio=0.99,
+            composite=whole,
+        ),
+        sentence="21 % of the budget is left; at this pace it lasts.",
+        budget=budget(
+            left_ratio=0.21, target_ratio=0.99, bad=550_368.0, allowed=696_668.0, groups=(), group="",
+            periods=(), excluded_s=0.0, unadjusted_bad=None, unadjusted_left_ratio=None,
+        ),
+        outlook=None,
+        ledger=None,
+        burn_down=None,
+        source="",
+        queries=(),
+        siblings=("availability", "latency", "shopping"),
+        parts=rows,
+        exclusions=(),
+    )  # fmt: skip
 
 
 def young(chrome: v.Chrome) -> ObjectiveView:

@@ -27,6 +27,7 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "objective": lambda s: pages.objective(s.objective()),
     "objective-young": lambda s: pages.objective(s.objective("young")),
     "objective-overspent": lambda s: pages.objective(s.objective("overspent")),
+    "objective-composite": lambda s: pages.objective(s.objective("composite")),
     "run": lambda s: pages.run(s.run()),
     "run-live": lambda s: pages.run(s.run(live=True)),
     "rollout": lambda s: pages.rollout(s.rollout()),

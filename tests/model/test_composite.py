@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poise.model.composite import Waiting, ceiling, combine, combined, infeasible, weighted_rate
+from poise.model.composite import Waiting, ceiling, combine, combined, infeasible
 from poise.model.objective import (
     Combination,
     Component,
@@ -89,14 +89,6 @@ def test_nothing_known_of_any_component_is_unknown() -> None:
     assert combined({}, composite(Combination.ALL_OF, 1, 1, when=WhenDelayed.IGNORE)) is None
 
 
-def test_a_weight_multiplies_the_burn() -> None:
-    """OpenSLO: at the same rate as the component, times its weight; unknown stays unknown."""
-    parts = (Component(objective="a", weight=2.0), Component(objective="b"))
-    assert weighted_rate({"a": 3.0, "b": 1.0}, parts) == 7.0
-    assert weighted_rate({"a": 3.0, "b": None}, parts) is None
-    assert weighted_rate({"a": 3.0}, parts) is None
-
-
 ratios = st.dictionaries(st.sampled_from("abc"), st.floats(0, 1), min_size=3, max_size=3)
 
 
@@ -150,3 +142,15 @@ def test_a_journey_cannot_promise_more_than_its_steps() -> None:
     found = infeasible([*steps, objective("acme/p/s/all", 0.999, made_of=made_of)])
     assert [round(one.ceiling_ratio, 6) for one in found] == [round(0.999**3, 6)]
     assert infeasible([*steps, objective("acme/p/s/all", 0.99, made_of=made_of)]) == ()
+
+
+def test_nobody_promised_the_target_that_openslo_leaves_out() -> None:
+    """It is the lowest of the components', so no promise that they could break; requirements still bind."""
+    parts = [objective(f"acme/p/s/{name}", 0.99) for name in "ab"]
+    made_of = Composite(
+        combination=Combination.BURN, components=tuple(Component(objective=one.key) for one in parts)
+    )
+    bank = objective("acme/p/bank/x", 0.98)
+    assert infeasible([*parts, objective("acme/p/s/all", 0.99, made_of=made_of)]) == ()
+    (found,) = infeasible([*parts, bank, objective("acme/p/s/all", 0.99, bank.key, made_of=made_of)])
+    assert (found.ceiling_ratio, found.because) == (pytest.approx(0.98), (bank.key,))

@@ -70,6 +70,27 @@ def test_an_unknown_objective_says_so_and_shows_no_number(samples: ModuleType) -
     assert "Nothing is measured yet" in html and "No budget is counted yet" in html
 
 
+def test_a_composite_of_occurrences_is_told_by_its_components(samples: ModuleType) -> None:
+    """Nothing is counted for it itself: no word of the page may say that something was, or will be."""
+    view: ObjectiveView = samples.objective("composite")
+    text = " ".join(words(pages.objective(view)).split())
+    for wrong in (
+        "Counted one by one", "Good over all events", "All bad events", "Declared in poise.yaml",
+        "have not looked yet", "first stretch of failures", "three days of counts", "first counts",
+        "readings of the same counters", "may fail", "kept over the window",
+    ):  # fmt: skip
+        assert wrong not in text, wrong
+    told = dict(re.findall(r'<details id="(why-[^"]+)".*?<div>(.*?)</div></details>', pages.objective(view)))
+    assert "62 % × 0.5" in told["why-spent"] and "48 % × 1" in told["why-spent"]
+    assert "spent 79 % why" in text and "left 21 % why" in text  # 0.62 x 0.5 + 0.48
+    assert "The lowest of its components" in told["why-target"]
+    assert "times its weight, added up" in told["why-burn-over-6-h"]
+    for name in ("availability", "latency"):
+        assert text.count(f"storefront/{name}") >= 3, "the way to what is counted"
+    counted = " ".join(words(pages.objective(samples.objective())).split())
+    assert "Declared in poise.yaml" in counted and "kept over the window" in counted
+
+
 def test_a_burn_tells_its_start_its_spend_and_how_sure_it_is(samples: ModuleType) -> None:
     """These three decide whether somebody gets up."""
     text = " ".join(words(pages.objective(samples.objective("overspent"))).split())

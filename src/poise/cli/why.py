@@ -71,8 +71,15 @@ def lines(key: str, told: Told) -> Iterator[str]:
     for reason in found.verdict.reasons:
         numbers = _numbers(reason.numbers)
         yield f"  {reason.rule}: {reason.text}" + (f" ({numbers})" if numbers else "")
+    derived = {one.name for one in found.objectives if one.is_derived}
     for budget in sorted(found.budgets, key=lambda one: one.left_ratio):
         outlook, ledger = told.outlooks.get(budget.objective), told.ledgers.get(budget.objective)
+        if budget.objective in derived:
+            yield (
+                f"{budget.objective}: {output.percent(budget.left_ratio)} of the budget left, by what its "
+                "components spent of theirs, each times its weight"
+            )
+            continue
         yield from _budget(
             budget,
             outlook,

@@ -1,4 +1,4 @@
-"""Objectives made of others: slices of a journey, burns that add up, and what dependencies allow. Pure.
+"""Objectives made of others: slices of a journey, and what dependencies allow. Pure.
 
 A journey is counted in slices of time, since the events of its steps are not the same ones: in a slice
 every step has a ratio, and the composite's follows from them.
@@ -9,12 +9,12 @@ series and parallel systems: Trivedi, Probability and Statistics with Reliabilit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
 
-from poise.model.objective import Combination, Component, Composite, Objective, WhenDelayed
+from poise.model.objective import Combination, Composite, Objective, WhenDelayed
 from poise.model.slices import Slice
 
 _INSTEAD: Final = {WhenDelayed.COUNT_AS_GOOD: 1.0, WhenDelayed.COUNT_AS_BAD: 0.0}
@@ -106,20 +106,6 @@ def combined(ratios: Mapping[str, float], composite: Composite) -> float | None:
             return max(0.0, 1.0 - sum(weight * (1.0 - ratio) for weight, ratio in known))
 
 
-def weighted_rate(rates: Mapping[str, float | None], components: Sequence[Component]) -> float | None:
-    """The composite's burn rate out of its components' (by key), times their weights; None if one is unknown.
-
-    Source: OpenSLO v1, composites with Occurrences: what burns a component's budget burns the composite's
-    at the same rate, and the weight multiplies it.
-
-    >>> weighted_rate({"a": 2.0, "b": 0.0}, (Component(objective="a", weight=0.5), Component(objective="b")))
-    1.0
-    """
-    found = [(one.weight, rates.get(one.objective)) for one in components]
-    known = [weight * rate for weight, rate in found if rate is not None]
-    return sum(known) if len(known) == len(found) else None
-
-
 def ceiling(objective: Objective, objectives: Mapping[str, Objective]) -> float:
     """The best ratio that ``objective`` can reach if everything that it requires just keeps its target, 0..1.
 
@@ -138,14 +124,15 @@ def infeasible(objectives: Iterable[Objective]) -> tuple[Infeasible, ...]:
     found = []
     for one in by_key.values():
         steps = one.composite
+        if steps is not None and steps.combination is Combination.BURN:
+            steps = None  # its target follows from its components': nobody promised it
         own = {part.objective for part in steps.components} if steps is not None else set()
         because = tuple(key for key in _required(one, by_key) if key not in own)  # each counts once
         best = math.prod(by_key[key].target_ratio for key in because)
         if steps is not None and all(part.objective in by_key for part in steps.components):
             targets = {part.objective: by_key[part.objective].target_ratio for part in steps.components}
-            if steps.combination is not Combination.BURN:
-                best *= combined(targets, steps) or 0.0
-                because += tuple(targets)
+            best *= combined(targets, steps) or 0.0
+            because += tuple(targets)
         if best < one.target_ratio - _TOLERANCE:
             found.append(
                 Infeasible(

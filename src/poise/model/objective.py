@@ -217,6 +217,11 @@ class Objective(Struct, frozen=True, kw_only=True):
         return self.indicator not in (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY)
 
     @property
+    def is_derived(self) -> bool:
+        """Whether its budget follows from its components' budgets: nothing is counted for it itself."""
+        return self.composite is not None and self.slicing is None
+
+    @property
     def key(self) -> str:
         """``project/environment/service/objective``; of one group ``...#group``."""
         return f"{self.service}/{self.name}#{self.group}" if self.group else f"{self.service}/{self.name}"

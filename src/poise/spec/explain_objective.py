@@ -23,7 +23,7 @@ def explain_objective(objective: Objective, objectives: Sequence[Objective] = ()
     rows: list[Row] = [
         ("service", objective.service, whence),
         ("measures", measures(objective), whence),
-        ("target", f"{objective.target_ratio * 100:.9g}%", whence),
+        ("target", f"{objective.target_ratio * 100:.9g}%", "default" if objective.is_derived else whence),
         ("window", name(objective.window), _source(objective.window, bare.window)),
     ]
     if objective.also:
@@ -73,7 +73,7 @@ def _parts(objective: Objective) -> str:
         Combination.ALL_OF: "all of",
         Combination.ANY_OF: "any of",
         Combination.WEIGHTED: "the weighted mean of",
-        Combination.BURN: "what burns any of",
+        Combination.BURN: "the burns, added up, of",
     }
     return f"{words[composite.combination]} {', '.join(names)}"
 

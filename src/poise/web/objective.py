@@ -7,6 +7,7 @@ import htpy as h
 from poise.web import links
 from poise.web.burndown import burn_chart
 from poise.web.objective_burn import burn_card, forecast_card
+from poise.web.objective_derived import elsewhere
 from poise.web.objective_figures import (
     coverage_card,
     exclusions_card,
@@ -36,7 +37,7 @@ def objective(view: ObjectiveView) -> str:
             ],
             h.div[
                 _charted(view),
-                spend_card(view.ledger, view.queries),
+                _spent_on(view),
                 burn_card(view),
                 figures_card(view),
                 windows_card(view),
@@ -89,8 +90,18 @@ def _siblings(view: ObjectiveView) -> h.Element | None:
     ]
 
 
+def _spent_on(view: ObjectiveView) -> h.Element:
+    if view.objective.is_derived:
+        told = "Its components spent it, each its own budget; their ledgers say on what."
+        return elsewhere(view, "What the budget was spent on", told, "ledger")
+    return spend_card(view.ledger, view.queries)
+
+
 def _charted(view: ObjectiveView) -> h.Element:
     found, one = view.burn_down, view.objective
+    if one.is_derived:
+        told = "Nothing is counted for it: its budget follows from its components', which have the line."
+        return elsewhere(view, "The budget as it was spent", told)
     if found is None or not found.points:
         return card(
             "The budget as it was spent",

@@ -8,6 +8,7 @@ from poise.model.balance import Burn
 from poise.model.policy import BurnTier
 from poise.model.spend import BurnNow, Foresight
 from poise.model.standing import MIN_FAILURES, fires
+from poise.web import objective_derived
 from poise.web.objective_views import ObjectiveView
 from poise.web.parts import card, pill, table
 from poise.web.why import why
@@ -28,6 +29,8 @@ def burn_card(view: ObjectiveView) -> h.Element:
 
 def _detected(view: ObjectiveView) -> h.Node:
     outlook = view.outlook
+    if view.objective.is_derived:
+        return h.p(".mute")["The sequential tests look at its components, whose burns are what burns it."]
     if outlook is None:
         return h.p(".mute")["The sequential tests have not looked yet: they need the first minute of counts."]
     if outlook.burn is None:
@@ -89,7 +92,6 @@ def _windows(view: ObjectiveView) -> h.Node:
     burns = view.budget.burns if view.budget else ()
     if not burns:
         return h.p(".mute")["No window is measured yet."]
-    allowed = 1 - view.objective.target_ratio
     rows = [
         (
             _span(one.window_s),
@@ -97,12 +99,19 @@ def _windows(view: ObjectiveView) -> h.Node:
             _count(one.bad),
             _count(one.events),
             percent(one.coverage_ratio, 0),
-            why(f"burn over {_span(one.window_s)}", _BURN, _inputs(one, allowed), view.queries),
+            _why_burn(view, one),
         )
         for one in sorted(burns, key=lambda burn: burn.window_s)
     ]
     head = ("window", "burn", "failed", "of", "measured", "why")
     return table("Burn of each window", head, rows, "lrrrrl")
+
+
+def _why_burn(view: ObjectiveView, one: Burn) -> h.Element:
+    about = f"burn over {_span(one.window_s)}"
+    if view.objective.is_derived:
+        return why(about, objective_derived.BURN_RULE, (("burn", times(one.rate)),))
+    return why(about, _BURN, _inputs(one, 1 - view.objective.target_ratio), view.queries)
 
 
 _BURN = (
@@ -152,6 +161,9 @@ def _tier(view: ObjectiveView, one: BurnTier, burns: dict[float, Burn]) -> tuple
 
 def forecast_card(view: ObjectiveView) -> h.Element:
     """What will be left, how likely it is to be spent, and of a frozen service when it may go on."""
+    if view.objective.is_derived:
+        told = "It is foreseen where it is counted: with its components."
+        return objective_derived.elsewhere(view, "Forecast", told, "forecast")
     ahead = view.outlook.foresight if view.outlook else None
     content = _unforeseen(view) if ahead is None else _foreseen(view, ahead)
     return card("Forecast", content, id="forecast")

@@ -49,6 +49,8 @@ async def objective(parts: Parts, key: str, around: Chrome) -> ObjectiveView:
     budget = await _budget(parts, key, policy)
     outlook, _ = await store.get(Outlook, key)
     ledger, _ = await store.get(SpendLedger, key)
+    if one.is_derived:
+        outlook, ledger = None, None  # of a time when they were written for it, too
     state, _ = await store.get(PolicyState, service)
     near, _ = await store.scan(Objective, f"{service.rpartition('/')[0]}/")
     exclusions = [

@@ -6,7 +6,7 @@ import htpy as h
 
 from poise.model.balance import Budget
 from poise.model.exclusion import Exclusion
-from poise.web import links
+from poise.web import links, objective_derived
 from poise.web.objective_views import BurnDown, ObjectiveView, PartRow
 from poise.web.parts import budget_bar, card, link, table
 from poise.web.why import why
@@ -19,7 +19,10 @@ def figures_card(view: ObjectiveView) -> h.Element:
     """Every number of the budget with its why; #why leads here."""
     if view.budget is None:
         return card("The numbers", h.p(".mute")["No budget is counted yet."], id="why")
-    rows = [*_kept(view, view.budget), *_spent(view, view.budget)]
+    if view.objective.is_derived:
+        rows = list(objective_derived.figures(view, view.budget))
+    else:
+        rows = [*_kept(view, view.budget), *_spent(view, view.budget)]
     return card("The numbers", table("The numbers", ("number", "value", "why"), rows, "lrl"), id="why")
 
 
@@ -91,6 +94,8 @@ def coverage_card(view: ObjectiveView) -> h.Element:
     if one is not None:
         lines.append(("since", moment(one.since)))
     rule = "The time between two readings of the same counters, over the time since measuring began."
+    if view.objective.is_derived:
+        rule = objective_derived.COVERAGE_RULE
     return card(
         "Measured time",
         found is not None and _time_bar(found),

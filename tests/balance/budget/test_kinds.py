@@ -195,6 +195,21 @@ def test_openslos_composite_burns_as_its_parts_do_times_their_weights() -> None:
     played(play, whole, *parts)
 
 
+def test_nothing_is_said_of_a_composite_that_only_counts_could_say() -> None:
+    """It has no counts: its day was not unspent, and nobody knows when its budget is back."""
+    whole = objective(
+        "whole", indicator=IndicatorKind.COMPOSITE, also=(Window(window_s=7200.0),),
+        composite=Composite(combination=Combination.BURN, components=(Component(objective=PLAIN.key),)),
+    )  # fmt: skip
+
+    async def play(world: World) -> None:
+        budget = await world.go(600, shop=0.5)
+        assert budget.left_ratio < 0
+        assert (budget.periods, budget.recovers_at) == ((), None)
+
+    played(play, whole, PLAIN)
+
+
 def test_a_composite_of_which_a_part_is_not_declared_is_unknown() -> None:
     """What nobody counts is not good."""
     whole = composite(Combination.BURN, PLAIN.key, f"{PAY}/gone")

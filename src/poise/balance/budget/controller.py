@@ -163,7 +163,7 @@ class BudgetController:
         if counting is None or column is None or key not in counting.book.keys:
             return None
         objective = counting.sheet.objectives[column]
-        if objective.composite is not None and objective.slicing is None:
+        if objective.is_derived:
             return None
         return Curve(sums=counting.book.curve(key, at_s), excluded=self._expanded.get(column, ()))
 

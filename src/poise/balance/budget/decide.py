@@ -80,7 +80,7 @@ def budget_of(seen: Seen) -> Budget:
         measured_at=None if math.isnan(measured_s) else _instant(measured_s),
         at=measures.now,
         rate_per_s=float(measures.rate_per_s[at]),
-        recovers_at=_recovery(seen, allowed) if left <= 0 else None,
+        recovers_at=_recovery(seen, allowed) if left <= 0 and not objective.is_derived else None,
         interpolated=seen.interpolated,
         problem=seen.problem,
         assumed_bad=float(period.assumed[at]),
@@ -103,7 +103,7 @@ def refresh_s(policy: BudgetPolicy) -> float:
 def _periods(seen: Seen) -> tuple[PeriodBudget, ...]:
     """Over every window of the objective; of a grouped one, those of the group that is told."""
     column, sheet, measures = seen.column, seen.sheet, seen.measures
-    if math.isnan(float(measures.measured_s[column])):
+    if math.isnan(float(measures.measured_s[column])) or sheet.objectives[column].is_derived:
         return ()
     if mine := sheet.members.get(column):
         column = min(mine, key=lambda one: float(measures.left_ratio[one]))

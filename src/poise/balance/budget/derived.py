@@ -16,7 +16,7 @@ def derived(sheet: Sheet, measures: Measures) -> Measures:
     What burns a component's budget burns the composite's at the same rate, times the component's weight; the
     composite is known where all of them are. **Source:** OpenSLO v1, "Notes (Composite SLO)".
     """
-    mine = [column for column in sheet.composites if sheet.objectives[column].slicing is None]
+    mine = [column for column in sheet.composites if sheet.objectives[column].is_derived]
     if not mine:
         return measures
     columns = {one.key: column for column, one in enumerate(sheet.objectives)}
