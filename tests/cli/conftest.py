@@ -22,6 +22,12 @@ class Done:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where these tests run in a workflow of GitHub, its event is not theirs."""
+    monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
+
+
 @pytest.fixture
 def poise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

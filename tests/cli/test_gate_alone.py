@@ -243,3 +243,19 @@ def test_a_workflow_of_github_gets_a_summary_and_outputs(
     assert "### 🔴 Gate: hold for a feature on" in (folder / "summary.md").read_text()
     outputs = (folder / "out").read_text()
     assert "verdict=hold\ngo=false\nlevel=freeze\n" in outputs and "sentence<<poise-" in outputs
+
+
+@pytest.mark.usefixtures("folder")
+def test_labels_classify_by_the_policy_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No server has to know the rules: the file does."""
+    policy = (
+        "---\napiVersion: poise.dev/v1\nkind: BudgetPolicy\nmetadata: {name: shop}\n"
+        "spec: {classes: [{class: fix, labels: [bug]}]}\n"
+    )
+    (folder / "slo.yaml").write_text(SLO + policy)
+    (folder / "event.json").write_text('{"pull_request": {"number": 12, "labels": [{"name": "bug"}]}}')
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(folder / "event.json"))
+    asked(prometheus(history(time.time())), "--json")
+    assert verdict_of(capsys).change_class.value == "fix"

@@ -71,4 +71,26 @@ def test_the_policys_rules_classify_by_paths_and_labels(
     message: str, paths: tuple[str, ...], expected: ChangeClass
 ) -> None:
     """One path outside of the rule makes the change something else: nothing hides in a docs commit."""
-    assert classified(message, paths, (DOCS, URGENT)) is expected
+    assert classified(message, paths, (DOCS, URGENT)).change_class is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "labels", "expected"),
+    [
+        ("a page\n\nPoise-Class: feature", ("cve",), "feature, by trailer Poise-Class: feature"),
+        ("a page", ("deps", "cve"), "security, by label cve"),
+        ("a page\n\nPoise-Labels: urgent", (), "security, by label urgent"),
+        ("a page", ("deps",), "fix, by its paths: all match docs/**, *.md"),
+        ("fix: a page", ("cve",), "security, by label cve"),
+    ],
+)
+def test_a_trailer_wins_over_a_label_and_a_label_over_paths(
+    message: str, labels: tuple[str, ...], expected: str
+) -> None:
+    """The nearer to the commit the stronger, and it is said which decided."""
+    assert classified(message, ("docs/a.md",), (DOCS, URGENT), labels).sentence == expected
+
+
+def test_the_subject_is_the_last_to_be_asked() -> None:
+    assert classified("fix: a bug", ("src/a.py",), (DOCS, URGENT), ()).sentence == "fix, by its subject: fix"
+    assert classified("a bug", (), (), ("cve",)).sentence == "feature: nothing claims another class"

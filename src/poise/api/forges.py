@@ -1,4 +1,4 @@
-"""Push webhooks of forges: public routes, each request proven by the forge's signature.
+"""Webhooks of forges, pushes and labels: public routes, each request proven by the forge's signature.
 
 Order: size, signature, replay, kind, body. Whatever is refused has changed nothing; an unknown project and a
 forged signature get the same answer.
@@ -21,22 +21,25 @@ from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.api.seals import opened
-from poise.delivery.source.decide import Head, Push, Seen, decide
+from poise.delivery.source.decide import Head, Push, Seen, decide, relabelled
 from poise.delivery.source.forges import (
     Headers,
     Ignored,
+    Labelled,
     Malformed,
     Pushed,
     event_of,
     identities,
+    read_labels,
     read_push,
     verify,
 )
 from poise.model.acts import FetchBranch
 from poise.model.delivery import Change
 from poise.model.errors import Conflict, Invalid, PoiseError
-from poise.model.exchange import Delivery, Forge, Hook
-from poise.model.record import Decision, Intent, Ref, Write
+from poise.model.exchange import Delivery, Forge, Hook, Labels
+from poise.model.policy import ClassRule
+from poise.model.record import Decision, Event, Intent, Read, Ref, Write
 from poise.model.service import Project
 from poise.ports.store import Stale, Store, Transaction
 from poise.spec.commits import classified
@@ -105,19 +108,53 @@ async def _take(parts: Parts, hook: Hook, headers: Headers, body: bytes) -> Resp
         return _told("pong", "The hook is known here.", 200)
     if not kind:
         raise _unusable(hook.key, "no header says which event this is", "Send it from the forge.")
-    if kind != "push":
-        return _told("ignored", "Only pushes are followed.", 202)
+    labels = kind == "pull_request" and hook.forge is Forge.GITHUB
+    if kind != "push" and not labels:
+        return _told("ignored", "Only pushes are followed, and labels of GitHub's pull requests.", 202)
     try:
-        pushed = read_push(hook.forge, body)
+        told = read_labels(body) if labels else read_push(hook.forge, body)
     except Ignored as reason:
         return _told("ignored", f"Nothing to do: {reason}.", 202)
     except Malformed as problem:
-        raise _unusable(hook.key, f"the push cannot be read: {problem}", "See the forge's log.") from None
-    if hook.branch and pushed.branch != hook.branch:
+        what = f"the {kind.replace('_', ' ')} cannot be read: {problem}"
+        raise _unusable(hook.key, what, "See the forge's log.") from None
+    if hook.branch and hook.branch != (told.base if isinstance(told, Labelled) else told.branch):
         return _told("ignored", f"Nothing to do: only {hook.branch} is followed.", 202)
-    decision, taken = await _decided(parts, hook, pushed, digests)
+    if isinstance(told, Labelled):
+        decision, taken = await _labelled(parts, hook, told)
+    else:
+        decision, taken = await _decided(parts, hook, told, digests)
     await _commit(parts, hook, decision, reads, digests)
     return Response(taken, status_code=202)
+
+
+async def _labelled(parts: Parts, hook: Hook, told: Labelled) -> tuple[Decision, Taken]:
+    """Put the labels on record for its commits. A hosted one is classified anew by source, the rest here."""
+    now, source = parts.clock.now(), f"pull request {told.number} at {hook.forge.value}"
+    rules = await _rules(parts, hook.project)
+    reads, writes, events = list[Read](), list[Write](), list[Event]()
+    for sha in told.commits:
+        known, ref = await parts.store.get(Labels, f"{hook.project}/{sha}")
+        if known is not None and known.labels == told.labels:
+            continue
+        after = Labels(project=hook.project, commit=sha, labels=told.labels, source=source, at=now)
+        reads.append(ref)
+        writes.append(Write(kind="Labels", key=after.key, body=after))
+        change, change_ref = await parts.store.get(Change, after.key)
+        reads.append(change_ref)
+        if change is not None and not change.hosted and not change.class_why.startswith("trailer"):
+            found = classified(change.summary, (), rules, told.labels)
+            again = relabelled(change, told.labels, found.change_class, found.why)
+            writes += again.writes
+            events += again.events
+    names = ", ".join(told.labels) or "none"
+    said = Taken(outcome="recorded", sentence=f"Labels of {source}: {names}.")
+    return Decision(reads=tuple(reads), writes=tuple(writes), events=tuple(events)), said
+
+
+async def _rules(parts: Parts, project: str) -> tuple[ClassRule, ...]:
+    known, _ = await parts.store.get(Project, project)
+    return known.policy.classes if known else ()
 
 
 async def _decided(
@@ -132,6 +169,9 @@ async def _decided(
         )
     project, _ = await parts.store.get(Project, hook.project)
     known, ref = await parts.store.get(Change, f"{hook.project}/{pushed.commit}")
+    told, labels_ref = await parts.store.get(Labels, f"{hook.project}/{pushed.commit}")
+    labels = told.labels if told is not None else ()
+    found = classified(pushed.message, (), await _rules(parts, hook.project), labels)
     now = parts.clock.now()
     head = Head(
         branch=pushed.branch,
@@ -139,9 +179,12 @@ async def _decided(
         summary=(pushed.message.splitlines() or [""])[0][:SUMMARY_CHARS],
         author=pushed.author,
         committed_at=pushed.committed_at or now,
-        change_class=classified(pushed.message, (), project.policy.classes if project else ()),
+        change_class=found.change_class,
         known=known,
         ref=ref,
+        class_why=found.why,
+        labels=labels,
+        labels_ref=labels_ref,
     )
     seen = Seen(
         project=hook.project,

@@ -15,6 +15,7 @@ from poise.balance.gate.decide import replay as derive
 from poise.balance.gate.decide import why as in_words
 from poise.balance.gate.standing import PolicyStanding
 from poise.cli import github, output
+from poise.cli.change_class import told_of
 from poise.cli.client import Client
 from poise.cli.observe import service_path
 from poise.cli.place import COMMON, Common, project_of, service_key, text_of
@@ -22,6 +23,7 @@ from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.errors import Held, Invalid, NotFound, PoiseError
 from poise.model.grant import Cause, Grant, GrantKind
+from poise.model.policy import ClassRule
 from poise.model.spend import SpendLedger
 
 HOLD_EXIT: Final = 6
@@ -36,8 +38,9 @@ def check(
     service: Annotated[str | None, Parameter(name=("--service", "-s"), help="Which service.")] = None,
     *,
     change: Annotated[
-        ChangeClass, Parameter(name="--class", help="What the change is for.")
-    ] = ChangeClass.FEATURE,
+        ChangeClass | None,
+        Parameter(name="--class", help="What it is for; default: what GitHub's event says, else feature."),
+    ] = None,
     digest: str | None = None,
     github_summary: Annotated[
         bool, Parameter(name="--github", negative="", help="Write a step summary and outputs for GitHub.")
@@ -53,26 +56,35 @@ def check(
 ) -> int:
     """Ask the gate: go and slow exit 0, hold exits 6. The same answer that a rollout's step gets.
 
-    With --slo FILE --prometheus URL it counts there itself: no server, no store.
+    With --slo FILE --prometheus URL it counts there itself: no server, no store. In a GitHub workflow the
+    labels of the pull request (or the trailers of the commit that was pushed) say the class, by the policy's
+    rules.
     """
     if (slo is None) != (prometheus is None):
         raise Invalid("POISE-E210", "--slo and --prometheus belong together", mend="Name both, or neither.")
     ledgers: list[SpendLedger] = []
+    told = told_of(change)
     if slo is not None and prometheus is not None:
         from poise.cli.gate_alone import judged
 
-        verdict = judged(slo, prometheus, service, change, digest, common, first_release=first_release)
+        verdict, found = judged(slo, prometheus, service, told, digest, common, first_release=first_release)
     elif service is None:
         raise Invalid("POISE-E211", "which service?", mend="Run: poise gate check --service NAME")
     else:
         key = service_key(common, service)
         with Client(common) as client:
-            body = AskGate(change_class=change, digest=digest)
+            rules: tuple[ClassRule, ...] = ()
+            if told.needs_rules:
+                rules = client.get(service_path(key) + "/policy", PolicyStanding).policy.classes
+            found = told.classified(rules)
+            body = AskGate(change_class=found.change_class, digest=digest)
             verdict = client.post(service_path(key) + "/gate", body, Verdict)
             if github_summary:
                 ledgers = client.get(service_path(key) + "/ledgers", Page[SpendLedger]).items
+    if told.needs_rules:
+        output.talk(common, f"class {found.sentence}")
     if github_summary:
-        github.tell(verdict, ledgers)
+        github.tell(verdict, ledgers, found.why)
     return _answer(verdict, common)
 
 

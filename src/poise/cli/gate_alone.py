@@ -20,16 +20,17 @@ from poise.balance.gate.decide import judge
 from poise.balance.gate.facts import Question
 from poise.balance.gate.variables import values_of
 from poise.cli import output
+from poise.cli.change_class import Told
 from poise.cli.counted import Counts, budget_of, counts_of
 from poise.cli.place import Common, project_of, text_of
 from poise.model.balance import Budget, Verdict
 from poise.model.counting import selectors
-from poise.model.delivery import ChangeClass
 from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.objective import Method, Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
 from poise.ports.signals import SignalStore
+from poise.spec.commits import Classified
 from poise.spec.condition import evaluate
 from poise.spec.counter import counter, counters_of
 from poise.spec.objective_file import ObjectiveFile, parse_objectives
@@ -50,13 +51,13 @@ def judged(
     file: Path,
     url: str,
     service: str | None,
-    change_class: ChangeClass,
+    told: Told,
     digest: str | None,
     common: Common,
     *,
     first_release: bool = False,
-) -> Verdict:
-    """The verdict for one service of a file of objectives.
+) -> tuple[Verdict, Classified]:
+    """The verdict for one service of a file of objectives, and what made the change one of its class.
 
     Raises ``Problems`` for a file that cannot be read; a source that cannot be is a verdict of its own: hold.
     """
@@ -68,6 +69,7 @@ def judged(
     mine = [one for one in declared.objectives if one.service == key]
     stale_after_s = max(declared.policy.stale_after_s, STALE_AFTER_S)
     policy = structs.replace(declared.policy, stale_after_s=stale_after_s)
+    class_ = told.classified(policy.classes)
     now = datetime.now(UTC)
     found = anyio.run(_read_all, mine, declared, policy, url, now, common)
     budgets = [one.budget for one in found.values() if one.budget is not None]
@@ -75,15 +77,16 @@ def judged(
         project=project, environment=environment, name=key.rpartition("/")[2], command="", port=WEB_PORT
     )
     question = Question(
-        change_class=change_class, digest=digest or "", first_release=first_release,
+        change_class=class_.change_class, digest=digest or "", first_release=first_release,
         weight_percent=where.strategy.first_percent,
     )  # fmt: skip
     values = values_of(question, where, budgets if len(budgets) == len(mine) else (), None, None, now)
-    return judge(
+    verdict = judge(
         question, where, budgets, policy, objectives=[one.key for one in mine], now=now,
         checked=[evaluate(one, values) for one in policy.conditions],
         problems={key: one.problem for key, one in found.items() if one.problem},
     )  # fmt: skip
+    return verdict, class_
 
 
 def _service(declared: ObjectiveFile, wanted: str | None, filename: str) -> str:

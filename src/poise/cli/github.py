@@ -21,10 +21,11 @@ SPENDS_MAX: Final = 5
 _MARKS = {"go": "🟢", "slow": "🟡", "hold": "🔴"}
 
 
-def tell(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> None:
+def tell(verdict: Verdict, ledgers: Sequence[SpendLedger] = (), class_why: str = "") -> None:
     """Append to the files that GitHub names; ``NotFound`` where it names none.
 
-    ``ledgers`` are those of the service, where there is a server to ask for them.
+    ``ledgers`` are those of the service, where there is a server to ask for them; ``class_why`` is what made
+    the change one of its class.
     """
     summary, outputs = os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT")
     if not summary and not outputs:
@@ -33,12 +34,12 @@ def tell(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> None:
             why="--github is for a step of a GitHub workflow.", mend="Leave --github out.",
         )  # fmt: skip
     if summary:
-        _append(summary, markdown(verdict, ledgers))
+        _append(summary, markdown(verdict, ledgers, class_why))
     if outputs:
         _append(outputs, as_outputs(verdict))
 
 
-def markdown(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> str:
+def markdown(verdict: Verdict, ledgers: Sequence[SpendLedger] = (), class_why: str = "") -> str:
     """The verdict in words, the budgets that it was judged from, who spent them lately, and its rules."""
     rows = [f"| {one.rule} | {_cell(one.text)} | {_numbers(one.numbers)} |" for one in verdict.reasons]
     kind = verdict.kind.value
@@ -47,6 +48,7 @@ def markdown(verdict: Verdict, ledgers: Sequence[SpendLedger] = ()) -> str:
         "",
         _cell(why(verdict)),
         "",
+        *([f"It is a {verdict.change_class.value} by {_cell(class_why)}.", ""] if class_why else []),
         *_budgets(verdict),
         *_spent(verdict, ledgers),
         "| rule | why | numbers |",

@@ -15,7 +15,7 @@ from poise.model.exchange import Forge
 webhook = App(name="webhook", help="Forges that tell of pushes; sinks that are told of events.")
 
 _NEXT = {
-    Forge.GITHUB: "In GitHub: Settings, Webhooks, Add webhook; application/json, the push event.",
+    Forge.GITHUB: "In GitHub: Settings, Webhooks, Add webhook; application/json; pushes and pull requests.",
     Forge.GITLAB: "In GitLab: Settings, Webhooks; the secret as secret token or signing token, push events.",
     Forge.GITEA: "In Gitea: Settings, Webhooks, Add webhook, Gitea; POST, application/json, push events.",
     Forge.FORGEJO: "In Forgejo: Settings, Webhooks, Add webhook; POST, application/json, push events.",

@@ -24,6 +24,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """A pushed commit; key ``project/commit``. Written by source.
 
     One that is not ``hosted`` was only told of by a forge: it is on record, nothing here can build it.
+    ``class_why`` is what made it one of its class, ``labels`` those that a forge's pull request gave it.
     """
 
     project: str
@@ -37,6 +38,8 @@ class Change(Struct, frozen=True, kw_only=True):
     change_class: ChangeClass
     trusted: bool = True
     hosted: bool = True
+    class_why: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

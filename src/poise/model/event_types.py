@@ -9,6 +9,7 @@ from typing import Final
 
 CHANGE_CREATED: Final = "dev.cdevents.change.created.0.4.0"  # a head on a branch that is not released
 CHANGE_MERGED: Final = "dev.cdevents.change.merged.0.3.0"  # a head on the project's branch
+CHANGE_CLASSIFIED: Final = "dev.poise.change.classified"  # a label came or went after it was pushed
 RUN_QUEUED: Final = "dev.cdevents.pipelinerun.queued.0.3.0"
 RUN_STARTED: Final = "dev.cdevents.pipelinerun.started.0.3.0"
 RUN_FINISHED: Final = "dev.cdevents.pipelinerun.finished.0.3.0"

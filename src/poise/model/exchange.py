@@ -58,6 +58,24 @@ class Delivery(Struct, frozen=True, kw_only=True):
         return f"{self.project}/{self.origin}/{self.digest}"
 
 
+class Labels(Struct, frozen=True, kw_only=True):
+    """What a forge's pull request says of a commit: of its head, and of what it was merged as.
+
+    Key ``project/commit``. Written by the API; ``source`` is which pull request said so.
+    """
+
+    project: str
+    commit: str
+    labels: tuple[str, ...]
+    source: str
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        """``project/commit``."""
+        return f"{self.project}/{self.commit}"
+
+
 class Announcement(Struct, frozen=True, kw_only=True):
     """How far a sink has been told; key ``project/digest of the URL``. Written by announce.
 

@@ -12,7 +12,7 @@ from poise.model.balance import Budget, Counted, Override, Verdict
 from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
 from poise.model.drift import Drift
-from poise.model.exchange import Announcement, Delivery, Hook
+from poise.model.exchange import Announcement, Delivery, Hook, Labels
 from poise.model.exclusion import Exclusion
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.grant import Grant
@@ -32,7 +32,8 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Project, Service, Objective, Change, Run, Release, Rollout, Order, Budget, Verdict, Override, Counted,
         Replica, Route, ScaleTarget, HealOrder, RollbackRequest, Principal, Token, Answer, Config, Secret,
         Alert, AlertGroup, Incident, IncidentOrder, Escalation, Page, Diagnosis, Review, ReviewEdit,
-        OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Announcement, Drift,
+        OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Labels, Announcement,
+        Drift,
         RuleFile, RuleState, Exclusion,
         PolicyState, Grant,
         Outlook, SpendLedger,

@@ -1,4 +1,4 @@
-"""What a commit message says that a change is for."""
+"""What a change is for, as its message, its labels and its paths say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from poise.model.delivery import ChangeClass
 from poise.model.policy import ClassRule
@@ -25,6 +27,19 @@ _CLASSES: Final = {
 }
 
 
+class Classified(Struct, frozen=True, kw_only=True):
+    """The class of a change, and what decided it: ``label cve``; empty where nothing claims any."""
+
+    change_class: ChangeClass
+    why: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """``fix, by label bug``."""
+        word = self.change_class.value
+        return f"{word}, by {self.why}" if self.why else f"{word}: nothing claims another class"
+
+
 def change_class(message: str) -> ChangeClass:
     """The class that a commit message claims: the last ``Poise-Class:`` trailer, else its first word.
 
@@ -37,34 +52,65 @@ def change_class(message: str) -> ChangeClass:
     >>> change_class("fix(api): no more 500s").value, change_class('Revert "new cart"').value
     ('fix', 'fix')
     """
-    return classified(message, (), ())
+    return classified(message, (), ()).change_class
 
 
-def classified(message: str, paths: Sequence[str], rules: Sequence[ClassRule]) -> ChangeClass:
-    """The class of a change by its ``Poise-Class:`` trailer, else by the policy's rules, else its first word.
+def classified(
+    message: str, paths: Sequence[str], rules: Sequence[ClassRule], labels: Sequence[str] = ()
+) -> Classified:
+    """The class of a change, the first of these that says one: its ``Poise-Class:`` trailer; the policy's
+    rules for labels, which are those of its ``Poise-Labels:`` trailer and those that a forge gave
+    (``labels``); the rules for paths; the subject's first word.
 
-    A rule fits by a label of the ``Poise-Labels:`` trailer, or where each of ``paths`` matches one of its
-    globs: one path outside of them makes the change something else. The first rule that fits counts.
+    A rule for paths fits where each of ``paths`` matches one of its globs: one path outside of them makes
+    the change something else. Of several rules the first that fits counts.
 
     >>> docs = ClassRule(change_class="fix", paths=("docs/**", "*.md"))
-    >>> classified("new page", ["docs/a/b.txt", "README.md"], [docs]).value
-    'fix'
-    >>> classified("new page", ["docs/a.txt", "src/a.py"], [docs]).value
+    >>> classified("new page", ["docs/a/b.txt", "README.md"], [docs]).sentence
+    'fix, by its paths: all match docs/**, *.md'
+    >>> classified("new page", ["docs/a.txt", "src/a.py"], [docs]).change_class.value
     'feature'
+    >>> cve = ClassRule(change_class="security", labels=("cve",))
+    >>> classified("new page", ["docs/a.txt"], [docs, cve], ["cve"]).sentence
+    'security, by label cve'
     """
     text = message[:MESSAGE_CHARS].replace("\r\n", "\n").strip()
     subject, _, body = text.partition("\n")
     trailers = body.rpartition("\n\n")[2]
     if claims := _TRAILER.findall(trailers):
-        return _CLASSES[claims[-1].lower()]
-    labels = {label.strip() for line in _LABELS.findall(trailers) for label in line.split(",")}
+        word = claims[-1].lower()
+        return Classified(change_class=_CLASSES[word], why=f"trailer Poise-Class: {word}")
+    own = [label.strip() for line in _LABELS.findall(trailers) for label in line.split(",")]
+    return (
+        _by_label([*own, *labels], rules)
+        or _by_paths(paths, rules)
+        or _by_subject(subject)
+        or Classified(change_class=ChangeClass.FEATURE)
+    )
+
+
+def _by_label(labels: Sequence[str], rules: Sequence[ClassRule]) -> Classified | None:
     for rule in rules:
-        all_match = bool(paths) and all(_matches(path, rule.paths) for path in paths)
-        if labels & set(rule.labels) or (rule.paths and all_match):
-            return ChangeClass(rule.change_class)
+        for label in labels:
+            if label in rule.labels:
+                return Classified(change_class=ChangeClass(rule.change_class), why=f"label {label}")
+    return None
+
+
+def _by_paths(paths: Sequence[str], rules: Sequence[ClassRule]) -> Classified | None:
+    for rule in rules:
+        if rule.paths and paths and all(_matches(path, rule.paths) for path in paths):
+            why = f"its paths: all match {', '.join(rule.paths)}"
+            return Classified(change_class=ChangeClass(rule.change_class), why=why)
+    return None
+
+
+def _by_subject(subject: str) -> Classified | None:
     if found := _PREFIX.match(subject):
-        return _CLASSES[found[1].lower()]
-    return ChangeClass.FIX if subject.startswith('Revert "') else ChangeClass.FEATURE
+        word = found[1].lower()
+        return Classified(change_class=_CLASSES[word], why=f"its subject: {word}")
+    reverts = subject.startswith('Revert "')
+    return Classified(change_class=ChangeClass.FIX, why="its subject: Revert") if reverts else None
 
 
 def incident(message: str) -> int | None:

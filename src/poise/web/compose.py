@@ -181,7 +181,7 @@ def _objective_rows(one: ServiceStatus) -> Iterable[service_views.ObjectiveRow]:
         yield service_views.ObjectiveRow(
             name=objective.name,
             target_ratio=objective.target_ratio,
-            now_ratio=budget.good / events if budget and events else None,
+            now_ratio=budget.good / events if budget and events and not objective.is_derived else None,
             left_ratio=budget.left_ratio if budget else None,
             burn_1h=burns.get(3600.0),
             burn_6h=burns.get(21_600.0),
@@ -339,6 +339,7 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollo
     verdict = None
     if found.ask is not None:
         verdict, _ = await parts.store.get(Verdict, verdict_key(found.key, found.ask.n))
+    change, _ = await parts.store.get(Change, f"{found.project}/{found.commit}")
     rows = await parts.store.journal(subject=found.key, limit=views.EVENT_ROWS_MAX, last=True)
     trial, strategy = found.trial, found.spec.strategy
     return rollout_views.RolloutView(
@@ -351,6 +352,7 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollo
         summary=found.summary,
         commit=found.commit,
         change_class=found.change_class.value,
+        class_why=change.class_why if change and change.change_class is found.change_class else "",
         created_at=found.created_at,
         weight_percent=found.weight_percent,
         paused=found.paused,

@@ -53,6 +53,7 @@ class RolloutView(Struct, frozen=True, kw_only=True):
     summary: str
     commit: str
     change_class: str
+    class_why: str = ""
     created_at: datetime
     weight_percent: int = 0
     paused: bool = False

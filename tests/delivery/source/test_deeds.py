@@ -17,10 +17,12 @@ from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Dropped
 from poise.model.acts import FetchBranch
-from poise.model.delivery import Change
+from poise.model.delivery import Change, ChangeClass
 from poise.model.errors import Invalid, Unreachable
-from poise.model.exchange import Forge, Hook
-from poise.model.record import Write
+from poise.model.exchange import Forge, Hook, Labels
+from poise.model.policy import BudgetPolicy, ClassRule
+from poise.model.record import Decision, Ref, Write
+from poise.model.service import Project
 from poise.ports.store import Transaction
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -104,3 +106,44 @@ def test_no_credential_is_in_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unreachable) as raised:
         repositories.fetch("shop", "http://127.0.0.1:1/a.git", "main", "bot:hunter22")
     assert "hunter22" not in str(raised.value)
+
+
+def test_labels_that_come_after_the_push_classify_what_is_hosted_too(tmp_path: Path, elsewhere: Path) -> None:
+    """Once, with git's own message: a trailer stays stronger, and what is told twice changes nothing."""
+    store, repositories = MemoryStore(), GitRepositories(tmp_path / "repos")
+    rule = ClassRule(change_class="security", labels=("cve",))
+    project = Project(name="shop", policy=BudgetPolicy(classes=(rule,)))
+    writes = [
+        Write(kind="Hook", key="shop/github", body=hook(str(elsewhere))),
+        Write(kind="Project", key="shop", body=project),
+    ]
+    anyio.run(store.commit, Transaction(at=NOW, writes=writes))
+    anyio.run(fetched, store, repositories)
+    source, head = SourceController(store, repositories), repositories.head("shop", "main")
+
+    def label(*names: str) -> Decision:
+        told = Labels(project="shop", commit=head or "", labels=names, source="pull request 1", at=NOW)
+        told_write = Write(kind="Labels", key=told.key, body=told)
+        anyio.run(store.commit, Transaction(at=NOW, writes=[told_write]))
+        assert source.wakes(Ref("Labels", told.key, 1)) == "shop"
+        decision: Decision = anyio.run(source.look, "shop", NOW)
+        anyio.run(store.commit, Transaction(at=NOW, writes=decision.writes, events=decision.events))
+        return decision
+
+    def change() -> Change:
+        found: Change | None = anyio.run(store.get, Change, f"shop/{head}")[0]
+        assert found is not None
+        return found
+
+    before = change()
+    assert before.change_class is ChangeClass.FIX
+    decision = label("cve")
+    assert [one.summary for one in decision.events] == [
+        f"{before.commit[:8]} is a security now, by label cve; it was a fix"
+    ]
+    after = change()
+    assert (after.change_class, after.class_why, after.pushed_at) == (
+        ChangeClass.SECURITY, "label cve", before.pushed_at,
+    )  # fmt: skip
+    assert label("cve").is_empty
+    assert label().writes and change().class_why == "its subject: fix"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from poise.delivery.source.decide import Head, Push, Seen, decide
 from poise.model.delivery import Change
 from poise.model.event_types import CHANGE_MERGED
+from poise.model.exchange import Labels
 from poise.model.policy import ClassRule
 from poise.model.record import Decision, Ref
 from poise.model.service import Project
@@ -42,7 +43,9 @@ class SourceController:
         return await anyio.to_thread.run_sync(self._repositories.projects)
 
     def wakes(self, ref: Ref) -> str | None:
-        """A project: its repository may hold commits already."""
+        """A project: its repository may hold commits already; labels that a forge gave one of them."""
+        if ref.kind == "Labels":
+            return ref.key.partition("/")[0]
         return ref.key if ref.kind == "Project" else None
 
     async def look(self, key: str, now: datetime) -> Decision:
@@ -65,7 +68,9 @@ class SourceController:
 
     async def _head(self, project: str, branch: str, sha: str, rules: Sequence[ClassRule]) -> Head:
         known, ref = await self._store.get(Change, f"{project}/{sha}")
-        if known is not None:  # git need not be asked again for what is on record
+        told, labels_ref = await self._store.get(Labels, f"{project}/{sha}")
+        labels = told.labels if told is not None else ()
+        if known is not None and known.labels == labels:  # git need not be asked for what is on record
             return Head(
                 branch=branch,
                 commit=sha,
@@ -75,19 +80,26 @@ class SourceController:
                 change_class=known.change_class,
                 known=known,
                 ref=ref,
+                class_why=known.class_why,
+                labels=labels,
+                labels_ref=labels_ref,
             )
         commit = await anyio.to_thread.run_sync(self._repositories.commit, project, sha)
         paths = await self._paths(project, sha) if any(rule.paths for rule in rules) else ()
+        found = classified(commit.message, paths, rules, labels)
         return Head(
             branch=branch,
             commit=sha,
             summary=(commit.message.splitlines() or [""])[0][:SUMMARY_CHARS],
             author=commit.author,
             committed_at=datetime.fromtimestamp(commit.committed_at, UTC),
-            change_class=classified(commit.message, paths, rules),
-            known=None,
+            change_class=found.change_class,
+            known=known,
             ref=ref,
             incident=incident(commit.message),
+            class_why=found.why,
+            labels=labels,
+            labels_ref=labels_ref,
         )
 
     async def _paths(self, project: str, sha: str) -> Sequence[str]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.model.delivery import Change, ChangeClass
-from poise.model.event_types import CHANGE_CREATED, CHANGE_MERGED
+from poise.model.event_types import CHANGE_CLASSIFIED, CHANGE_CREATED, CHANGE_MERGED
 from poise.model.record import Decision, Event, Ref, Write
 
 
@@ -29,6 +30,9 @@ class Head(Struct, frozen=True, kw_only=True):
     ref: Ref
     commits: tuple[tuple[str, int], ...] | None = None
     incident: int | None = None
+    class_why: str = ""
+    labels: tuple[str, ...] = ()  # as a forge's pull request has them now
+    labels_ref: Ref | None = None
 
 
 class Push(Struct, frozen=True, kw_only=True):
@@ -52,17 +56,49 @@ def decide(seen: Seen, now: datetime) -> Decision:
     """Record every head that is not on record, the project's branch first.
 
     A commit that is the head of two branches is one change. One that is on record for another branch and
-    has now reached the project's branch is recorded anew, since only that branch releases.
+    has now reached the project's branch is recorded anew, since only that branch releases. One whose labels
+    have changed since is classified anew; a release that was packed before keeps its class.
     """
     heads = sorted(seen.heads, key=lambda head: (head.branch != seen.branch, head.branch))
     first = {head.commit: head for head in reversed(heads)}
-    new = [head for head in heads if first[head.commit] is head and _is_new(head, seen)]
+    firsts = [head for head in heads if first[head.commit] is head]
+    new = [head for head in firsts if _is_new(head, seen)]
     changes = [_change(seen, head, now) for head in new]
+    again = [head for head in firsts if head not in new and _is_relabelled(head)]
+    decisions = [
+        relabelled(head.known, head.labels, head.change_class, head.class_why) for head in again if head.known
+    ]
     return Decision(
-        reads=tuple(head.ref for head in new),
-        writes=tuple(Write(kind="Change", key=change.key, body=change) for change in changes),
-        events=tuple(_event(change, seen.branch, head) for change, head in zip(changes, new, strict=True)),
+        reads=tuple(ref for head in (*new, *again) for ref in (head.ref, head.labels_ref) if ref is not None),
+        writes=(
+            *(Write(kind="Change", key=change.key, body=change) for change in changes),
+            *(write for one in decisions for write in one.writes),
+        ),
+        events=(
+            *(_event(change, seen.branch, head) for change, head in zip(changes, new, strict=True)),
+            *(event for one in decisions for event in one.events),
+        ),
     )
+
+
+def relabelled(known: Change, labels: tuple[str, ...], change_class: ChangeClass, why: str) -> Decision:
+    """A change on record after a forge gave it other labels; told where its class is another now."""
+    after = replace(known, labels=labels, change_class=change_class, class_why=why)
+    event = Event(
+        type=CHANGE_CLASSIFIED,
+        subject=after.key,
+        summary=f"{after.commit[:8]} is a {change_class.value} now{f', by {why}' if why else ''}; "
+        f"it was a {known.change_class.value}",
+        data={"commit": after.commit, "class": change_class.value, "before": known.change_class.value},
+    )
+    return Decision(
+        writes=(Write(kind="Change", key=after.key, body=after),),
+        events=() if change_class is known.change_class else (event,),
+    )
+
+
+def _is_relabelled(head: Head) -> bool:
+    return head.known is not None and head.known.labels != head.labels
 
 
 def _is_new(head: Head, seen: Seen) -> bool:
@@ -87,6 +123,8 @@ def _change(seen: Seen, head: Head, now: datetime) -> Change:
         change_class=head.change_class,
         trusted=push.trusted,
         hosted=seen.hosted,
+        class_why=head.class_why,
+        labels=head.labels,
     )
 
 
@@ -102,6 +140,7 @@ def _event(change: Change, project_branch: str, head: Head) -> Event:
             "branch": change.branch,
             "author": change.author,
             "class": change.change_class.value,
+            "class_why": change.class_why,
             "trusted": change.trusted,
             "hosted": change.hosted,
             "committed_at": change.committed_at.isoformat(),

@@ -1,4 +1,4 @@
-"""What a forge's push webhook says, and whether the forge said it.
+"""What a forge's webhook says of pushes and pull requests, and whether the forge said it.
 
 ``verify`` looks at raw bytes and headers alone; nothing of a body is parsed before it has passed.
 Source: docs.github.com "Validating webhook deliveries"; docs.gitea.com "Webhooks"; docs.gitlab.com
@@ -25,6 +25,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 ID_CHARS: Final = 200
 SUMMARY_CHARS: Final = 200
 NAME_CHARS: Final = 100
+LABELS_MAX: Final = 100  # GitHub allows as many
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how one begins
 
 Headers = Mapping[str, tuple[str, ...]]  # by lower-case name, every value that was sent
@@ -48,6 +49,15 @@ class Pushed(Struct, frozen=True, kw_only=True):
     message: str
     committed_at: datetime | None
     forced: bool = False
+
+
+class Labelled(Struct, frozen=True, kw_only=True):
+    """A pull request as a forge tells of it, into ``base``; ``commits`` are its head and its merge."""
+
+    number: int
+    base: str
+    commits: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
 class Malformed(ValueError):
@@ -110,10 +120,7 @@ def event_of(forge: Forge, headers: Headers) -> str:
 
 def read_push(forge: Forge, body: bytes) -> Pushed:
     """The push in an authentic body. Raises ``Malformed``, or ``Ignored`` for a tag or a deletion."""
-    try:
-        said = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"the body is not a JSON object: {str(error)[:200]}") from error
+    said = _object(body)
     ref, after = _text(said, "ref"), _text(said, "after")
     if not ref.startswith("refs/heads/"):
         raise Ignored("not a branch")
@@ -134,6 +141,43 @@ def read_push(forge: Forge, body: bytes) -> Pushed:
         committed_at=_instant(head.get("timestamp")),
         forced=said.get("forced") is True,
     )
+
+
+def read_labels(body: bytes) -> Labelled:
+    """What GitHub's ``pull_request`` event says. Raises ``Malformed``; ``Ignored`` for one given up.
+
+    Source: docs.github.com, "Webhook events and payloads", pull_request: ``merge_commit_sha`` is what it was
+    merged as (merged, squashed, or the last commit of a rebase) once ``merged`` is true, and before that a
+    commit of GitHub's own, which is on no branch.
+    """
+    said = _object(body)
+    pull = said.get("pull_request")
+    number = _maybe(pull, "number")
+    if not isinstance(pull, dict) or not isinstance(number, int) or isinstance(number, bool):
+        raise Malformed("pull_request.number: not there, or no number")
+    merged = pull.get("merged") is True
+    if said.get("action") == "closed" and not merged:
+        raise Ignored("the pull request was closed without being merged")
+    shas = [_maybe(pull.get("head"), "sha"), *([pull.get("merge_commit_sha")] if merged else [])]
+    if not all(isinstance(sha, str) and _SHA.fullmatch(sha) for sha in shas):
+        raise Malformed("pull_request.head.sha or merge_commit_sha: not a commit's full name")
+    given = pull.get("labels")
+    if not isinstance(given, list) or not all(isinstance(_maybe(one, "name"), str) for one in given):
+        raise Malformed("pull_request.labels: not a list of labels")
+    names = (_clean(_maybe(one, "name"), NAME_CHARS) for one in given[:LABELS_MAX])
+    return Labelled(
+        number=number,
+        base=_clean(_maybe(pull.get("base"), "ref"), 200),
+        commits=tuple(dict.fromkeys(shas)),
+        labels=tuple(dict.fromkeys(name for name in names if name)),
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is not a JSON object: {str(error)[:200]}") from error
 
 
 def _head(said: dict[str, Any], after: str) -> dict[str, Any]:
