@@ -101,7 +101,7 @@ from poise.reliability.cause.controller import CauseController
 from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
-from poise.reliability.paging.controller import PagingController
+from poise.reliability.paging.controller import DisputeController, PagingController
 from poise.reliability.paging.deeds import PagePerformer
 from poise.reliability.review.controller import ReviewController
 from poise.reliability.rules.controller import RulesController
@@ -206,6 +206,7 @@ class House:
             CauseController(store, self.signals, AskedUsual(self.queries)),
             ReviewController(store, self.signals),
             PagingController(store),
+            DisputeController(store),
             AnnounceController(store),
             self.fleet,
             Housekeeping(store),

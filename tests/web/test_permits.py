@@ -19,7 +19,11 @@ from poise.balance.gate.seal import is_genuine
 from poise.model.balance import Budget, Override
 from poise.model.delivery import Change, ChangeClass, Rollout, RolloutState
 from poise.model.grant import Grant
+from poise.model.incident import Summons
+from poise.model.record import Write
 from poise.model.service import Service
+from poise.ports.store import Transaction
+from poise.reliability.paging.link import Claim, sign
 from poise.web import pages
 from poise.web.sign_in import CSRF_COOKIE
 
@@ -157,6 +161,31 @@ def test_a_dispute_is_refused_by_whom_the_policy_names_and_by_nobody_else(
     assert client.post(DECIDE, data={**form, "reason": "wait for Monday"}).status_code == 303
     told = words(client.get(PAGE).text)
     assert "refused ruling 1 developer the fair opens; admin: wait for Monday admin, 1 Mar 12:00" in told
+
+
+def test_a_dispute_tells_who_was_paged_and_the_link_of_the_page_acknowledges_it(
+    house: Any, client: Client, left: Callable[[float], None]
+) -> None:
+    """Opening the link acknowledges nothing; the button does, once, and the service's page says so."""
+    left(-0.2)
+    browse(house, client, "developer")
+    client.post(ASK, data={**form_of(client.get(PAGE).text, "act-ruling"), "reason": "the fair opens"})
+    key, until = f"{KEY}/000001", house.clock.now() + timedelta(hours=24)
+    summons = Write(kind="Summons", key=key, body=Summons(dispute=key, told=("cto",), pages=1))
+    anyio.run(house.store.commit, Transaction(at=house.clock.now(), writes=[summons]))
+    assert "cto was paged for it." in words(client.get(PAGE).text)
+    claim = Claim(incident="", dispute=key, person="cto", expires_at=until)
+    link = f"/ack/{sign(house.parts.signing_key, claim)}"
+    shown = client.get(link).text
+    assert "Dispute 1 of web" in shown and "the fair opens" in shown and "Acknowledge as cto" in shown
+    assert "cto was paged for it." in words(client.get(PAGE).text), "a look has acknowledged it"
+    assert "Acknowledged by cto. It still waits for a decision." in client.post(link).text
+    assert "Already acknowledged by cto" in client.post(link).text
+    assert "cto has seen it at 1 Mar 12:00 UTC." in words(client.get(PAGE).text)
+    csrf = browse(house, client, "admin")
+    form = form_of(client.get(PAGE).text, "allow-ruling-1")
+    assert client.post(DECIDE, data={**form, **csrf, "reason": "it is worth it"}).status_code == 303
+    assert "admin allowed it; nothing is needed of you" in client.post(link).text
 
 
 def test_a_double_click_is_one_wish_and_a_later_one_another(

@@ -206,11 +206,29 @@ class Escalation(Struct, frozen=True, kw_only=True):
     closed: bool = False
 
 
+class Summons(Struct, frozen=True, kw_only=True):
+    """How far a dispute that stays open has been told; key as the dispute's (a Grant). Written by paging.
+
+    ``told`` are the people who were paged, in order, each once: the next one only where nothing reached the
+    one before. ``problem`` says why nobody could be paged; then it is looked at again at ``due_at``.
+    """
+
+    dispute: str
+    told: tuple[str, ...] = ()
+    pages: int = 0
+    due_at: datetime | None = None
+    ended: bool = False
+    problem: str = ""
+    acknowledged_by: str = ""
+    acknowledged_at: datetime | None = None
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """One message to one contact about one incident; key ``project/incident/k``. Written by paging.
 
     The key is also its Message-ID and Idempotency-Key: at least once, at most one duplicate per crash.
-    ``closing``: it says that the incident is resolved. ``problem`` is set once it was given up.
+    ``closing``: it says that the incident is resolved. ``problem`` is set once it was given up. One about a
+    dispute has its key as ``dispute`` and no incident; then the key is ``project/dispute/...``.
     """
 
     incident: str
@@ -224,11 +242,23 @@ class Page(Struct, frozen=True, kw_only=True):
     attempts: int = 0
     problem: str = ""
     closing: bool = False
+    dispute: str = ""
 
     @property
     def key(self) -> str:
-        """``project/incident/k``, zero-padded."""
-        return f"{self.incident}/{self.k:06d}"
+        """``project/incident/k`` or ``project/dispute/environment/service/n/k``, zero-padded."""
+        return f"{pages_of(self.dispute) if self.dispute else self.incident}/{self.k:06d}"
+
+    @property
+    def about(self) -> str:
+        """The key of the incident or of the dispute."""
+        return self.dispute or self.incident
+
+
+def pages_of(dispute: str) -> str:
+    """Under which key the pages of a dispute are kept: no incident's, which have a number there."""
+    project, _, rest = dispute.partition("/")
+    return f"{project}/dispute/{rest}"
 
 
 class SuspectKind(StrEnum):

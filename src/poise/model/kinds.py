@@ -16,7 +16,16 @@ from poise.model.exchange import Announcement, Delivery, Hook, Labels
 from poise.model.exclusion import Exclusion
 from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.grant import Grant
-from poise.model.incident import Alert, AlertGroup, Diagnosis, Escalation, Incident, IncidentOrder, Page
+from poise.model.incident import (
+    Alert,
+    AlertGroup,
+    Diagnosis,
+    Escalation,
+    Incident,
+    IncidentOrder,
+    Page,
+    Summons,
+)
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.policy import PolicyState
@@ -35,7 +44,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         OnCallSchedule, OnCallOverride, EscalationPolicy, Hook, Delivery, Labels, Announcement,
         Drift,
         RuleFile, RuleState, Exclusion,
-        PolicyState, Grant,
+        PolicyState, Grant, Summons,
         Outlook, SpendLedger,
     )
 }  # fmt: skip

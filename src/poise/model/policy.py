@@ -125,6 +125,7 @@ class BudgetPolicy(Struct, frozen=True, kw_only=True):
     outage_class_share_ratio: float = 0.2
     plan: tuple[PlanItem, ...] = ()
     escalate_to: tuple[str, ...] = ()
+    escalate_after_s: float = 900.0  # a dispute may stay open so long before somebody is paged
     override_max_s: float = DAY_S
     approval_max_s: float = DAY_S
     exemption_max_s: float = 28 * DAY_S

@@ -13,7 +13,8 @@ class Message(Struct, frozen=True, kw_only=True):
     """What a person is told. ``id`` is stable: the receiver can drop a duplicate by it.
 
     ``link`` acknowledges by one click on the page it leads to; ``detail`` is plain text, one fact a line;
-    ``kind`` is ``page``, ``resolved`` or ``test``; ``incident`` is its key, empty for a test.
+    ``kind`` is ``page``, ``resolved``, ``dispute`` or ``test``; ``incident`` is its key and ``severity`` its,
+    both empty where it is about none.
     """
 
     id: str

@@ -175,6 +175,12 @@ POLICY: Final = Record(
             "Who decides where people disagree with the policy; default: admins.",
         ),
         Field(
+            "escalateAfter",
+            Duration(),
+            "escalate_after_s",
+            "How long a disagreement may stay open before they are paged.",
+        ),
+        Field(
             "overrideMax",
             Duration(low_s=60, high_s=86_400),
             "override_max_s",

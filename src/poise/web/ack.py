@@ -15,7 +15,7 @@ from poise.api import ack
 from poise.api.access import PUBLIC
 from poise.api.read import parts_of
 from poise.model.errors import PoiseError
-from poise.web.parts import card, document, headline, pill
+from poise.web.parts import card, document, headline, link, pill
 from poise.web.views import Chrome
 
 Asked = Request[Any, Any, Any]
@@ -46,27 +46,19 @@ async def _answer(request: Asked, seen: Any) -> Response[str]:
 
 
 def shown(chrome: Chrome, seen: ack.Acknowledging) -> str:
-    """The incident in a few facts, and the button while it is of use."""
-    incident = seen.incident
-    title = f"Incident {incident.n}"
-    facts = (
-        ("what", incident.title),
-        ("service", incident.service),
-        ("severity", str(incident.severity)),
-        ("since", f"{incident.onset_at:%Y-%m-%d %H:%M:%S} UTC"),
-        ("you are", seen.person),
-    )
-    tone = pill("done", "go") if seen.done else pill(str(incident.severity), "hold")
+    """What it is about in a few facts, and the button while it is of use."""
+    tone = pill("done", "go") if seen.done else pill(seen.severity, "hold")
     main = h.fragment[
-        headline(title, None, tone, seen.sentence),
-        card("What it is about", h.dl[((h.dt[name], h.dd[text]) for name, text in facts)]),
+        headline(seen.title, None, tone, seen.sentence),
+        card("What it is about", h.dl[((h.dt[name], h.dd[text]) for name, text in seen.facts)]),
         None
         if seen.done
         else h.form(".stack", method="post")[
             h.div(".buttons")[h.button(".primary", type="submit")[f"Acknowledge as {seen.person}"]]
         ],
+        seen.href and h.p["It is decided on ", link("the page of the service", seen.href), "."],
     ]
-    return document(chrome, title, main)
+    return document(chrome, seen.title, main)
 
 
 def refused(chrome: Chrome, error: PoiseError) -> str:

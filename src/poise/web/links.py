@@ -24,7 +24,7 @@ _OF_INCIDENTS = (
 )  # fmt: skip
 _BY_SERVICE = (
     "dev.poise.config.", "dev.poise.secret.", "dev.poise.override.", "dev.poise.grant.",
-    "dev.poise.order.given", "dev.poise.alert.", "dev.poise.budget.", "dev.poise.scale.",
+    "dev.poise.order.given", "dev.poise.alert.", "dev.poise.budget.", "dev.poise.scale.", "dev.poise.page.",
 )  # fmt: skip
 _TYPES = {  # an event type that is about an object of this kind
     "Incident": "dev.poise.incident.",

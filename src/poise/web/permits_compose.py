@@ -6,14 +6,18 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from poise.api.parts import Parts
 from poise.balance.gate.permits import who_decides
 from poise.balance.gate.relief import OVERRIDE, if_granted, reliefs
 from poise.balance.gate.seal import is_genuine
 from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.grant import Grant, GrantKind
+from poise.model.incident import Summons
 from poise.web.permit_views import OfferView, PermitKind, PermitRow, PermitState, PermitsView
 from poise.web.views import Chrome
+from poise.web.wording import utc
 
 ROWS: Final = 10
 _GRANTED: Final = {True: "Granted, this release", False: "Granted, a change of this class"}
@@ -33,6 +37,7 @@ async def permits(
     rows = [
         _row(one, verdict, deciders, who, now, genuine=is_genuine(one, parts.signing_key)) for one in known
     ]
+    rows = [await _with_told(parts, key, row) for row in rows]
     rows.sort(key=lambda row: (row.state is PermitState.WAITS, row.at), reverse=True)
     asked = reliefs(verdict) if around.may_say else ()
     return PermitsView(
@@ -106,6 +111,22 @@ def _row(
         allows=allows(if_granted(verdict, one), of_release=one.digest is not None) if waits else "",
         may_decide=waits and who in deciders[kind.value] and who != one.by,
     )
+
+
+async def _with_told(parts: Parts, service: str, row: PermitRow) -> PermitRow:
+    """Of a dispute that waits: who was paged for it, and whether they have seen it."""
+    if row.kind is not PermitKind.RULING or row.state is not PermitState.WAITS:
+        return row
+    summons, _ = await parts.store.get(Summons, f"{service}/{row.n:06d}")
+    if summons is None:
+        return row
+    if summons.acknowledged_at is not None:
+        told = f"{summons.acknowledged_by} has seen it at {utc(summons.acknowledged_at)} UTC."
+    elif summons.told:
+        told = f"{summons.told[-1]} was paged for it."
+    else:
+        told = f"Nobody could be paged for it: {summons.problem}."
+    return replace(row, told=told)
 
 
 def _state(one: Override | Grant, now: datetime) -> PermitState:

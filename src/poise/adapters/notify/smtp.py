@@ -116,8 +116,9 @@ def mail_of(contact: Contact, message: Message, sender: str) -> EmailMessage:
     if message.incident:
         mail["References"] = message_id(message.incident)
     mail["Auto-Submitted"] = "auto-generated"
-    mail["X-Poise-Severity"] = _line(message.severity)
-    if message.kind == "page":
+    if message.severity:
+        mail["X-Poise-Severity"] = _line(message.severity)
+    if message.kind in ("page", "dispute"):
         mail["X-Priority"] = "1"
     mail.set_content(message.detail[:DETAIL_CHARS])
     return mail

@@ -160,20 +160,26 @@ def _target(seen: Seen, policy: EscalationPolicy, order: Sequence[int], now: dat
     """The first step that reaches somebody with a contact."""
     skipped: list[str] = []
     for index in order:
-        person, why = _person(seen, policy.steps[index], now)
+        person, why = reached(policy.steps[index], seen.schedules, seen.overrides, now)
         if person is not None:
             return Target(index=index, person=person, skipped=tuple(skipped))
         skipped.append(f"step {index + 1} reaches nobody: {why}")
     return Target(index=0, skipped=tuple(skipped))
 
 
-def _person(seen: Seen, step: EscalationStep, now: datetime) -> tuple[Person | None, str]:
-    name, among = step.person, list(seen.schedules)
+def reached(
+    step: EscalationStep,
+    schedules: Sequence[OnCallSchedule],
+    overrides: Sequence[OnCallOverride],
+    now: datetime,
+) -> tuple[Person | None, str]:
+    """Whom a step reaches now, with a contact; else None and why not."""
+    name, among = step.person, list(schedules)
     if step.schedule is not None:
-        schedule = next((one for one in seen.schedules if one.name == step.schedule), None)
+        schedule = next((one for one in schedules if one.name == step.schedule), None)
         if schedule is None:
             return None, f"there is no schedule {step.schedule}"
-        name = roster.on_call(schedule, seen.overrides, now)
+        name = roster.on_call(schedule, overrides, now)
         if name is None:
             return None, f"nobody is on call in {step.schedule} now"
         among = [schedule, *among]

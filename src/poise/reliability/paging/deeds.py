@@ -14,12 +14,14 @@ from poise.engine.controller import Again, Dropped
 from poise.model import event_types
 from poise.model.acts import SendPage
 from poise.model.errors import Invalid, PoiseError
+from poise.model.grant import Grant
 from poise.model.incident import Alert, Incident, IncidentState, Page
 from poise.model.oncall import ContactKind
 from poise.model.record import Event, Ref, Write
 from poise.ports.notifier import Message, Notifier
 from poise.ports.store import Store, Transaction
 from poise.reliability.paging.decide import is_paged
+from poise.reliability.paging.disputes import is_summoned
 from poise.reliability.paging.link import LINK_TTL, Claim, sign
 
 GIVE_UP_S: Final = 600.0
@@ -73,15 +75,15 @@ class PagePerformer:
             raise Dropped("there is no such page")
         if page.sent_at is not None or page.problem:
             return "it was dealt with before"
-        incident, _ = await self._store.get(Incident, page.incident)
-        if incident is None or not is_wanted(page, incident):
-            raise Dropped("the incident needs this page no more")
+        message = await self._message(page, now)
+        if message is None:
+            raise Dropped(f"the {'dispute' if page.dispute else 'incident'} needs this page no more")
         address = page.contact.address
         if address in self._sending:
             raise Again("another message to the same address is under way", BUSY_S)
         self._sending.add(address)
         try:
-            receipt = await self._send(page, incident)
+            receipt = await self._send(page, message)
         except (PoiseError, OSError) as error:
             return await self._failed(page, ref, error, fence, now)
         finally:
@@ -89,14 +91,13 @@ class PagePerformer:
         await self._told(page, ref, receipt, fence, now)
         return receipt
 
-    async def _send(self, page: Page, incident: Incident) -> str:
-        message = await self._message(page, incident)
+    async def _send(self, page: Page, message: Message) -> str:
         return await self._notifiers[page.contact.kind].send(page.contact, message)
 
     async def _told(self, page: Page, ref: Ref, receipt: str, fence: int, now: datetime) -> None:
         body = replace(page, sent_at=now, attempts=page.attempts + 1)
-        about = "the end of incident" if page.closing else "incident"
-        said = f"{page.person} was told of {about} {_number(page)} by {page.contact.kind}"
+        end = "the end of " if page.closing else ""
+        said = f"{page.person} was told of {end}{_about(page)} by {page.contact.kind}"
         await self._record(body, ref, _event(event_types.PAGE_SENT, body, said, receipt), fence, now)
 
     async def _failed(self, page: Page, ref: Ref, error: Exception, fence: int, now: datetime) -> str:
@@ -109,7 +110,7 @@ class PagePerformer:
             await self._record(replace(page, attempts=attempts), ref, None, fence, now)
             raise Again(why, delay_s)
         body = replace(page, attempts=attempts, problem=why)
-        said = f"{page.person} could not be told of incident {_number(page)} by {page.contact.kind}: {why}"
+        said = f"{page.person} could not be told of {_about(page)} by {page.contact.kind}: {why}"
         await self._record(body, ref, _event(event_types.PAGE_FAILED, body, said, why), fence, now)
         return f"given up after {attempts} attempts: {why}"
 
@@ -123,9 +124,20 @@ class PagePerformer:
         except PoiseError as error:  # a page is never dropped because the store was busy
             raise Again(f"not recorded: {error}", BACKOFF_S) from error
 
-    async def _message(self, page: Page, incident: Incident) -> Message:
-        claim = Claim(incident=incident.key, person=page.person, expires_at=page.asked_at + LINK_TTL)
+    async def _message(self, page: Page, now: datetime) -> Message | None:
+        """What the contact is told; None when nobody needs to know it any more."""
+        claim = Claim(
+            incident=page.incident, dispute=page.dispute, person=page.person,
+            expires_at=page.asked_at + LINK_TTL,
+        )  # fmt: skip
         link = f"{self._url}/ack/{sign(self._signing_key, claim)}"
+        if page.dispute:
+            grant, _ = await self._store.get(Grant, page.dispute)
+            wanted = grant is not None and is_summoned(grant, now)
+            return message_of_dispute(page, grant, link, self._url) if grant and wanted else None
+        incident, _ = await self._store.get(Incident, page.incident)
+        if incident is None or not is_wanted(page, incident):
+            return None
         alerts = [await self._store.get(Alert, key) for key in incident.alerts[:ALERTS_TOLD]]
         return message_of(page, incident, [alert.summary for alert, _ in alerts if alert], link)
 
@@ -162,13 +174,36 @@ def message_of(page: Page, incident: Incident, alerts: list[str], link: str) -> 
     )
 
 
+def message_of_dispute(page: Page, grant: Grant, link: str, url: str) -> Message:
+    """What the contact is told of a dispute: who wants what and why, and where it is decided."""
+    name = grant.service.rpartition("/")[2]
+    facts = [
+        f"{grant.by} disputes what the gate says of {grant.service} and asks for a ruling.",
+        f"Why: {_line(grant.reason)}",
+        f"Since: {grant.at:%Y-%m-%d %H:%M:%S} UTC; it expires at {grant.expires_at:%Y-%m-%d %H:%M} UTC",
+        f"To: {page.person}",
+        f"Decide: {url}/services/{grant.service} or: poise gate rule {name} {grant.n} --allow --reason '...'",
+        f"Acknowledge: {link}",
+    ]
+    return Message(
+        id=page.key,
+        title=f"[DISPUTE] {name}: {_line(grant.reason)}",
+        detail="\n".join(facts),
+        severity="",
+        link=link,
+        kind="dispute",
+    )
+
+
 def _line(text: str) -> str:
     """Text of others as one bounded line."""
     return "".join(char if char.isprintable() else " " for char in text[:LINE_CHARS])
 
 
-def _number(page: Page) -> int:
-    return int(page.incident.rpartition("/")[2])
+def _about(page: Page) -> str:
+    """``incident 7``, ``dispute 3 of web``."""
+    key, _, number = page.about.rpartition("/")
+    return f"dispute {int(number)} of {key.rpartition('/')[2]}" if page.dispute else f"incident {int(number)}"
 
 
 def _event(kind: str, page: Page, said: str, receipt: str) -> Event:
@@ -176,4 +211,4 @@ def _event(kind: str, page: Page, said: str, receipt: str) -> Event:
         "page": page.key, "person": page.person, "by": str(page.contact.kind), "attempts": page.attempts,
         "closing": page.closing, "receipt": receipt[:LINE_CHARS],
     }  # fmt: skip
-    return Event(type=kind, subject=page.incident, summary=said, data=facts)
+    return Event(type=kind, subject=page.about, summary=said, data=facts)

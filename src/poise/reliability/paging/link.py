@@ -21,11 +21,12 @@ _PURPOSE: Final = b"poise/acknowledge/1:"
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """What a link says: ``person`` may acknowledge ``incident`` until ``expires_at``."""
+    """What a link says: ``person`` may acknowledge ``incident``, or ``dispute``, until ``expires_at``."""
 
     incident: str
     person: str
     expires_at: datetime
+    dispute: str = ""
 
 
 def sign(key: bytes, claim: Claim) -> str:
