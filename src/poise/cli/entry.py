@@ -51,7 +51,7 @@ _COMMANDS = {
         "pause": ("ship", "Keep the rollout under way where it is."),
         "resume": ("ship", "Let a paused rollout go on."),
         "abort": ("ship", "End the rollout under way, back to the live release."),
-        "rollout": ("rollout", "A recorded rollout, judged again beside other judges. (replay)"),
+        "rollout": ("rollout", "A rollout under way, or a recorded one judged again. (status, replay)"),
         "restart": ("ship", "Restart replicas, one after another."),
         "release": ("release", "Releases by digest: list, verify, provenance, sbom."),
         "gate": (

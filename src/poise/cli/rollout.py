@@ -1,4 +1,4 @@
-"""``poise rollout``: recorded rollouts, judged again."""
+"""``poise rollout``: one under way, watched to its end; recorded ones, judged again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,31 @@ from poise.cli.place import COMMON, Common, text_of
 if TYPE_CHECKING:
     from poise.delivery.rollout.replay import Reading
 
-rollout = App(name="rollout", help="Recorded rollouts, judged again.")
+rollout = App(name="rollout", help="A rollout under way, and recorded ones judged again.")
 COLUMNS: Final = ("at_s", "canary_requests", "canary_errors", "baseline_requests", "baseline_errors")
 ROWS_MAX: Final = 100_000
 SECONDS_MAX: Final = 30 * 86_400.0
 COUNT_MAX: Final = 10**12
+
+
+@rollout.command
+def status(
+    service: str,
+    n: Annotated[int | None, Parameter(help="Its number; the newest by default.")] = None,
+    *,
+    watch: Annotated[bool, Parameter(name=("--watch", "-w"), negative="")] = False,
+    common: Common = COMMON,
+) -> None:
+    """Where a rollout is and what the evidence says so far: every metric of both arms, with bounds.
+
+    Parameters
+    ----------
+    watch
+        A line for each change until it ends; exits 0 once it is live, 1 where it went back or failed.
+    """
+    from poise.cli.rollout_status import show, watched
+
+    return (watched if watch else show)(service, n, common)
 
 
 @rollout.command

@@ -10,6 +10,7 @@ from tests.delivery.rollout import world as world_module
 from tests.delivery.rollout.world import KEY, World
 
 from poise.delivery.rollout import judging
+from poise.delivery.rollout.analysis import evidence
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY, Total
 from poise.model import event_types
@@ -56,7 +57,7 @@ def test_a_slower_canary_goes_back_and_the_bound_is_named() -> None:
     found = observed(found, LATER, *slow((0, 0), (1000, 10)))
     found = observed(found, LATER, *slow((500, 100), (5500, 55)))
     assert "100 of 500 canary requests took longer than 250 ms against 45 of 4500" in judging.harm(found)
-    metrics = {one["metric"]: one for one in judging.evidence(found, LATER)["metrics"]}
+    metrics = {one["metric"]: one for one in evidence(found, LATER)["metrics"]}
     assert metrics[LATENCY]["culprit"] and not metrics[ERRORS]["culprit"]
     assert 'le="250"' in metrics[LATENCY]["query"] and 'rollout=~"2|1"' in metrics[LATENCY]["query"]
 
@@ -100,14 +101,14 @@ def test_the_objective_is_fixed_for_the_whole_trial() -> None:
     found = observed(rollout(), NOW, *both((0, 0), (10, 0)), bad_ratio=0.01)
     found = observed(found, LATER, *both((900, 0), (9000, 90)), bad_ratio=0.2)
     assert found.trial.objective_bad_ratio == 0.01
-    assert found.trial.e_value_kept >= 20 and judging.evidence(found, LATER)["proof"] is not None
+    assert found.trial.e_value_kept >= 20 and evidence(found, LATER)["proof"] is not None
 
 
 def test_without_errors_the_objective_proves_what_the_comparison_cannot() -> None:
     found = observed(rollout(), NOW, *both((0, 0), (10, 0)), bad_ratio=0.01)
     found = observed(found, LATER, *both((900, 0), (9000, 0)), bad_ratio=0.01)
     assert found.trial.e_value_safe == 1.0
-    assert judging.evidence(found, LATER)["proof"] == "objective"
+    assert evidence(found, LATER)["proof"] == "objective"
     assert judging.unproven(found, LATER) == ""
 
 

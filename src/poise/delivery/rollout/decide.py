@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from poise.delivery.rollout import judging, sequential
+from poise.delivery.rollout.analysis import evidence
 from poise.delivery.rollout.asking import HELD_AGAIN_S, answer, granted_percent, hold_on
 from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by
 from poise.delivery.rollout.intake import take_release
@@ -261,7 +262,7 @@ def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight
     summary = (
         f"{rollout.service} release {rollout.release} goes from {rollout.weight_percent} % to {weight} %"
     )
-    numbers = judging.evidence(rollout, now) | {"weight_percent": weight, "step": after.step}
+    numbers = evidence(rollout, now) | {"weight_percent": weight, "step": after.step}
     event = told(
         event_types.ROLLOUT_STEPPED, rollout, f"{summary}: {verdict.sentence}", "gate",
         from_percent=rollout.weight_percent, verdict=after.verdict, verdict_kind=verdict.kind.value,
@@ -309,7 +310,7 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
         kind, rollout, summary, "promoted", proven=rollout.proven, replaced=old.n if old else None,
         previous_commit=old.commit if old else None, change_class=rollout.change_class.value,
         changes=list(rollout.changes), verdict=rollout.verdict,
-        took_s=round((now - rollout.created_at).total_seconds(), 3), **judging.evidence(rollout, now),
+        took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
     )  # fmt: skip
 
 
@@ -333,6 +334,6 @@ def _end_rollback(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     summary = f"{rollout.service} release {rollout.release} is rolled back; rejected: {bad}"
     event = told(
         event_types.SERVICE_ROLLED_BACK, rollout, summary, "rolled_back", reason=rollout.reason,
-        kept=rollout.baseline, **judging.evidence(rollout, now),
+        kept=rollout.baseline, **evidence(rollout, now),
     )  # fmt: skip
     return decision(seen, now, after, events=(event,))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from poise.delivery.rollout import absolute, advisory, sequential, split
+from poise.delivery.rollout import absolute, sequential, split
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.delivery import Rollout, Split, Trial
 from poise.model.service import ASK_BELOW_REQUESTS, EXTEND_MAX_BAKES, OnUnproven, Service, StrategyKind
-from poise.model.signal import FAILURES_TOTAL, QUERY_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL
 
 ASKS: Final = "asks: "  # how the reason of a rollout begins that only a person can move
 DATA_FRESH_S: Final = 30.0  # no step forward on older counters
@@ -146,92 +145,7 @@ def unproven(rollout: Rollout, now: datetime) -> str:
     )
 
 
-def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
-    """The numbers that the canary was judged by; ``detected_after_s`` counts from its first request."""
-    trial, strategy = rollout.trial, rollout.spec.strategy
-    first = trial.first_request_at
-    return {
-        "detected_after_s": None if first is None else round((now - first).total_seconds(), 3),
-        "canary_requests": trial.canary_requests,
-        "canary_errors": trial.canary_errors,
-        "baseline_requests": trial.baseline_requests,
-        "baseline_errors": trial.baseline_errors,
-        "e_value": trial.e_value,
-        "e_value_errors": trial.e_value_harm,
-        "e_value_safe": trial.e_value_safe,
-        "e_value_kept": trial.e_value_kept,
-        "objective_bad_ratio": trial.objective_bad_ratio,
-        "proof": sequential.proof(trial, strategy),
-        "relative_risk": None if trial.relative_risk is None else list(trial.relative_risk),
-        "errors_burned": round(trial.errors_burned, 3),
-        "budget_share_burned": _share_burned(rollout),
-        "excess_ratio_high": round(trial.excess_ratio_high, 6),
-        "alpha": strategy.alpha,
-        "threshold": 1 / strategy.alpha,
-        "weight_percent": rollout.weight_percent,
-        "step": rollout.step,
-        "from": None if first is None else first.isoformat(),
-        "until": None if trial.read_at is None else trial.read_at.isoformat(),
-        "metrics": _metrics(rollout),
-        "advisory": _advice(trial),
-    }
-
-
-def _advice(trial: Trial) -> dict[str, Any] | None:
-    """The means, which decide nothing; None while they are too few to tell."""
-    found = advisory.means([one for one in trial.splits if one.metric == LATENCY])
-    if found is None:
-        return None
-    return {
-        "canary_latency_ms_mean": round(found.canary_ms, 3),
-        "baseline_latency_ms_mean": round(found.baseline_ms, 3),
-        "e_value": found.e_value,
-    }
-
-
-def _share_burned(rollout: Rollout) -> float | None:
-    """Of the availability objective's budget of a whole period; None where that is not known."""
-    allowed = rollout.budget_allowed
-    return round(rollout.trial.errors_burned / allowed, 6) if allowed else None
-
-
-def _metrics(rollout: Rollout) -> list[dict[str, Any]]:
-    """Each metric's own evidence, its share in the verdict, and what drives it."""
-    trial, alpha = rollout.trial, rollout.spec.strategy.alpha
-    by_metric, shares = trial.e_by_metric(), split.weights(metrics_of(rollout.spec))
-    blamed = split.culprits(by_metric, alpha) if trial.e_value >= 1 / alpha else ()
-    found = []
-    for name, share in shares.items():
-        one = _driver(trial, name)
-        found.append(
-            {
-                "metric": name,
-                "share": round(share, 4),
-                "e_value": by_metric.get(name, 1.0),
-                "culprit": name in blamed,
-                "bound_ms": one.bound_ms,
-                "canary": [one.canary_bad, one.canary_requests],
-                "baseline": [one.baseline_bad, one.baseline_requests],
-                "query": _query(rollout, one),
-            }
-        )
-    return found
-
-
-def _query(rollout: Rollout, one: Split) -> str:
-    """Which counters tell, in PromQL; both arms by their rollout number."""
-    arms = f'service="{rollout.service_key}",rollout=~"{rollout.n}|{rollout.baseline}"'
-    if one.metric == ERRORS and rollout.spec.port is not None:
-        return f"{FAILURES_TOTAL}{{{arms}}} / {TRIALS_TOTAL}{{{arms}}}"
-    if one.metric == LATENCY:
-        bound = f',le="{one.bound_ms:g}"' if one.bound_ms is not None else ""
-        return f"{ROLLOUT_LATENCY_BUCKET}{{{arms}{bound}}}"
-    judged = rollout.spec.strategy.judged_by
-    name = judged[0].objective if one.metric == ERRORS and judged else one.metric
-    return f'{QUERY_TOTAL}{{objective="{rollout.service_key}/{name}"}}'
-
-
-def _driver(trial: Trial, metric: str) -> Split:
+def driver(trial: Trial, metric: str) -> Split:
     """The kind of bad request of a metric with the largest evidence."""
     if metric == ERRORS:
         return Split(
@@ -244,7 +158,7 @@ def _driver(trial: Trial, metric: str) -> Split:
 
 def _said(trial: Trial, metric: str) -> str:
     """One culprit in words."""
-    one = _driver(trial, metric)
+    one = driver(trial, metric)
     canary, baseline = (
         f"{one.canary_bad} of {one.canary_requests}",
         f"{one.baseline_bad} of {one.baseline_requests}",

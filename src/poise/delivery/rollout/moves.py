@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from poise.delivery.rollout.analysis import evidence
 from poise.delivery.rollout.facts import Seen
-from poise.delivery.rollout.judging import evidence
 from poise.model import event_types
 from poise.model.balance import verdict_key
 from poise.model.delivery import Ask, Rollout, RolloutState
