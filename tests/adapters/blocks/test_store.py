@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +270,25 @@ def test_a_copy_made_while_it_is_written_goes_on_as_the_store_does(store: BlockS
     again.seal()
     assert [value for _, value in points(again)] == [1, 2, 3]
     asyncio.run(again.close())
+
+
+def test_rounds_of_many_threads_are_each_kept_while_targets_come(tmp_path: Path) -> None:
+    """Hundreds of targets are new at once after a start; one's append must not trip over another's."""
+    store = BlockStore(tmp_path / "metrics.db")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            kept = list(pool.map(lambda n: store.put(_single(n)).kept, range(400)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert kept == [1] * 400
+    assert store._samples == 400
+    asyncio.run(store.close())
+
+
+def _single(number: int) -> Round:
+    """One sample of a target of its own."""
+    series = (((NAME, "up"), ("n", str(number))),)
+    at_ms = np.array([1_700_000_000_000 + number], np.int64)
+    return Round(readings=(Reading(target=f"t{number}", series=series, at_ms=at_ms, values=np.ones((1, 1))),))

@@ -153,19 +153,21 @@ class BlockStore:
 
     def put(self, round: Round) -> Appended:
         """``append`` for a caller with a thread of its own."""
-        with self._lock, self._writing() as connection:
-            staged = _Staged()
-            for reading in round.readings:
-                self._take(connection, reading, staged)
-            if staged.labels:
-                body = schema.series_body(staged.labels)
-                connection.execute("INSERT INTO series (first, body) VALUES (?, ?)", (staged.first, body))
-            if staged.pieces:
-                row = connection.execute("INSERT INTO head (body) VALUES (?)", (packed(staged.pieces),))
-                self._row = row.lastrowid or self._row
-            self._describe(connection, round.metadata)
-        self._samples += sum(piece.values.size for piece in staged.pieces)
-        if self._samples > CROWDED * self._due:
+        staged = _Staged()
+        with self._lock:
+            with self._writing() as connection:
+                for reading in round.readings:
+                    self._take(connection, reading, staged)
+                if staged.labels:
+                    body = schema.series_body(staged.labels)
+                    connection.execute("INSERT INTO series (first, body) VALUES (?, ?)", (staged.first, body))
+                if staged.pieces:
+                    row = connection.execute("INSERT INTO head (body) VALUES (?)", (packed(staged.pieces),))
+                    self._row = row.lastrowid or self._row
+                self._describe(connection, round.metadata)
+            self._samples += sum(piece.values.size for piece in staged.pieces)
+            crowded = self._samples > CROWDED * self._due
+        if crowded:
             self.seal()
         return Appended(kept=staged.kept, refused=tuple(staged.refused))
 
@@ -348,14 +350,17 @@ class BlockStore:
 
     @property
     def _due(self) -> int:
+        """Samples from which on a seal is due; under the lock."""
         keep = self._retention
         series = sum(len(one.layouts[0].ids) for one in self._targets.values() if one.layouts)
         return max(keep.seal_samples, min(keep.seal_rows * series, keep.join_samples))
 
     def tend(self) -> None:
         """Whatever of sealing, joining, thinning and forgetting is due."""
-        spans = self._newest_ms - self._first_ms >= self._retention.seal_span_ms
-        if self._samples and (spans or self._samples >= self._due):
+        with self._lock:
+            spans = self._newest_ms - self._first_ms >= self._retention.seal_span_ms
+            is_due = bool(self._samples) and (spans or self._samples >= self._due)
+        if is_due:
             self.seal()
         with self._tending, self._apart() as connection:
             self._join(connection)
