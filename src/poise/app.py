@@ -349,7 +349,7 @@ def serve_forever(config: Config) -> None:
 async def _serve(config: Config, listener: socket.socket) -> None:
     ensure_keeper(config.data)
     house = House(config)
-    structlog.configure(processors=[house.masker.told, *structlog.get_config()["processors"]])
+    structlog.configure(processors=house.masker.processors())
     await house.masker.learn_all(house.store)
     await house.take_over()
     await first.welcome(house.store, house.clock, config.data)

@@ -5,11 +5,14 @@ Excepted are the app's own log files and the 0600 key: Poise shows the former on
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 import anyio
+import pytest
+import structlog
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
@@ -112,3 +115,22 @@ def test_a_weak_secret_that_is_a_word_breaks_no_name() -> None:
     masker.add(["storefront"])
     masked = masker.data({"key": "shop/production/storefront", "reason": "it is storefront"})
     assert masked == {"key": "shop/production/storefront", "reason": "it is ***"}
+
+
+def test_the_trace_of_a_mistake_shows_neither_a_secret_nor_local_values() -> None:
+    """What is drawn after the mask is not masked; local values of a hundred series took the loop seconds."""
+    masker = Masker(Sealer(bytes(32)))
+    masker.add([CANARY])
+    said = io.StringIO()
+    log = structlog.wrap_logger(structlog.PrintLogger(said), processors=masker.processors())
+    local = f"value {len(CANARY)}"
+
+    def fail() -> None:
+        raise RuntimeError(f"no {CANARY} of {local!r}")
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    log.error("a mistake of Poise", exc_info=caught.value)
+    told = said.getvalue()
+    assert "RuntimeError: no *** of" in told and "in fail" in told
+    assert CANARY not in told and "local = " not in told
