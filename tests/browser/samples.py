@@ -10,6 +10,7 @@ from runpy import run_path
 
 from msgspec.structs import replace
 
+from poise.model.attestation import Bill, Lockfile, Outcome
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
 from poise.model.output import OutputLine, OutputPage
@@ -334,6 +335,9 @@ def run(live: bool = False) -> run_views.RunView:
     )
 
 
+LOCKFILE = Lockfile(path="uv.lock", ecosystem="pypi", sha256="0", components=31)
+
+
 def rollout() -> rollout_views.RolloutView:
     told = (
         (9, 31, "Rollout 44 of storefront began: v44 beside v43", "dev.poise.rollout.started"),
@@ -369,6 +373,14 @@ def rollout() -> rollout_views.RolloutView:
         e_value_harm=1.42,
         e_value_safe=0.81,
         orders=(Verb.PROMOTE, Verb.PAUSE, Verb.ABORT),
+        provenance=rollout_views.ProvenanceView(
+            project="shop",
+            digest="sha256:" + "5f2b" * 16,
+            outcome=Outcome.VERIFIED,
+            text="release 44 was built by run 61 from 51fd2a90c3, signed by the key 9c1d2e3f4a5b",
+            signed=True,
+            bill=Bill(sha256="1", components={"pypi": 31}, lockfiles=(LOCKFILE,)),
+        ),
         history=tuple(
             v.EventRow(
                 sequence=4_800 + k, at=_at(28, hour, minute), type=kind, subject=f"{KEY}/000044", summary=text

@@ -43,6 +43,7 @@ from poise.web import (
 )
 from poise.web.permit_views import PermitsView
 from poise.web.permits_compose import permits
+from poise.web.provenance import provenance_of
 from poise.web.rules import rule_group_rows
 from poise.web.series import chart_of
 from poise.web.targets import target_rows
@@ -367,6 +368,7 @@ async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollo
         e_value_safe=max(trial.e_value_safe, trial.e_value_kept),
         threshold=1 / strategy.alpha,
         orders=_possible(found),
+        provenance=await provenance_of(parts, found),
         history=tuple(
             event_row(
                 row.sequence, row.at, row.event.type, row.event.subject, row.event.summary, row.event.actor

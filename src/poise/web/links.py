@@ -56,6 +56,11 @@ def rollout(key: str, n: int) -> str:
     return f"/rollouts/{quote(key)}/{n}"
 
 
+def digest(project: str, digest: str, what: str) -> str:
+    """A document about a release: ``provenance`` or ``sbom``."""
+    return f"/api/v1/projects/{quote(project, safe='')}/digests/{quote(digest, safe='')}/{what}"
+
+
 def run(project: str, n: int) -> str:
     """The page of a run."""
     return f"/runs/{quote(project, safe='')}/{n}"

@@ -11,6 +11,7 @@ from poise.web import links
 from poise.web.history import story
 from poise.web.parts import act_form, card, document, headline, pill, table, verdict_pill
 from poise.web.permits import ask_buttons, permits_card, waiting
+from poise.web.provenance import provenance
 from poise.web.rollout_views import Arm, Interval, RolloutView
 from poise.web.wording import milliseconds, moment, percent, short_name
 
@@ -36,6 +37,7 @@ def rollout(view: RolloutView) -> str:
                 _steps(view),
                 _comparison(view),
                 permits_card(view.permits),
+                provenance(view.provenance),
                 _history(view),
             ],
         ],

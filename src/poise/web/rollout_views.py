@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from poise.model.attestation import Bill, Outcome
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, Verb
 from poise.web.permit_views import PermitsView
@@ -35,6 +36,18 @@ class Interval(Struct, frozen=True, kw_only=True):
     low: float
     high: float
     estimate: float | None = None
+
+
+class ProvenanceView(Struct, frozen=True, kw_only=True):
+    """Whether the release is what was built; ``outcome`` None: nobody looked yet."""
+
+    project: str
+    digest: str
+    outcome: Outcome | None = None
+    text: str = ""
+    mend: str = ""
+    signed: bool = False
+    bill: Bill | None = None
 
 
 class RolloutView(Struct, frozen=True, kw_only=True):
@@ -70,3 +83,4 @@ class RolloutView(Struct, frozen=True, kw_only=True):
     orders: tuple[Verb, ...] = ()
     history: tuple[EventRow, ...] = ()
     permits: PermitsView | None = None
+    provenance: ProvenanceView | None = None
