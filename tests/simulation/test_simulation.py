@@ -27,6 +27,7 @@ EXPECTED = {
     "two-live": {"one-live-one-active"},
     "new-page-id": {"a-page-keeps-its-id"},
     "forgetful-escalation": {"every-incident-is-escalated"},
+    "everybody-summoned": {"a-dispute-is-told-once"},
     "dropped-page": {"no-page-lost"},
     "page-sent-twice": {"one-duplicate-per-crash"},
     "lonely-incidents": {"one-page-per-cause"},
@@ -37,7 +38,7 @@ EXPECTED = {
     "cold-way-back": {"the-way-back-is-warm"},
 }
 
-WORLDS = {"cold-way-back": 2}  # the first with the strategy that the bug is of
+WORLDS = {"cold-way-back": 2, "everybody-summoned": 5}  # the first with what the bug is of
 
 
 def test_every_invariant_holds_through_days_full_of_trouble() -> None:

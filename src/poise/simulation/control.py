@@ -29,7 +29,7 @@ from poise.reliability.cause.controller import CauseController
 from poise.reliability.detection.controller import DetectionController
 from poise.reliability.healing.controller import HealingController
 from poise.reliability.incident.controller import GroupingController, IncidentController
-from poise.reliability.paging.controller import PagingController
+from poise.reliability.paging.controller import DisputeController, PagingController
 from poise.reliability.paging.deeds import PagePerformer
 from poise.reliability.review.controller import ReviewController
 from poise.reliability.scaling.controller import ScalingController
@@ -100,6 +100,7 @@ class Control:
             Paced(GroupingController(store), trouble, 1.0, 1.0),
             Paced(IncidentController(store), trouble, 1.0, 1.0),
             Paced(PagingController(store), trouble, 1.0, 1.0),
+            Paced(DisputeController(store), trouble, 1.0, 1.0),
             Paced(CauseController(store, around.signals), trouble, 30.0, 240.0),
             Paced(ReviewController(store, around.signals), trouble, 10.0, 60.0),
             Paced(FleetController(store, self._runtime, self._traffic, probes, _port), trouble, 10.0, 120.0),

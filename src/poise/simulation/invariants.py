@@ -111,6 +111,7 @@ class Watch(Book):
             "PolicyState": self._pace.state,
             "HealOrder": self._heal,
             "Incident": self.response.incident,
+            "Grant": self.response.grant,
             "Page": self.response.page,
             "Review": self.response.review,
             "ScaleTarget": self._capacity.target,

@@ -9,13 +9,14 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from poise.balance.gate.permits import approve_override, make_override
+from poise.balance.gate.permits import approve_override, ask_grant, decide_grant, make_override
 from poise.model import event_types
 from poise.model.access import Principal, Role
 from poise.model.balance import Override
 from poise.model.config import Config
 from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
 from poise.model.errors import Conflict, Forbidden
+from poise.model.grant import Grant, GrantKind
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Event, Write
@@ -33,6 +34,8 @@ POLICY: Final = BudgetPolicy(
     bootstrap_s=1800.0,
     bootstrap_events=2000,
     fast_burn=(BurnTier(long_s=1800.0, short_s=300.0, factor=14.4),),
+    escalate_to=("bob", "eve"),
+    escalate_after_s=300.0,
 )
 ALERTS: Final = Detection(missing_after_s=400.0, close_after_s=900.0)
 SCALING: Final = Scaling(
@@ -76,6 +79,7 @@ class People:
     ) -> None:
         self._around, self._schedule, self._seed = around, schedule, seed
         self._rng = Random(f"{seed}/people")  # noqa: S311
+        self._disputing = Random(f"{seed}/disputes")  # noqa: S311
         self._releases: dict[str, list[str]] = {}
         self._orders: dict[str, int] = {}
         self._environments = tuple(environments)
@@ -224,6 +228,29 @@ class People:
                 n=override.n, by=by, now=now,
             )  # fmt: skip
         except (Conflict, Forbidden):  # too late, or their own: somebody else must
+            return
+        await self._write(decision.writes, decision.events)
+
+    async def dispute(self, service: str) -> None:
+        """A disagreement with the gate. Bob, whom the policy names, upholds the policy, in time or not."""
+        rng, store, now = self._disputing, self._around.store, self._around.clock.now()
+        decision = await ask_grant(
+            store, signing_key=SIGNING_KEY, service_key=service, kind=GrantKind.RULING, by="ada",
+            reason="drill", for_s=rng.uniform(1200.0, 4000.0), now=now,
+        )  # fmt: skip
+        await self._write(decision.writes, decision.events)
+        grant = decision.writes[0].body
+        assert isinstance(grant, Grant)
+        self._schedule(rng.uniform(30.0, 6000.0), lambda: self._uphold(grant))
+
+    async def _uphold(self, grant: Grant) -> None:
+        now = self._around.clock.now()
+        try:
+            decision = await decide_grant(
+                self._around.store, signing_key=SIGNING_KEY, service_key=grant.service, n=grant.n, by="bob",
+                allowed=False, reason="drill", now=now,
+            )  # fmt: skip
+        except Conflict:  # it has expired
             return
         await self._write(decision.writes, decision.events)
 

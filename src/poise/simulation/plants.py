@@ -30,6 +30,7 @@ from poise.reliability.incident import grouping
 from poise.reliability.paging import controller as paging_controller
 from poise.reliability.paging import decide as paging_decide
 from poise.reliability.paging import deeds as paging_deeds
+from poise.reliability.paging import disputes
 from poise.reliability.review import decide as review_decide
 from poise.reliability.review import draft
 from poise.reliability.scaling import decide as scaling_decide
@@ -177,6 +178,11 @@ def _forgetful_escalation() -> list[Swap]:
     return [(paging_controller, "decide", decide)]
 
 
+def _everybody_summoned() -> list[Swap]:
+    """That somebody was told of a dispute is forgotten, and the next one is told too."""
+    return [(disputes, "_is_told", lambda summons, pages: False)]
+
+
 def _dropped_page() -> list[Swap]:
     """A receiver that does not answer is taken for one that nobody needs."""
 
@@ -270,6 +276,7 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "two-live": _two_live,
     "new-page-id": _new_page_id,
     "forgetful-escalation": _forgetful_escalation,
+    "everybody-summoned": _everybody_summoned,
     "dropped-page": _dropped_page,
     "page-sent-twice": _unsent_twice,
     "lonely-incidents": _lonely_incidents,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from poise.model.delivery import Release, Rollout, RolloutState
 from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
-from poise.model.incident import Alert, AlertState, Escalation, Incident
+from poise.model.incident import Alert, AlertState, Escalation, Incident, Summons
 from poise.model.service import Project
 from poise.simulation.control import Surroundings
 from poise.simulation.invariants import Watch
@@ -33,6 +33,7 @@ def _is_calm(watch: Watch) -> None:
     if firing or standing:
         watch.breach("every-incident-ends", f"still firing {firing}, still open {standing}")
     paging = [one.incident for one in watch.all(Escalation) if not one.ended]
+    paging += [one.dispute for one in watch.all(Summons) if not one.ended]
     if paging:
         watch.breach("every-incident-ends", f"still escalated: {paging}")
 

@@ -38,6 +38,7 @@ def declared(project: str) -> list[tuple[str, str, Struct]]:
     people = (
         Person(name="ada", contacts=(Contact(kind=ContactKind.WEBHOOK, address="https://phone/ada"),)),
         Person(name="bob", contacts=(Contact(kind=ContactKind.EMAIL, address="bob@acme.test"),)),
+        Person(name="eve", contacts=(Contact(kind=ContactKind.EMAIL, address="eve@acme.test"),)),
     )
     rotation = Rotation(people=("ada", "bob"), unit=ShiftUnit.HOURLY, every=6, starts=date(2026, 1, 1))
     schedule = OnCallSchedule(

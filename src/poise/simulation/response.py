@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from poise.model.grant import Grant, GrantKind
 from poise.model.incident import Alert, AlertState, Incident, IncidentState, Page
 from poise.model.oncall import EscalationPolicy
 from poise.model.review import Review
@@ -28,6 +29,8 @@ class Response:
         self._unsent: dict[str, float] = {}  # pages asked for and neither sent nor given up
         self._over: dict[str, float] = {}  # resolved incidents without a review
         self._apart: dict[tuple[str, str], float] = {}  # incidents that look like one
+        self._disputes: dict[str, float] = {}  # disputes that nobody has decided, and since when
+        self._summoned: dict[str, list[Page]] = {}  # dispute -> the pages about it
         self._told: dict[str, dict[str, int]] = {}  # page -> control process -> deliveries not excused
 
     def incident(self, key: str, before: Struct | None) -> None:
@@ -45,18 +48,38 @@ class Response:
         if isinstance(before, Incident) and before.state is IncidentState.MERGED is not incident.state:
             self._book.breach("final-is-final", f"incident {key} was merged and is {incident.state}")
 
+    def grant(self, key: str, _before: Struct | None) -> None:
+        """Something was asked for or decided."""
+        grant = self._book.one(Grant, key)
+        assert grant is not None
+        if grant.kind is GrantKind.RULING and grant.allowed is None:
+            self._disputes.setdefault(key, self._book.t)
+        else:
+            self._disputes.pop(key, None)
+
     def page(self, key: str, before: Struct | None) -> None:
         """A page was asked for, tried, sent or given up."""
         page = self._book.one(Page, key)
         assert page is not None
         if before is None:
             self._unsent[key] = self._book.t
-            if not page.closing:
+            if page.dispute:
+                self._summons(page)
+            elif not page.closing:
                 self._paged[page.incident] = self._book.t
         if page.sent_at is not None or page.problem:
             self._unsent.pop(key, None)
         if page.sent_at is not None and key not in self._told:
             self._book.breach("no-page-lost", f"{key} is said to be sent, and nobody was told")
+
+    def _summons(self, page: Page) -> None:
+        """Each person once, and the next one only where nothing reached the one before."""
+        known = [self._book.one(Page, one.key) or one for one in self._summoned.get(page.dispute, [])]
+        twice = any((one.person, one.contact) == (page.person, page.contact) for one in known)
+        reached = any(one.person != page.person and not one.problem for one in known)
+        if twice or reached:
+            self._book.breach("a-dispute-is-told-once", f"{page.person} is paged for {page.dispute}, again")
+        self._summoned.setdefault(page.dispute, []).append(page)
 
     def review(self, key: str, _before: Struct | None) -> None:
         """A review was written."""
@@ -112,7 +135,17 @@ class Response:
         for key, since in self._over.items():
             if t - since > SLACK_S:
                 self._book.breach("each-incident-is-reviewed", f"{key} is over since {since:.0f} s")
+        for key, since in self._disputes.items():
+            grant = self._book.one(Grant, key)
+            wait_s = self._escalates_after_s(key) + SLACK_S
+            lasts_s = (grant.expires_at - grant.at).total_seconds() if grant else 0.0
+            if wait_s < t - since < lasts_s and key not in self._summoned:
+                self._book.breach("every-dispute-is-told", f"{key} is open since {since:.0f} s")
         self._together(t)
+
+    def _escalates_after_s(self, key: str) -> float:
+        project = self._book.one(Project, key.partition("/")[0])
+        return project.policy.escalate_after_s if project else 0.0
 
     def _patience_s(self, key: str) -> float:
         project = key.partition("/")[0]

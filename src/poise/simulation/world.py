@@ -32,6 +32,8 @@ STAGED_RELEASES_A_DAY: Final = 8  # each becomes a rollout twice
 CONFIGS_A_DAY: Final = 4
 ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
+DISPUTES_A_DAY: Final = 4
+DISPUTED: Final = 5  # in every fifth world people disagree with the gate
 SURGES_A_DAY: Final = 4  # times at which far more users come than usual
 QUIET_S: Final = 3.5 * 3600.0
 READ_S: Final = 20.0  # between two readings while a rollout is under way
@@ -205,6 +207,9 @@ class World:
         for _ in range(round(OVERRIDES_A_DAY * days)):
             service = rng.choice(services)
             self._at(self._when(), partial(self.people.override, service))
+        if self.seed % DISPUTED == 0:
+            for _ in range(max(1, round(DISPUTES_A_DAY * days))):
+                self._at(self._when(), partial(self.people.dispute, rng.choice(services)))
         for _ in range(round(SURGES_A_DAY * days)):
             self._at(self._when(), partial(self._surge, rng.choice(services)))
         for kind, count in TROUBLES_A_DAY.items():
