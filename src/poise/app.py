@@ -50,7 +50,7 @@ from poise.adapters.sinks import HttpSink
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.telemetry.limits import retention_from
-from poise.adapters.totals.store import StoredTotals
+from poise.adapters.totals import StoredCheckpoints, StoredTotals
 from poise.adapters.usage import UsageSampler
 from poise.adapters.worker.asking import AskedRules, AskedUsual
 from poise.adapters.worker.pool import QueryWorker
@@ -136,6 +136,7 @@ class House:
         self.store = SqliteStore(data / "poise.db")
         self.store.mask_with(self.masker.transaction)
         self.signals = StoredTotals(data / "signals.db")
+        self.checkpoints = StoredCheckpoints(data / "signals.db")
         self.metrics = BlockStore(data / "metrics.db")
         self.queries = QueryWorker(data / "metrics.db")
         self.telemetry = TelemetryOwner(data, retention_from(os.environ))
@@ -220,6 +221,7 @@ class House:
             interpolated_of=self.query_reader.is_interpolated,
             shaper=Shaping,
             observers=(BurnWatch(),),
+            checkpoints=self.checkpoints,
         )
 
     def _performers(self) -> Mapping[type, Performer]:
@@ -328,6 +330,7 @@ class House:
         await self.rule_worker.close()
         await self.sources.close()
         await self.scraper.close()
+        await self.checkpoints.close()
         await self.signals.close()
         await self.metrics.close()
         await self.store.close()

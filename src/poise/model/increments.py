@@ -106,6 +106,14 @@ class Shaper(Protocol):
         """What goes into the book, by place, ascending by instant; most kinds go in as they were counted."""
         ...
 
+    def kept(self) -> bytes:
+        """Where it stands, for one that goes on from there."""
+        ...
+
+    def resume(self, kept: bytes) -> None:
+        """Go on from where another one stood. ``msgspec.MsgspecError`` where that is not understood."""
+        ...
+
 
 class Observer(Protocol):
     """Looks at each round beside the budgets: a detector of burns, for one."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from poise.adapters.memory_checkpoints import MemoryCheckpoints
 from poise.adapters.memory_totals import MemoryTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.burn.watch import BurnWatch
@@ -66,7 +67,7 @@ class Surroundings:
         self.trouble, self.watch, self.later = trouble, watch, later
         self.phones = phones
         self.store = WatchedStore(watch)
-        self.signals = MemoryTotals()
+        self.signals, self.checkpoints = MemoryTotals(), MemoryCheckpoints()
         self.gate_deaf_until = 0.0
 
 
@@ -92,7 +93,13 @@ class Control:
             Paced(RolloutController(store, around.signals), trouble, 10.0, 240.0),
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             PolicyController(store),
-            BudgetController(store, around.signals, tick_s=BUDGET_TICK_S, observers=(BurnWatch(),)),
+            BudgetController(
+                store,
+                around.signals,
+                tick_s=BUDGET_TICK_S,
+                observers=(BurnWatch(),),
+                checkpoints=around.checkpoints,
+            ),
             LedgerController(store),
             Paced(HealingController(store), trouble, 10.0, 10.0),
             Paced(ScalingController(store, around.signals), trouble, 180.0, 180.0),

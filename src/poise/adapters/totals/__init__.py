@@ -6,7 +6,8 @@ include the events of one step there (1 min after a day, 5 min after a week); su
 stay exact because counters are monotone and readings around a reset are never thinned.
 """
 
+from poise.adapters.totals.checkpoints import StoredCheckpoints
 from poise.adapters.totals.store import StoredTotals
 from poise.adapters.totals.thinning import Retention
 
-__all__ = ["Retention", "StoredTotals"]
+__all__ = ["Retention", "StoredCheckpoints", "StoredTotals"]

@@ -66,7 +66,7 @@ class StoredTotals:
     def __init__(self, path: Path, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()
         self._engine = sa.create_engine(f"sqlite:///{path}")
-        sa.event.listen(self._engine, "connect", _configure)
+        sa.event.listen(self._engine, "connect", configure)
         self._lock = Lock()
         self._layouts: dict[int, tuple[Series, ...]] = {}
         self._layout_ids: dict[tuple[Series, ...], int] = {}
@@ -340,7 +340,7 @@ class StoredTotals:
             ]
 
 
-def _configure(connection: Any, _record: object) -> None:
+def configure(connection: Any, _record: object) -> None:
     """Durable and concurrent: readers never wait for the writer."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

@@ -13,13 +13,15 @@ from the totals equals the one that counted along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from poise.model.increments import Increments, Numbers, Sums
+from poise.ports.checkpoints import Row
 
 GRAIN_S: Final = 5
 LATE_S: Final = 900  # beyond the coarsest step of thinned totals, so that a rebuild spreads time as well
@@ -32,6 +34,23 @@ _GOOD, _BAD, _KNOWN_MS = 0, 1, 2
 _Rows = NDArray[np.float64]
 
 
+class KeptBook(Struct, frozen=True, kw_only=True):
+    """A book but for the rows of its tiers; of each tier the numbers of the oldest and newest row.
+
+    A row of a version before ``cleared`` of a place says nothing of it: it was another objective's.
+    """
+
+    horizon_s: float
+    width: int
+    keys: dict[str, int]
+    free: list[int]
+    top: int | None
+    began_s: float
+    sums: tuple[bytes, bytes, bytes]  # open, sealed, live: little-endian float64
+    tiers: list[tuple[int | None, int]]
+    cleared: dict[int, int]
+
+
 class _Tier:
     """Cumulative rows at each multiple of ``step_s``, the newest ``rows`` of them, in a ring."""
 
@@ -41,6 +60,7 @@ class _Tier:
         self.data: _Rows = np.zeros((self.rows, 3, width))
         self.first: int | None = None  # numbers of the oldest and newest row; row n stands at n * step_s
         self.last = -1
+        self.changed = 0  # the oldest row that is not kept as it is now
 
     def stand(self, first: int, sums: _Rows) -> None:
         """Of the sums at the starts of slots ``first`` and on, those at a multiple of the step."""
@@ -54,6 +74,7 @@ class _Tier:
         self.data[numbers % self.rows] = sums[numbers * each - first]
         self.last = last
         self.first = max(self.first, last - self.rows + 1)
+        self.changed = min(self.changed, int(numbers[0]))
 
     def row(self, number: int) -> _Rows:
         row: _Rows = self.data[number % self.rows]
@@ -82,6 +103,7 @@ class Book:
         self._began_s = np.inf
         self._keys: dict[str, int] = {}
         self._free = list(range(width))[::-1]
+        self._cleared: dict[int, int | None] = {}  # by place: the version since which rows are its own
 
     @property
     def keys(self) -> dict[str, int]:
@@ -107,6 +129,7 @@ class Book:
         self._free.append(place)
         for array in self._arrays():
             array[..., place] = 0.0
+        self._cleared[place] = None
 
     # -- adding -----------------------------------------------------------------------------------
 
@@ -162,6 +185,8 @@ class Book:
             numbers = tier.numbers()
             passed = np.clip(np.minimum(numbers * (tier.step_s * 1000.0), to_ms) - from_ms, 0.0, None)
             tier.data[numbers % tier.rows, _KNOWN_MS, place] += passed
+            if passed.any():
+                tier.changed = min(tier.changed, int(numbers[np.flatnonzero(passed)[0]]))
         self._sealed[_KNOWN_MS, place] += to_ms - from_ms
 
     def _advance(self, top: int) -> None:
@@ -290,6 +315,75 @@ class Book:
             rows[number] = row[:, places]
         return np.moveaxis(rows, 1, 0), edges
 
+    # -- keeping ----------------------------------------------------------------------------------
+
+    def changed(self, bytes_max: int) -> tuple[list[Row], bool]:
+        """Rows that are not kept as they are now, at most of so many bytes; whether these are all."""
+        most, found = max(1, bytes_max // (24 * self.width)), list[Row]()
+        for place, tier in enumerate(self._tiers):
+            numbers = tier.numbers()
+            for number in numbers[numbers >= tier.changed].tolist():
+                if len(found) == most:
+                    return found, False
+                found.append(Row(tier=place, number=number, data=_bytes(tier.row(number))))
+        return found, True
+
+    def keep(self, rows: Sequence[Row], version: int) -> None:
+        """These rows are kept now."""
+        for row in rows:
+            self._tiers[row.tier].changed = row.number + 1
+        self._cleared = {place: since or version for place, since in self._cleared.items()}
+
+    def unkept(self) -> None:
+        """Nothing of it is kept."""
+        for tier in self._tiers:
+            tier.changed = 0
+
+    def kept(self, version: int) -> KeptBook:
+        """Everything but the rows, which are kept by ``version`` or before."""
+        return KeptBook(
+            horizon_s=self.horizon_s, width=self.width, keys=self._keys, free=self._free, top=self._top,
+            began_s=self._began_s, tiers=[(tier.first, tier.last) for tier in self._tiers],
+            sums=(_bytes(self._open), _bytes(self._sealed), _bytes(self._live)),
+            cleared={place: since or version for place, since in self._cleared.items()},
+        )  # fmt: skip
+
+    @classmethod
+    def resumed(cls, kept: KeptBook) -> Book:
+        """The book without its rows: ``put`` them."""
+        made = cls(kept.horizon_s, kept.width)
+        made._open, made._sealed, made._live = (
+            np.frombuffer(data, "<f8").reshape(own.shape).copy()
+            for data, own in zip(kept.sums, (made._open, made._sealed, made._live), strict=True)
+        )
+        made._top, made._began_s, made._keys, made._free = kept.top, kept.began_s, kept.keys, kept.free
+        made._cleared = dict(kept.cleared)
+        for tier, (first, last) in zip(made._tiers, kept.tiers, strict=True):
+            tier.first, tier.last, tier.changed = first, last, last + 1
+        return made
+
+    @property
+    def rows_kept(self) -> list[tuple[int, int]]:
+        """The numbers of the oldest and newest row of each tier that ``put`` must be given."""
+        return [(0, -1) if tier.first is None else (tier.first, tier.last) for tier in self._tiers]
+
+    @property
+    def oldest(self) -> list[int]:
+        """The oldest row of each tier: those before are not needed any more."""
+        return [tier.first or 0 for tier in self._tiers]
+
+    def tier_rows(self, tier: int) -> list[bytes]:
+        """The rows of a tier as bytes, the oldest first."""
+        return [_bytes(self._tiers[tier].row(number)) for number in self._tiers[tier].numbers()]
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Rows as they were kept; narrower where there were fewer places."""
+        for row in rows:
+            own, told = self._tiers[row.tier].row(row.number), np.frombuffer(row.data, "<f8").reshape(3, -1)
+            own[:, : told.shape[1]] = told
+            for place in [place for place, since in self._cleared.items() if row.version < (since or 0)]:
+                own[:, place] = 0.0
+
     # -- room -------------------------------------------------------------------------------------
 
     def _arrays(self) -> Iterator[_Rows]:
@@ -315,6 +409,10 @@ def _pieces(slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         last = int(np.searchsorted(slots, slots[first] + _OPEN // 2, side="right"))
         yield first, last
         first = last
+
+
+def _bytes(rows: _Rows) -> bytes:
+    return rows.astype("<f8").tobytes()
 
 
 def _sums(rows: _Rows, edges: Numbers) -> Sums:

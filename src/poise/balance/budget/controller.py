@@ -5,18 +5,20 @@ There is one key for all objectives, so that a look costs what a look costs, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import anyio.lowlevel
 import numpy as np
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
-from poise.balance.budget.counting import Counting, Declared, Plain, counted, redeclared
+from poise.balance.budget.counting import OVERLAP_S, Counting, Declared, Plain, counted, redeclared, replayed
 from poise.balance.budget.decide import MATERIAL_RATIO, Seen, decide, refresh_s
 from poise.balance.budget.derived import derived
 from poise.balance.budget.grouping import members, worst
+from poise.balance.budget.keeping import Keeping
 from poise.balance.budget.measure import Measures, Sheet, measure, signature
 from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.counting import STALE_AFTER_S, definition
@@ -27,6 +29,7 @@ from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, PrefixRef, Read, Ref, Write
 from poise.model.service import Project
 from poise.model.signal import QUERY_TOTAL
+from poise.ports.checkpoints import Checkpoints
 from poise.ports.store import LIST_LIMIT, Store
 from poise.ports.totals import Totals
 from poise.spec.recurrence import stretches
@@ -35,6 +38,8 @@ TICK_S: Final = 5.0
 ALL: Final = "all"  # the one key
 REFRESHES: Final = 2  # unchanged budgets that one look writes again, the oldest first
 WRITES_MAX: Final = 500  # of one look; the rest follows with the next
+PIECE: Final = 25  # budgets that are decided in one go,
+PAGE: Final = 200  # objects that are read
 GROUPED_S: Final = 15.0  # how often it is looked for new groups
 EXPANDED_S: Final = 900.0  # how often rules of exclusions are expanded anew
 SOON_S: Final = 0.5
@@ -70,7 +75,8 @@ class BudgetController:
     """Its one key is ``all``. Nothing here is lost with the process.
 
     ``problem_of`` tells why an objective's counters (by key) cannot be read; empty while they can. ``shaper``
-    turns counted events into the units of a budget, ``observers`` look at each round beside the budgets.
+    turns counted events into the units of a budget, ``observers`` look at each round beside the budgets. What
+    is counted is kept in ``checkpoints``, so that a restart need not count it again.
     """
 
     name = "budget"
@@ -85,6 +91,7 @@ class BudgetController:
         interpolated_of: Callable[[str], bool] = lambda _: False,
         shaper: Callable[[], Shaper] = Plain,
         observers: Sequence[Observer] = (),
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._store = store
         self._signals = signals
@@ -93,6 +100,7 @@ class BudgetController:
         self._interpolated_of = interpolated_of
         self._shaper = shaper
         self._observers = observers
+        self._keeping = Keeping(checkpoints) if checkpoints is not None else None
         self._declared: Declared = {}
         self._reads: tuple[Read, ...] = ()
         self._written: dict[str, _Written] = {}
@@ -127,6 +135,8 @@ class BudgetController:
         """Count what is new in one read and decide what to write; again in ``tick_s``."""
         counting = await self._current(now)
         increments = await counting.follow(self._signals, now)
+        if self._keeping is not None:
+            await self._keeping.keep(counting, now)
         if not len(increments) and self._is_quiet(counting, now):
             return Decision(wake_at=now + timedelta(seconds=self._tick_s))
         sheet = counting.sheet
@@ -136,7 +146,13 @@ class BudgetController:
         if excluded:
             measures = finished(sheet, measure(sheet, counting.book, since_s, measured_s, now, excluded))
         self._plain = plain if excluded else None
-        decisions = [self._gone(), *self._budgets(counting, measures)]
+        await anyio.lowlevel.checkpoint()
+        decisions = [self._gone()]
+        for decided, one in enumerate(self._budgets(counting, measures)):
+            if decided % PIECE == 0:  # they may be many: all else goes on in between
+                await anyio.lowlevel.checkpoint()
+            decisions.append(one)
+        await anyio.lowlevel.checkpoint()
         late = sum(len(one.writes) for one in decisions) >= WRITES_MAX
         decisions += [self._told(decisions, now), *self._observed(counting, increments, measures, plain)]
         wait_s = SOON_S if late else self._tick_s
@@ -186,10 +202,19 @@ class BudgetController:
             self._marks, self._expanded_at = None, None
             self._expanded, self._reexcluded = {}, set()  # columns are others now
         if counting is None:
-            counting = await counted(self._signals, self._declared, budgets, now, self._shaper)
+            counting = await self._begun(budgets, now)
             self._marks = None
         self._counting = counting
         return counting
+
+    async def _begun(self, budgets: Mapping[str, Budget], now: datetime) -> Counting:
+        """What was kept and what was read since; else everything, out of the totals."""
+        found = await self._keeping.resumed(self._shaper, budgets, now) if self._keeping else None
+        made = redeclared(found, self._declared, budgets, now) if found is not None else None
+        if made is None:
+            return await counted(self._signals, self._declared, budgets, now, self._shaper)
+        await replayed(made, self._signals, made.until - timedelta(seconds=OVERLAP_S), now)
+        return made
 
     async def _group(self, now: datetime, *, anew: bool) -> bool:
         """Count each group that is told of by itself; whether there are others than before."""
@@ -393,12 +418,13 @@ async def _declared(store: Store) -> tuple[Declared, tuple[Exclusion, ...], tupl
     projects, projects_ref = await store.scan(Project)
     policies = _Policies(projects)
     found: list[Objective] = []
-    page, objectives_ref = await store.scan(Objective)
+    page, objectives_ref = await store.scan(Objective, limit=PAGE)
     while page:
         found += page
-        if len(page) < LIST_LIMIT:
+        if len(page) < PAGE:
             break
-        page, _ = await store.scan(Objective, after=page[-1].key)
+        await anyio.lowlevel.checkpoint()
+        page, _ = await store.scan(Objective, after=page[-1].key, limit=PAGE)
     declared = {one.key: (one, policies.of(one)) for one in found}
     exclusions, exclusions_ref = await _exclusions(store)
     return declared, exclusions, (projects_ref, objectives_ref, exclusions_ref)
@@ -439,7 +465,8 @@ class _Policies:
 async def _budgets(store: Store) -> dict[str, _Written]:
     found: dict[str, _Written] = {}
     after = ""
-    while page := await store.objects("Budget", "", after=after):
+    while page := await store.objects("Budget", "", after=after, limit=PAGE):
+        await anyio.lowlevel.checkpoint()
         for one in page:
             assert isinstance(one.body, Budget)
             found[one.key] = _Written(body=one.body, ref=one.ref)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 from msgspec import Struct
 
@@ -26,9 +28,11 @@ from poise.ports.totals import Readings
 
 COMPOSITES_DEEP: Final = 10
 OVERLAP_S: Final = 10.0  # a source may be a little late to append what it read
+INLINE_MAX: Final = 128  # objectives that are counted in the event loop: what it costs is not felt
 REPLAYED_S: Final = 3600.0  # of readings at once,
 REPLAYED_OLD_S: Final = 43_200.0  # and where they are thinned, before the last day
 
+T = TypeVar("T")
 Declared = Mapping[str, tuple[Objective, BudgetPolicy]]  # by objective
 
 
@@ -38,6 +42,13 @@ class Plain:
     def shaped(self, objectives: dict[int, Objective], counted: Increments, now_s: float) -> Increments:
         """Nothing changes."""
         return counted
+
+    def kept(self) -> bytes:
+        """There is nothing."""
+        return b""
+
+    def resume(self, kept: bytes) -> None:
+        """There is nothing."""
 
 
 class Counting(Struct, kw_only=True):
@@ -125,14 +136,29 @@ async def counted(
     for objective, _ in declared.values():
         _follow(made, objective, budgets.get(objective.whole), now)
     _declare(made, declared)
-    begin, first = start, True
-    while first or begin < now:
+    await replayed(made, totals, start, now, include_before=True)
+    return made
+
+
+async def replayed(
+    made: Counting, totals: Readings, start: datetime, now: datetime, *, include_before: bool = False
+) -> None:
+    """Take everything that was read in (start, now], piece by piece."""
+    begin, first = start, include_before
+    while begin < now or first:
         is_old = (now - begin).total_seconds() > 1.5 * DAY_S
         end = min(now, begin + timedelta(seconds=REPLAYED_OLD_S if is_old else REPLAYED_S))
-        made.take(await totals.readings(begin, end, include_before=first), end)
-        await anyio.lowlevel.checkpoint()
+        rows = await totals.readings(begin, end, include_before=first)
+        await aside(made.book.width, partial(made.take, rows, end))
         begin, first = end, False
-    return made
+
+
+async def aside(width: int, work: Callable[[], T]) -> T:
+    """Do something with a book of so many places: of many in a thread, so that all else goes on."""
+    if width > INLINE_MAX:
+        return await anyio.to_thread.run_sync(work)
+    await anyio.lowlevel.checkpoint()
+    return work()
 
 
 def redeclared(

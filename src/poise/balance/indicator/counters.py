@@ -41,6 +41,28 @@ class Column(Struct, kw_only=True):
     interpolated: bool = False
 
 
+class KeptLife(Struct, frozen=True, kw_only=True):
+    """One epoch as far as it was read; ``series`` is the place of its series among all sets of them."""
+
+    first_at: float
+    born_watched: bool
+    at_s: float
+    series: int
+    values: bytes  # little-endian float64
+    gone: list[tuple[Series, float]]
+    known_to: dict[int, float]
+
+
+class KeptCounter(Struct, frozen=True, kw_only=True):
+    """A counter as it is kept: whoever resumes it goes on as if it had never stopped."""
+
+    start_s: float
+    first_at: dict[str, float]
+    lives: dict[str, KeptLife]
+    series: list[tuple[Series, ...]]
+    columns: dict[str, Column]
+
+
 class _Meaning(Struct, frozen=True, eq=False, kw_only=True):
     """What a set of series means: for each wanted one its index, weights and column, sorted by column."""
 
@@ -109,6 +131,41 @@ class Counter:
         self._version += 1
         for life in self._lives.values():
             life.known_to.pop(place, None)
+
+    def kept(self) -> KeptCounter:
+        """Where it stands."""
+        sets: dict[int, int] = {}
+        series: list[tuple[Series, ...]] = []
+        for life in self._lives.values():
+            if id(life.series) not in sets:
+                sets[id(life.series)] = len(series)
+                series.append(life.series)
+        lives = {
+            name: KeptLife(
+                first_at=one.first_at, born_watched=one.born_watched, at_s=one.at_s,
+                series=sets[id(one.series)], values=one.values.astype("<f8").tobytes(),
+                gone=list(one.gone.items()), known_to=one.known_to,
+            )
+            for name, one in self._lives.items()
+        }  # fmt: skip
+        return KeptCounter(
+            start_s=self._start_s, first_at=self._first_at, lives=lives, series=series, columns=self._columns
+        )
+
+    @classmethod
+    def resumed(cls, kept: KeptCounter) -> Counter:
+        """The counter that stood there."""
+        made = cls((), kept.start_s)
+        made._first_at, made._columns = kept.first_at, kept.columns
+        made._lives = {
+            name: _Life(
+                first_at=one.first_at, born_watched=one.born_watched, at_s=one.at_s,
+                series=kept.series[one.series], values=np.frombuffer(one.values, "<f8"),
+                gone=dict(one.gone), known_to=one.known_to,
+            )
+            for name, one in kept.lives.items()
+        }  # fmt: skip
+        return made
 
     def take(self, many: Sequence[Rows]) -> Increments:
         """What these readings add, ascending by instant. One that was taken already is left out.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from poise.model.composite import Waiting, combine
 from poise.model.increments import Increments, joined
-from poise.model.objective import Method, Objective, Slicing
+from poise.model.objective import Composite, Method, Objective, Slicing
 from poise.model.slices import Reading, Slice, Sliced, advance
 
-_Owner = tuple[str, Method, Slicing | None, object]
+_Owner = tuple[str, Method, Slicing | None, Composite | None]
 
 
 class _Unit(Struct, kw_only=True):
@@ -50,6 +51,14 @@ class Shaping:
             found[place] = self._combined(place, objectives, places, readings, found, now_s)
         plain = ~np.isin(counted.place, np.array(list(sliced), dtype=np.intp))
         return joined([counted.only(plain), _units(found, sliced)])
+
+    def kept(self) -> bytes:
+        """Where every slicing stands."""
+        return msgspec.msgpack.encode(self._units)
+
+    def resume(self, kept: bytes) -> None:
+        """See the protocol."""
+        self._units = msgspec.msgpack.decode(kept, type=dict[int, _Unit])
 
     def _unit(self, place: int, objective: Objective) -> _Unit:
         """The state of a place, begun anew where another objective has it now."""
