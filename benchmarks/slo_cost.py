@@ -37,7 +37,7 @@ from poise.adapters.prometheus.endpoint import Endpoint
 from poise.adapters.prometheus.store import PrometheusSignals
 from poise.adapters.regex import matching
 from poise.adapters.sqlite.store import SqliteStore
-from poise.adapters.totals import StoredTotals
+from poise.adapters.totals import StoredCheckpoints, StoredTotals
 from poise.balance.budget.controller import BudgetController
 from poise.balance.burn.watch import BurnWatch
 from poise.balance.indicator.shaping import Shaping
@@ -195,7 +195,10 @@ async def _engine(port: int, folder: str, objectives_: int, warm_s: float, secon
 class _Engine:
     """The store, the totals, the reader and the loop with the budget room."""
 
-    def __init__(self, store: SqliteStore, totals: StoredTotals, signals: SignalStore, clock: _Clock) -> None:
+    def __init__(
+        self, store: SqliteStore, totals: StoredTotals, checkpoints: StoredCheckpoints, signals: SignalStore,
+        clock: _Clock,
+    ) -> None:  # fmt: skip
         async def source(_project: str, _name: str) -> SignalStore:
             return signals
 
@@ -203,8 +206,14 @@ class _Engine:
         self.took: list[float] = []
         self.reader = QueryReader(store, totals, source, clock, matching)
         self.room = BudgetController(
-            store, totals, problem_of=self.reader.problem, shaper=Shaping, observers=(BurnWatch(),)
+            store,
+            totals,
+            problem_of=self.reader.problem,
+            shaper=Shaping,
+            observers=(BurnWatch(),),
+            checkpoints=checkpoints,
         )
+        self.checkpoints = checkpoints
         self.loop = Loop(store, clock, [_Timed(self.room, self.took)], {}, "bench")  # type: ignore[list-item]
 
     @classmethod
@@ -213,7 +222,11 @@ class _Engine:
     ) -> _Engine:
         folder.mkdir(parents=True, exist_ok=True)
         made = cls(
-            SqliteStore(folder / "poise.db"), StoredTotals(folder / "signals.db"), signals, clock or _Clock()
+            SqliteStore(folder / "poise.db"),
+            StoredTotals(folder / "signals.db"),
+            StoredCheckpoints(folder / "signals.db"),
+            signals,
+            clock or _Clock(),
         )
         writes: list[Write] = [Write(kind="Project", key="acme", body=Project(name="acme"))]
         writes += [Write(kind="Objective", key=one.key, body=one) for one in declared]
@@ -330,6 +343,7 @@ async def _embedded(folder: Path, count: int, beats: int) -> dict[str, float]:
     half = beats // 2
     per_minute = 60 / Counters.period_s * sum(beat_cpu[half:]) / len(beat_cpu[half:])
     measured = await made.measured()
+    await made.checkpoints.close()
     await made.totals.close()
     await made.store.close()
     await metrics.close()

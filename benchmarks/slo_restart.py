@@ -24,6 +24,7 @@ import numpy as np
 from msgspec import Struct
 
 from bench.report import Goal, Report, Unmeasured, run
+from poise.adapters import interpreter
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.totals import StoredCheckpoints, StoredTotals
 from poise.balance.budget.controller import ALL, BudgetController
@@ -126,6 +127,8 @@ async def _process(
     folder: Path, store: SqliteStore, now: datetime, *, minutes: int
 ) -> tuple[_Start, dict[str, tuple[float, ...]]]:
     """Start, look until nothing is left to write, go on for so many minutes; what was counted at the end."""
+    interpreter.share()
+    interpreter.settle()  # as the app does
     cpu, began = time.process_time(), time.perf_counter()
     totals, checkpoints = StoredTotals(folder / "signals.db"), StoredCheckpoints(folder / "signals.db")
     room = BudgetController(store, totals, shaper=Shaping, observers=(BurnWatch(),), checkpoints=checkpoints)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -14,7 +15,7 @@ class MemoryCheckpoints:
 
     def __init__(self) -> None:
         self._head = Head()
-        self._rows: dict[tuple[int, int], Row] = {}
+        self._rows: defaultdict[int, dict[int, Row]] = defaultdict(dict)  # by tier and number
 
     async def head(self) -> Head:
         """See the port."""
@@ -22,8 +23,8 @@ class MemoryCheckpoints:
 
     async def rows(self, tier: int, first: int, last: int) -> list[Row]:
         """See the port."""
-        found = (self._rows.get((tier, number)) for number in range(first, last + 1))
-        return [one for one in found if one is not None]
+        mine = self._rows[tier]
+        return [mine[number] for number in range(first, last + 1) if number in mine]
 
     async def write(self, found: int, data: bytes, rows: Sequence[Row], oldest: Sequence[int]) -> int | None:
         """See the port."""
@@ -31,8 +32,9 @@ class MemoryCheckpoints:
             return None
         self._head = Head(version=found + 1, data=data)
         for one in rows:
-            self._rows[one.tier, one.number] = structs.replace(one, version=found + 1)
-        gone = [key for key in self._rows if key[0] < len(oldest) and key[1] < oldest[key[0]]]
-        for key in gone:
-            del self._rows[key]
+            self._rows[one.tier][one.number] = structs.replace(one, version=found + 1)
+        for tier, number in enumerate(oldest):
+            mine = self._rows[tier]
+            while mine and (first := next(iter(mine))) < number:  # they came in this order
+                del mine[first]
         return found + 1

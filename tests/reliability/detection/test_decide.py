@@ -191,6 +191,18 @@ def test_what_is_seen_fires_exactly(case: str) -> None:
         assert alert.started_at <= NOW == alert.seen_at
 
 
+def test_a_burn_of_groups_is_one_alert_that_names_the_worst() -> None:
+    """Fifty regions page once, and whoever is woken knows where to look."""
+    told = outlook("slow")
+    assert told.burn is not None
+    burn = replace(told.burn, groups=("region=eu", "region=us"), groups_burning=7)
+    found = alerts(decide(seen(outlooks=(replace(told, burn=burn),)), NOW))
+    assert list(found) == ["burn/availability"]
+    alert = found["burn/availability"]
+    assert "burns its error budget in region=eu and 6 more groups 8 times too fast" in alert.summary
+    assert (alert.numbers["groups"], alert.numbers["groups_burning"]) == (["region=eu", "region=us"], 7)
+
+
 def test_a_burn_is_told_with_start_spend_chance_and_evidence() -> None:
     """Whoever is woken needs to know since when, what it cost, and whether it is real."""
     told = alerts(decide(seen(outlooks=(outlook("slow"),)), NOW))["burn/availability"]
