@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from poise.spec.document import Items, Mapping, Node
+from poise.spec.foreign.slo import WINDOW_SIGN, in_window
 from poise.spec.problems import EXPRESSION, Report
 from poise.spec.query import placed
 from poise.spec.rules import Check
 
-__all__ = ["WINDOW_SIGN", "Check", "check_query", "placed_at"]
+__all__ = ["Check", "check_query", "placed_at"]
 
-WINDOW_SIGN: Final = re.compile(r"\{\{ *\.window *\}\}|(?<=\[)window(?=\])")  # Sloth's, slo-generator's
 _SAMPLE: Final = "5m"
 
 
@@ -33,7 +32,7 @@ def placed_at(node: Node, *path: str | int) -> Node:
 
 def check_query(query: str, node: Node, report: Report, check: Check) -> None:
     """Tell what is wrong with an expression at its place in the file, whatever its windows will be."""
-    fault = check(WINDOW_SIGN.sub(_SAMPLE, query))
+    fault = check(in_window(query, _SAMPLE))
     if fault is None:
         return
     offset = fault.offset

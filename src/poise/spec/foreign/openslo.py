@@ -20,8 +20,8 @@ from poise.spec.foreign.slo import (
     RawRatio,
     Slo,
     Threshold,
+    in_window,
 )
-from poise.spec.foreign.sloth_rules import in_window
 
 OPENSLO_V1: Final = "openslo/v1"
 POISE_V1: Final = "poise.dev/v1"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from msgspec import Struct
 
 WINDOW: Final = "{{.window}}"  # stands for the window in a query (Sloth's word)
+WINDOW_SIGN: Final = re.compile(r"\{\{ *\.window *\}\}|(?<=\[)window(?=\])")  # Sloth's, slo-generator's
 MONTH_S: Final = 30 * 86_400.0  # Sloth's default period
 
 
@@ -95,3 +97,12 @@ class Slo(Struct, frozen=True, kw_only=True):
     spec: str = ""  # the version of the format that it came in
     line: int = 1
     column: int = 1
+
+
+def in_window(template: str, window: str) -> str:
+    """A query with its window put in.
+
+    >>> in_window("rate(x[{{ .window }}])", "5m"), in_window("rate(x[window])", "5m")
+    ('rate(x[5m])', 'rate(x[5m])')
+    """
+    return WINDOW_SIGN.sub(window, template)

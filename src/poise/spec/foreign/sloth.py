@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from poise.spec.document import Mapping, Node
-from poise.spec.foreign.checking import WINDOW_SIGN, Check, check_query, placed_at
-from poise.spec.foreign.slo import AlertRule, Events, Indicator, RawRatio, Slo
+from poise.spec.foreign.checking import Check, check_query, placed_at
+from poise.spec.foreign.slo import WINDOW_SIGN, AlertRule, Events, Indicator, RawRatio, Slo
 from poise.spec.problems import (
     BAD_VALUE,
     CONTRADICTION,

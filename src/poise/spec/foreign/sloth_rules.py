@@ -8,7 +8,6 @@ internal/plugin/slo/core, internal/alert/windows; sre.google/workbook/alerting-o
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -25,11 +24,11 @@ from poise.spec.foreign.slo import (
     RawRatio,
     Slo,
     Threshold,
+    in_window,
 )
 
 DAY_S: Final = 86_400.0
 MODE: Final = "cli-gen-prom"
-_WINDOW: Final = re.compile(r"\{\{ *\.window *\}\}")
 _UNITS: Final = (("y", 365 * DAY_S), ("w", 7 * DAY_S), ("d", DAY_S), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 
 
@@ -98,11 +97,6 @@ def span(seconds: float) -> str:
         if count:
             parts.append(f"{count:.0f}{unit}")
     return "".join(parts) or "0s"
-
-
-def in_window(template: str, window: str) -> str:
-    """A query with its window put in."""
-    return _WINDOW.sub(window, template)
 
 
 def _ratios(slo: Slo, tiers: Tiers) -> list[dict[str, Any]]:
