@@ -68,7 +68,7 @@ class ByHand:
                 self.sums[place] = good + share, total + 1.0
             self.at_s, self.newest[labels] = max(self.at_s, at_s), at_s
             after = fresh[number + 1][0] if number + 1 < len(fresh) else math.inf
-            if at_s // STEP_S != after // STEP_S:
+            if -at_s // STEP_S != -after // STEP_S:
                 self.states.append((self.at_s, dict(self.sums)))
             self.floor_s = -math.inf
 

@@ -1,12 +1,14 @@
-"""The gate with no server and no store: objectives from a file, counters from a Prometheus-compatible API.
+"""The gate with no server and no store: objectives from a file, counted in a Prometheus-compatible API.
 
-What cannot be read is unknown with its reason, and unknown is a hold.
+The past that their windows need is read and counted as a running Poise would have. What cannot be read is
+unknown with its reason, and unknown is a hold.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,28 +16,28 @@ import anyio
 from msgspec import Struct, structs
 
 from poise.adapters.prometheus.endpoint import Endpoint
-from poise.adapters.prometheus.increase import Growth, growth
+from poise.adapters.prometheus.honest import Honest
 from poise.adapters.prometheus.store import PrometheusSignals
+from poise.balance.backtest.budgets import Budgets
+from poise.balance.budget.measure import horizon_s
 from poise.balance.gate.decide import judge
 from poise.balance.gate.facts import Question
 from poise.balance.gate.variables import values_of
 from poise.cli import output
 from poise.cli.change_class import Told
-from poise.cli.counted import Counts, budget_of, counts_of
 from poise.cli.place import Common, project_of, text_of
+from poise.engine.query_past import CHUNK_S, QueryPast
 from poise.model.balance import Budget, Verdict
-from poise.model.counting import selectors
+from poise.model.counting import STALE_AFTER_S, selectors
 from poise.model.errors import Invalid, NotFound, PoiseError
-from poise.model.objective import Method, Objective
+from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Service
 from poise.ports.signals import SignalStore
 from poise.spec.commits import Classified
 from poise.spec.condition import evaluate
-from poise.spec.counter import counter, counters_of
 from poise.spec.objective_file import ObjectiveFile, parse_objectives
 
-STALE_AFTER_S: Final = 90.0  # a scrape a minute is never older; the policy may allow more
 TOKEN: Final = "POISE_PROMETHEUS_TOKEN"  # noqa: S105 - a variable's name
 WEB_PORT: Final = 80  # what is counted is requests, so it is no worker
 
@@ -67,10 +69,11 @@ def judged(
     )
     key = _service(declared, service, str(file))
     mine = [one for one in declared.objectives if one.service == key]
-    stale_after_s = max(declared.policy.stale_after_s, STALE_AFTER_S)
+    stale_after_s = max(declared.policy.stale_after_s, declared.stale_after_s, STALE_AFTER_S)
     policy = structs.replace(declared.policy, stale_after_s=stale_after_s)
     class_ = told.classified(policy.classes)
     now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as Prometheus counts
     found = anyio.run(_read_all, mine, declared, policy, url, now, common)
     budgets = [one.budget for one in found.values() if one.budget is not None]
     where = Service(
@@ -105,55 +108,86 @@ def _service(declared: ObjectiveFile, wanted: str | None, filename: str) -> str:
 
 
 async def _read_all(
-    objectives: list[Objective],
+    mine: list[Objective],
     declared: ObjectiveFile,
     policy: BudgetPolicy,
     url: str,
     now: datetime,
     common: Common,
 ) -> dict[str, _Read]:
-    """Every objective, one after the other; what is wrong with one is said with its place in the file."""
+    """Every objective, with the parts of composites; what is wrong with one is said with its place."""
     signals = PrometheusSignals(Endpoint(url=url, name="--prometheus", bearer=os.environ.get(TOKEN, "")))
     found: dict[str, _Read] = {}
     try:
-        for objective in objectives:
-            output.talk(common, f"{objective.name}: counting {objective.window_s / 86_400:g} days ...")
-            place = declared.places.get(objective.key, "")
+        for some in _together(mine, declared.objectives):
+            names = ", ".join(one.name for one in some)
+            days = max(one.window_s for one in some) / 86_400
+            output.talk(common, f"{names}: counting {days:g} days ...")
             try:
-                counts = await _counts(signals, objective, policy, now, place)
-                found[objective.key] = _Read(budget=budget_of(objective, policy, counts, now))
+                found |= await _read(signals, some, declared, policy, now)
             except (PoiseError, OSError) as error:
-                found[objective.key] = _Read(problem=f"{objective.name} ({place}) is unknown: {_said(error)}")
+                found |= {one.key: _unknown(one, declared, _said(error)) for one in some}
     finally:
         await signals.close()
+    return {one.key: found[one.key] for one in mine}
+
+
+async def _read(
+    signals: SignalStore, some: Sequence[Objective], declared: ObjectiveFile, policy: BudgetPolicy,
+    now: datetime,
+) -> dict[str, _Read]:  # fmt: skip
+    """Objectives that are counted together, over as much of the past as their windows need."""
+    for one in some:
+        if not one.is_queried:
+            raise Invalid(
+                "POISE-B422", f"without a server '{one.indicator.value}' of Envoy is not counted",
+                mend="Run Poise (poise up) and leave --slo out, or count it by query.",
+            )  # fmt: skip
+    counters = {text for one in some for text in selectors(one).values()}
+    past = QueryPast(
+        Honest(signals, counters), some, stale_after_s=policy.stale_after_s, last_s=now.timestamp()
+    )
+    begin = now - timedelta(seconds=max(horizon_s(one, policy) for one in some))
+    kept = await Budgets.begun(past, some, policy, declared.exclusions, begin)
+    at = begin
+    while at < now:
+        at = min(now, at + timedelta(seconds=CHUNK_S))
+        await kept.follow(past, at)
+    budgets = kept.budgets(now, interpolated_of=past.is_interpolated, problem_of=past.problem)
+    found = {}
+    for one, budget in zip(some, budgets, strict=True):
+        if budget.measured_at is None and budget.problem:
+            found[one.key] = _unknown(one, declared, f"{budget.problem}. Is its target scraped?")
+        elif excess := kept.excess(one.key):
+            texts = " and ".join(selectors(one).values())
+            said = f"there are {excess:g} more of a part than of the whole. {texts} contradict one another"
+            found[one.key] = _unknown(one, declared, said)
+        else:
+            found[one.key] = _Read(budget=budget)
     return found
 
 
-async def _counts(
-    signals: SignalStore, objective: Objective, policy: BudgetPolicy, now: datetime, place: str
-) -> Counts:
-    asked = _countable(objective, place)
-    end_ms = round(now.timestamp() * 1000)
-    horizon_s = max(objective.window_s, *policy.burn_windows_s)
-    start_ms = end_ms - round(horizon_s * 1000)
-    grown: dict[str, Growth] = {}
-    for role, text in selectors(asked).items():
-        grown[role] = await growth(signals, counter(text), start_ms, end_ms, where=place)
-    return counts_of(asked, grown, place)
+def _together(mine: Sequence[Objective], every: Sequence[Objective]) -> list[list[Objective]]:
+    """The objectives in sets that are counted together: a composite with all that it is made of."""
+    by_key = {one.key: one for one in every}
+    sets: list[dict[str, Objective]] = []
+    for one in mine:
+        made, ahead = {one.key: one}, [one]
+        while ahead:
+            composite = ahead.pop().composite
+            for part in composite.components if composite is not None else ():
+                if part.objective in by_key and part.objective not in made:
+                    made[part.objective] = by_key[part.objective]
+                    ahead.append(made[part.objective])
+        touched = [known for known in sets if known.keys() & made.keys()]
+        sets = [known for known in sets if known not in touched]
+        sets.append({key: each for known in (*touched, made) for key, each in known.items()})
+    return [list(one.values()) for one in sets]
 
 
-def _countable(objective: Objective, place: str) -> Objective:
-    """The objective as a ratio of two counters; ``Invalid`` for what only a server of Poise can count."""
-    counted = counters_of(objective) if objective.calendar is None else None
-    if counted is not None:
-        return counted
-    plain = objective.method is Method.OCCURRENCES and objective.calendar is None and not objective.group_by
-    kind = objective.indicator.value if plain else f"{objective.method.value} over its window"
-    raise Invalid(
-        "POISE-B422", f"without a server '{kind}' is not counted", where=place,
-        why="Only ratios of counters and classic histograms over a rolling window are.",
-        mend="Run Poise (poise up) and leave --slo out, or write 'good' and 'total' as counters.",
-    )  # fmt: skip
+def _unknown(objective: Objective, declared: ObjectiveFile, said: str) -> _Read:
+    place = declared.places.get(objective.key, "")
+    return _Read(problem=f"{objective.name} ({place}) is unknown: {said}")
 
 
 def _said(error: Exception) -> str:

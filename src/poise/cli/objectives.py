@@ -42,7 +42,7 @@ def _project(text: str, file: Path, common: Common) -> ObjectiveFile:
     found = {one.key: places.get(one.name) or _numbered(one.name, places) or str(file) for one in mine}
     return ObjectiveFile(
         objectives=mine, places=found, policy=declared.project.policy,
-        sources=declared.project.sources,
+        sources=declared.project.sources, exclusions=declared.exclusions,
     )  # fmt: skip
 
 

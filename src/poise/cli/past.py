@@ -114,7 +114,7 @@ async def _house(seconds: float, common: Common) -> AsyncIterator[Past]:
 
 
 class _Blocks:
-    """The embedded store's one question."""
+    """The embedded store, asked in this process."""
 
     def __init__(self, reader: BlockReader) -> None:
         self._reader = reader
@@ -124,6 +124,15 @@ class _Blocks:
         from poise.adapters.promql.engine import Engine
 
         return await anyio.to_thread.run_sync(Engine(self._reader, limits).instant, expression, at_ms)
+
+    async def query_range(
+        self, expression: str, start_ms: int, end_ms: int, step_ms: int, limits: Limits | None = None
+    ) -> Frame:
+        """As ``SignalStore.query_range``, in a thread."""
+        from poise.adapters.promql.engine import Engine
+
+        engine = Engine(self._reader, limits)
+        return await anyio.to_thread.run_sync(engine.range, expression, start_ms, end_ms, step_ms)
 
 
 def _past(signals: Asks, earlier: Readings | None, start_s: float, end_s: float, said: str) -> Past:

@@ -15,7 +15,15 @@ from msgspec import structs
 
 from poise.balance.backtest.decide import percent
 from poise.balance.backtest.replay import OBJECTIVES_MAX, Asked, replayed
-from poise.balance.backtest.report import Alert, AlertPolicy, Backtest, GatePast, ObjectivePast, Point
+from poise.balance.backtest.report import (
+    Alert,
+    AlertPolicy,
+    Backtest,
+    GatePast,
+    GroupPast,
+    ObjectivePast,
+    Point,
+)
 from poise.cli import output, plot
 from poise.cli.objectives import objectives_in
 from poise.cli.past import MetricsFile, Past, Since, Url, opened
@@ -23,13 +31,13 @@ from poise.cli.place import COMMON, Common
 from poise.engine.query_past import QueryPast
 from poise.model.counting import STALE_AFTER_S
 from poise.model.errors import Invalid
-from poise.model.objective import IndicatorKind, Method, Objective
+from poise.model.objective import IndicatorKind, Objective
 from poise.spec.condition import evaluate
-from poise.spec.counter import counters_of
 from poise.spec.objective_file import ObjectiveFile
 
 ALERTS_SHOWN: Final = 12  # of one objective, the costliest; all are in --json
 SPELLS_SHOWN: Final = 12
+GROUPS_SHOWN: Final = 6
 ROWS_SHOWN: Final = 24  # of the table in place of the chart
 ENVOY: Final = (IndicatorKind.AVAILABILITY, IndicatorKind.LATENCY)
 
@@ -60,7 +68,7 @@ def backtest(
         raise Invalid(
             "POISE-E233", "no objective of it can be replayed", where=str(file),
             why="; ".join(f"{key.rpartition('/')[2]}: {why}" for key, why in refused.items()),
-            mend="Name counters: 'good' or 'bad', and 'total'.",
+            mend="Leave --prometheus and --metrics out, or measure them with counters or gauges.",
         )  # fmt: skip
     report = anyio.run(_run, declared, mine, prometheus, metrics, since, common)
     report = structs.replace(report, refused=refused)
@@ -74,43 +82,33 @@ def backtest(
 def _replayable(
     declared: ObjectiveFile, service: str | None, filename: str, *, own: bool
 ) -> tuple[tuple[Objective, ...], dict[str, str]]:
-    """The objectives as ratios of counters, and why others are left out."""
+    """The objectives, and why some are left out."""
     names = sorted({one.service.rpartition("/")[2] for one in declared.objectives})
     if service is not None and service not in names:
         mend = f"It has {', '.join(names)}."
         raise Invalid("POISE-E234", f"no objective of '{service}'", where=filename, mend=mend)
     found: list[Objective] = []
-    composites: list[Objective] = []
     refused: dict[str, str] = {}
     for one in declared.objectives:
         if service is not None and one.service.rpartition("/")[2] != service:
             continue
-        counted = one if one.indicator in ENVOY else _counters_of(one)
-        if counted is not None and (own or one.indicator not in ENVOY):
-            found.append(counted)
-        elif one.composite is not None:
-            composites.append(one)
-        elif one.indicator in ENVOY:
+        if one.indicator in ENVOY and not own:
             refused[one.key] = "Envoy counts it, whose readings only this machine's Poise has"
         else:
-            what = "grouped" if one.group_by else one.indicator.value
-            refused[one.key] = f"{what}: only ratios of counters and classic histograms are replayed"
-    for one in composites:
-        known = {each.key for each in found}
-        if one.composite and all(part.objective in known for part in one.composite.components):
             found.append(one)
-        else:
-            refused[one.key] = "a component of it is not replayed"
+    known = {one.key for one in found}
+    while some := [one for one in found if not _parts(one) <= known]:
+        refused |= dict.fromkeys((one.key for one in some), "a part of it is not replayed")
+        known -= {one.key for one in some}
+        found = [one for one in found if one.key in known]
     if len(found) > OBJECTIVES_MAX:
         mend = "Name a service: --service NAME"
         raise Invalid("POISE-E235", f"more than {OBJECTIVES_MAX} objectives", where=filename, mend=mend)
     return tuple(found), refused
 
 
-def _counters_of(one: Objective) -> Objective | None:
-    """As ratio of counters; slices of time are made of such events as well."""
-    counted = counters_of(structs.replace(one, method=Method.OCCURRENCES))
-    return None if counted is None else structs.replace(counted, method=one.method)
+def _parts(one: Objective) -> set[str]:
+    return {part.objective for part in one.composite.components} if one.composite is not None else set()
 
 
 async def _run(
@@ -130,11 +128,11 @@ async def _run(
         asked = Asked(
             objectives=mine, policy=structs.replace(declared.policy, stale_after_s=stale_s),
             since=_instant(past.start_s), until=_instant(past.end_s), evaluate=evaluate,
-            places=declared.places,
+            places=declared.places, exclusions=declared.exclusions,
         )  # fmt: skip
         _tell_span(past, len(mine), common)
         replaying = progress(common, "replaying")
-        report = await replayed(asked, source, replaying)
+        report = await replayed(asked, source, replaying, source.is_interpolated)
         replaying(1.0)
         return report
 
@@ -192,6 +190,8 @@ def _objective(one: ObjectivePast, report: Backtest, *, table: bool) -> None:
         output.say("  Nothing was read of it: is its target scraped, and its query right?")
         return output.say("  Check with: poise slo lint")
     output.say(f"  {one.good + one.bad:,.0f} events, {one.bad:,.0f} failed; {_coverage(one)}")
+    if one.groups:
+        output.wrapped(f"groups: {_groups(one.groups)}", "  ")
     lowest = f", least {output.percent(one.lowest_ratio)} at {_at(one.lowest_at)}" if one.lowest_at else ""
     output.say(f"  left at the end: {output.percent(one.left_ratio)}{lowest}")
     _table(one.points) if table else _chart(one.points, report)
@@ -203,6 +203,15 @@ def _objective(one: ObjectivePast, report: Backtest, *, table: bool) -> None:
     for caveat in made.caveats:
         output.wrapped(f"but {caveat}", "    ")
     return None
+
+
+def _groups(groups: Sequence[GroupPast]) -> str:
+    """The worst first."""
+    worst = sorted(groups, key=lambda one: -one.bad / max(1.0, one.good + one.bad))
+    shown = "; ".join(
+        f"{one.group} {one.bad:,.0f} of {one.good + one.bad:,.0f} failed" for one in worst[:GROUPS_SHOWN]
+    )
+    return shown + (f"; ... and {len(worst) - GROUPS_SHOWN} more" if len(worst) > GROUPS_SHOWN else "")
 
 
 def _coverage(one: ObjectivePast) -> str:

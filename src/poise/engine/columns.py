@@ -70,8 +70,14 @@ class _Events(Struct, frozen=True, eq=False, kw_only=True):
 class Columns:
     """A row an objective, a place a group of it."""
 
-    def __init__(self, prefix: str, objectives: Sequence[Objective], left: Mapping[str, Left]) -> None:
-        self.objectives = objectives
+    def __init__(
+        self,
+        prefix: str,
+        objectives: Sequence[Objective],
+        left: Mapping[str, Left],
+        step_s: float = STEP_S,
+    ) -> None:
+        self.objectives, self._step_s = objectives, step_s
         self._scale, self._pages = scale(objectives), Pages(prefix)
         known = [left.get(one.key, Left()) for one in objectives]
         self.at_s = np.array([one.at_s for one in known])
@@ -186,7 +192,7 @@ class Columns:
             first = _changes(events.owner)
             earlier_s = np.where(first, -np.inf, np.roll(events.at_s, 1))
             gaps = events.at_s - np.maximum(earlier_s, self.at_s[events.owner]) > gap_s[events.owner]
-            step = _counted(first | _changes(np.floor(events.at_s / STEP_S)), first)
+            step = _counted(first | _changes(np.ceil(events.at_s / self._step_s)), first)
             now = (_counted(gaps, first) == 0) & (step <= STEPS_MAX)
             if now.any():
                 rows += self._added(events.only(now), step[now], count)

@@ -38,7 +38,7 @@ Answers = Sequence[tuple[Sorting, Samples]]
 Found = Mapping[Labels, int]  # a selector's series, and where the newest sample of each is
 
 
-class _Total(NamedTuple):
+class Total(NamedTuple):
     """One total of an objective: samples by weights."""
 
     name: tuple[str, str, str]  # role, group, series
@@ -46,11 +46,11 @@ class _Total(NamedTuple):
     weights: tuple[float, float] = (1.0, 0.0)
 
 
-class _Read(Struct, frozen=True, kw_only=True):
+class Read(Struct, frozen=True, kw_only=True):
     """What an objective is read from: its samples and the totals made of them, or the problem."""
 
     samples: Sequence[int] = ()
-    totals: Sequence[_Total] = ()
+    totals: Sequence[Total] = ()
     interpolated: bool = False
     problem: str = ""
 
@@ -73,7 +73,7 @@ class Counters:
 
     def __init__(self, place: str, objectives: Sequence[Objective], regex: Regex) -> None:
         self._objectives = objectives
-        self._asked = Asked((text for one in objectives for text in _texts(one).values()), regex)
+        self._asked = Asked((text for one in objectives for text in texts_of(one).values()), regex)
         self._pages = Pages(f"{QUERIED}{place}/")
         self._plan: _Plan | None = None
         self._series: dict[str, tuple[list[tuple[str, str, str]], tuple[Series, ...]]] = {}
@@ -128,11 +128,11 @@ class Counters:
         stale_after_s: float,
     ) -> _Plan:
         """Lay the pages out for what was read, and say what is wrong with the rest."""
-        read: list[tuple[Objective, _Read]] = []
+        read: list[tuple[Objective, Read]] = []
         problems: dict[str, str] = {}
         for one in self._objectives:
-            fault = next((faults[text] for text in _texts(one).values() if text in faults), "")
-            made = _Read(problem=fault) if fault else _read(one, found, at_s, now, stale_after_s)
+            fault = next((faults[text] for text in texts_of(one).values() if text in faults), "")
+            made = Read(problem=fault) if fault else read_of(one, found, at_s, now, stale_after_s)
             if made.problem:
                 problems[one.key] = made.problem
             else:
@@ -140,7 +140,8 @@ class Counters:
         self._pages.lay(
             [(one, self._series_of(one, [total.name for total in made.totals])) for one, made in read]
         )
-        self.interpolated = frozenset(one.key for one, made in read if made.interpolated)
+        still = self.interpolated & problems.keys()  # what cannot be read now was read so
+        self.interpolated = still | {one.key for one, made in read if made.interpolated}
         totals = [total for _, made in read for total in made.totals]
         return _Plan(
             answered=answered,
@@ -172,7 +173,7 @@ def whole_of(role: str, texts: Mapping[str, str]) -> str:
     return whole if is_part else ""
 
 
-def _texts(objective: Objective) -> dict[str, str]:
+def texts_of(objective: Objective) -> dict[str, str]:
     """By role the selectors that are asked for; buckets are asked for whole."""
     if objective.histogram is not None:
         return {"total": objective.histogram.query.strip()}
@@ -192,40 +193,40 @@ def _found(sortings: Sequence[Sorting], newest: Sequence[Samples]) -> dict[str, 
     return found
 
 
-def _read(
+def read_of(
     objective: Objective, found: Mapping[str, Found], at_s: Numbers, now: datetime, stale_after_s: float
-) -> _Read:
+) -> Read:
     """A reading out of each selector's samples, or why there is none."""
-    texts = _texts(objective)
+    texts = texts_of(objective)
     mine = {role: found.get(text, {}) for role, text in texts.items()}
     for role, text in texts.items():
         if not mine[role] and not mine.get(whole_of(role, texts)):
-            return _Read(problem=f"{text} ({role}) has no sample within {stale_after_s:g} s")
+            return Read(problem=f"{text} ({role}) has no sample within {stale_after_s:g} s")
     places = [place for one in mine.values() for place in one.values()]
     age_s = now.timestamp() - float(at_s[places].max())
     if age_s > stale_after_s:
-        return _Read(problem=f"its newest sample is {age_s:.0f} s old")
+        return Read(problem=f"its newest sample is {age_s:.0f} s old")
     if objective.histogram is not None:
         return _buckets(objective, objective.histogram.bound, mine["total"])
     totals = [
-        _Total((role, objective.group_of(labels), text_of(labels)), (place, place))
+        Total((role, objective.group_of(labels), text_of(labels)), (place, place))
         for role, one in mine.items()
         for labels, place in one.items()
     ]
-    return _Read(samples=places, totals=totals)
+    return Read(samples=places, totals=totals)
 
 
-def _buckets(objective: Objective, bound: float, found: Found) -> _Read:
+def _buckets(objective: Objective, bound: float, found: Found) -> Read:
     """Good and all events of each histogram out of its buckets."""
     by_series: dict[tuple[str, str], dict[float, int]] = defaultdict(dict)
     for labels, place in found.items():
         rest = tuple(pair for pair in labels if pair[0] not in ("le", NAME))
-        edge = _edge(dict(labels).get("le", ""))
+        edge = bound_of(labels)
         if edge is not None:
             by_series[objective.group_of(labels), text_of(rest)][edge] = place
     if len({group for group, _ in by_series}) > objective.groups_max:
-        return _Read(problem=too_many_groups(objective))
-    totals: list[_Total] = []
+        return Read(problem=too_many_groups(objective))
+    totals: list[Total] = []
     interpolated = False
     for (group, series), buckets in by_series.items():
         counted = within(buckets, bound)
@@ -235,16 +236,17 @@ def _buckets(objective: Objective, bound: float, found: Found) -> _Read:
         all_ = buckets[math.inf]
         parts = [*((buckets[edge], weight) for edge, weight in counted[0].items()), (all_, 0.0), (all_, 0.0)]
         (low, low_weight), (high, high_weight) = parts[:2]
-        totals.append(_Total(("good", group, name), (low, high), (low_weight, high_weight)))
-        totals.append(_Total(("total", group, name), (all_, all_)))
+        totals.append(Total(("good", group, name), (low, high), (low_weight, high_weight)))
+        totals.append(Total(("total", group, name), (all_, all_)))
         interpolated = interpolated or counted[1]
     if not totals:
-        return _Read(problem=f'{_texts(objective)["total"]} has no bucket with le="+Inf"')
-    return _Read(samples=[*found.values()], totals=totals, interpolated=interpolated)
+        return Read(problem=f'{texts_of(objective)["total"]} has no bucket with le="+Inf"')
+    return Read(samples=[*found.values()], totals=totals, interpolated=interpolated)
 
 
-def _edge(text: str) -> float | None:
+def bound_of(labels: Labels) -> float | None:
+    """The upper bound of a bucket by its labels; None where it tells none."""
     try:
-        return float(text)
+        return float(dict(labels).get("le", ""))
     except ValueError:
         return None

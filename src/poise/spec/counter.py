@@ -81,10 +81,25 @@ def counters_of(objective: Objective) -> Objective | None:
     return replace(objective, indicator=IndicatorKind.QUERY, queries=queries, histogram=None)
 
 
+def narrowed(query: str, bound: float) -> str:
+    """The selector of two of a histogram's buckets alone: the one at ``bound``, and the one of all.
+
+    >>> print(narrowed("lag_bucket{job='a'}", 0.3))
+    lag_bucket{job='a',le=~"0\\\\.3(\\\\.0)?|\\\\+Inf"}
+    """
+    plain = f"{bound:g}".replace(".", "\\\\.").replace("+", "\\\\+")
+    return _matched(query, f'le=~"{plain}(\\\\.0)?|\\\\+Inf"')
+
+
 def _bucket(query: str, bound: float | None) -> str:
     """The counter of one bucket; a bound is written with or without '.0', as the exporter likes."""
     plain = "+Inf" if bound is None else f"{bound:g}"
     matcher = f'le="{plain}"' if bound is None or "." in plain else f'le=~"{plain}(\\\\.0)?"'
+    return _matched(query, matcher)
+
+
+def _matched(query: str, matcher: str) -> str:
+    """The selector with one matcher more."""
     base = query.strip()
     if base.endswith("}"):
         inside = base[:-1].rstrip().rstrip(",")

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from poise.model.exclusion import Exclusion
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.service import DataSource
 from poise.spec.document import Items, Mapping, Node, Place, Scalar, compose
+from poise.spec.exclusion import exclusions_of
 from poise.spec.objective import objectives_of, openslo_drafts
 from poise.spec.objective_short import short_drafts
 from poise.spec.problems import MISSING_KEY, Report
@@ -30,6 +32,7 @@ class ObjectiveFile(Struct, frozen=True, kw_only=True):
     places: dict[str, str]
     policy: BudgetPolicy
     sources: tuple[DataSource, ...] = ()  # those that are declared
+    exclusions: tuple[Exclusion, ...] = ()
 
     @property
     def stale_after_s(self) -> float:
@@ -57,10 +60,27 @@ def parse_objectives(text: str, *, project: str, environment: str, filename: str
     ]
     objectives = objectives_of(drafts, services, report)
     policy = policy_of(documents, report)
+    exclusions = _exclusions(documents, project, environment, objectives, report)
     report.raise_if_any()
     places = {one.objective.key: f"{filename}:{one.place.line}:{one.place.column}" for one in drafts}
     declared = sources_of(of_kind(documents, "DataSource"), of_kind(documents, "Project"), Report(filename))
-    return ObjectiveFile(objectives=objectives, places=places, policy=policy, sources=declared)
+    return ObjectiveFile(
+        objectives=objectives, places=places, policy=policy, sources=declared, exclusions=exclusions
+    )  # fmt: skip
+
+
+def _exclusions(
+    documents: list[Document], project: str, environment: str, objectives: Sequence[Objective], report: Report
+) -> tuple[Exclusion, ...]:
+    """Those of the file; one of other environments is no mistake here, and of no effect."""
+    found = of_kind(documents, "Exclusion")
+    named = (name for one in found if one.clean for name in _texts(one.spec.values.get("environments")))
+    environments = list(dict.fromkeys((environment, *named)))
+    return exclusions_of(found, project, objectives, environments, report)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else []
 
 
 def _sources(

@@ -11,29 +11,18 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.balance.backtest.live import Held, Live
 
-from poise.adapters.memory import MemoryStore
 from poise.adapters.memory_samples import MemorySamples
-from poise.adapters.memory_totals import MemoryTotals
-from poise.adapters.promql.engine import Engine
-from poise.adapters.regex import matching
 from poise.balance.backtest.decide import Counts, recommend
 from poise.balance.backtest.replay import Asked, Replay, replayed, thinned
 from poise.balance.backtest.report import AlertPolicy, Backtest, Point
-from poise.balance.budget.controller import ALL, BudgetController
-from poise.balance.burn.watch import BurnWatch
-from poise.balance.indicator.shaping import Shaping
 from poise.engine.query_past import QueryPast
-from poise.engine.query_reader import QueryReader
 from poise.model.balance import Budget
 from poise.model.objective import IndicatorKind, Method, Objective, Queries, Slicing
 from poise.model.policy import BudgetPolicy
-from poise.model.record import Write
-from poise.model.samples import Frame, Labels, Limits
-from poise.model.service import Project
+from poise.model.samples import Labels
 from poise.model.spend import Outlook
-from poise.ports.signals import SignalStore
-from poise.ports.store import Transaction
 from poise.spec.condition import evaluate
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
@@ -67,29 +56,6 @@ OBJECTIVES = (
         slicing=Slicing(slice_s=60.0, target_ratio=0.9),
     ),
 )
-
-
-class Held:
-    """A metrics store over samples in memory."""
-
-    def __init__(self, samples: MemorySamples) -> None:
-        self.samples = samples
-
-    async def query(self, expression: str, at_ms: int, limits: Limits | None = None) -> Frame:
-        return Engine(self.samples, limits).instant(expression, at_ms)
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.at = T0
-
-    def now(self) -> datetime:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 def _labels(name: str, **labels: str) -> Labels:
@@ -126,41 +92,6 @@ def history(seed: int, minutes: int, *, every_s: int = 15, fault: bool = True) -
     return samples
 
 
-class Live:
-    """A running Poise: reader, budget room and watch on a beat of 10 s."""
-
-    def __init__(self, samples: MemorySamples) -> None:
-        self.store, self.totals, self.clock = MemoryStore(), MemoryTotals(), Clock()
-
-        async def source(_project: str, _name: str) -> SignalStore:
-            return Held(samples)  # type: ignore[return-value]
-
-        self.reader = QueryReader(self.store, self.totals, source, self.clock, matching)
-        self.room = BudgetController(
-            self.store, self.totals, problem_of=self.reader.problem, shaper=Shaping, observers=[BurnWatch()]
-        )
-
-    async def declare(self) -> None:
-        writes = [Write(kind="Project", key="acme", body=Project(name="acme", policy=POLICY))]
-        writes += [Write(kind="Objective", key=one.key, body=one) for one in OBJECTIVES]
-        await self.store.commit(Transaction(at=T0, writes=writes))
-        await self.look()
-
-    async def beat(self) -> list[Write]:
-        self.clock.at += timedelta(seconds=10)
-        await self.reader.read_once()
-        return await self.look()
-
-    async def look(self) -> list[Write]:
-        decision = await self.room.look(ALL, self.clock.at)
-        await self.store.commit(
-            Transaction(
-                at=self.clock.at, reads=decision.reads, writes=decision.writes, events=decision.events
-            )
-        )
-        return list(decision.writes)
-
-
 def asked(minutes: int, **more: Any) -> Asked:
     until = T0 + timedelta(minutes=minutes)
     return Asked(objectives=OBJECTIVES, policy=POLICY, since=T0, until=until, evaluate=evaluate, **more)
@@ -175,7 +106,7 @@ def test_the_replay_equals_what_ran_live_bit_for_bit(seed: int) -> None:
     burns: list[tuple[str, str, datetime]] = []
 
     async def live() -> None:
-        poise = Live(samples)
+        poise = Live(samples, OBJECTIVES, POLICY, T0)
         await poise.declare()
         while poise.clock.at < T0 + timedelta(minutes=minutes):
             for write in await poise.beat():

@@ -251,3 +251,41 @@ def test_counting_in_pieces_equals_adding_everything(
         good, bad, _ = added(one.take(readings[:size]))
         readings, all_good, all_bad = readings[size:], all_good + good, all_bad + bad
     assert [all_good + all_bad, all_bad] == truth
+
+
+@pytest.mark.parametrize(("after", "known_s"), [(200.0, 210.0), (1000.0, 10.0)])
+def test_a_restart_in_a_long_silence_hides_what_happened_before_it(after: float, known_s: float) -> None:
+    """What a process counted before it died unseen is lost, so nobody knows that time."""
+    made = counter(since=-1.0)
+    found = made.take(served("a", (0.0, 100.0, 0.0), (10.0, 110.0, 1.0), (10.0 + after, 7.0, 0.0)))
+    assert added(found)[:2] == (9.0 + 7.0, 1.0)
+    assert added(found)[2] == known_s
+
+
+def test_a_silence_in_which_the_counter_went_on_is_known() -> None:
+    """A monotone counter tells of the time in which nobody read it."""
+    found = counter(since=-1.0).take(served("a", (0.0, 100.0, 0.0), (5000.0, 160.0, 0.0)))
+    assert added(found) == (60.0, 0.0, 5000.0)
+
+
+def test_a_group_begins_when_it_is_told_of() -> None:
+    """A region that opens today was not unknown, nor quiet, for the four weeks before."""
+    whole = structs.replace(ORDERS, group_by=("region",))
+    late = structs.replace(whole, group="region=us")
+    made = counter(late, has_begun=False)
+
+    def read(at: float, **counts: float) -> list[Rows]:
+        told = (("definition", definition(whole)), ("objective", whole.key))
+        values = {Series(QUERY_AT, told): at}
+        for region, count in counts.items():
+            labels = (*told, ("group", f"region={region}"), ("role", "total"), ("series", region))
+            values[Series(QUERY_TOTAL, tuple(sorted(labels)))] = count
+        return rows("query/acme/prometheus/3", (at, values))
+
+    for at in (15.0, 30.0):
+        made.take(read(at, eu=at))
+    found = [made.take(read(at, eu=at, us=at)) for at in (45.0, 60.0)]
+    assert made.columns[late.key].since_s == 45.0
+    assert [added(one) for one in found] == [(0.0, 0.0, 0.0), (15.0, 0.0, 15.0)]
+    assert not len(made.take(read(75.0, eu=75.0)))
+    assert made.columns[late.key].measured_s == 60.0

@@ -38,6 +38,12 @@ class FileSignals:
         """As ``SignalStore.query``."""
         return Engine(self._samples, limits).instant(expression, at_ms)
 
+    async def query_range(
+        self, expression: str, start_ms: int, end_ms: int, step_ms: int, limits: Limits | None = None
+    ) -> Frame:
+        """As ``SignalStore.query_range``."""
+        return Engine(self._samples, limits).range(expression, start_ms, end_ms, step_ms)
+
     async def close(self) -> None:
         """There is nothing to give up."""
 

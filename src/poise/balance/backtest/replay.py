@@ -15,28 +15,31 @@ from typing import Final
 import anyio.lowlevel
 import numpy as np
 from msgspec import Struct, structs
+from numpy.typing import NDArray
 
+from poise.balance.backtest.alarms import Alarms
+from poise.balance.backtest.budgets import Budgets
 from poise.balance.backtest.decide import TARGETS, Counts, recommend
-from poise.balance.backtest.report import Alert, AlertPolicy, Backtest, GatePast, ObjectivePast, Point, Spell
-from poise.balance.budget.controller import finished
-from poise.balance.budget.counting import Counting, counted
-from poise.balance.budget.decide import Seen as BudgetSeen
-from poise.balance.budget.decide import budget_of
-from poise.balance.budget.measure import Measures, measure, sizes
-from poise.balance.burn.tiers import TICKETS, burning_now
-from poise.balance.burn.watch import BurnWatch
+from poise.balance.backtest.report import (
+    Backtest,
+    GatePast,
+    GroupPast,
+    ObjectivePast,
+    Point,
+    Recommendation,
+    Spell,
+)
 from poise.balance.gate.decide import judge
 from poise.balance.gate.facts import Question
 from poise.balance.gate.variables import values_of
-from poise.balance.indicator.shaping import Shaping
 from poise.balance.policy.decide import Seen as PolicySeen
 from poise.balance.policy.decide import decide as level_decided
 from poise.model.balance import Budget, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
-from poise.model.increments import Increments, Round
+from poise.model.exclusion import Exclusion
+from poise.model.increments import Increments
 from poise.model.objective import Objective
-from poise.model.policy import BudgetPolicy, BurnTier, Checked, PolicyState
-from poise.model.record import Ref
+from poise.model.policy import BudgetPolicy, Checked, PolicyState
 from poise.model.service import Service
 from poise.ports.totals import Readings
 
@@ -61,25 +64,20 @@ class Asked(Struct, frozen=True, kw_only=True):
     evaluate: Callable[..., Checked]
     places: Mapping[str, str] = {}
     targets: tuple[float, ...] = TARGETS
-
-
-class _Firing(Struct, kw_only=True):
-    """An alert that goes on."""
-
-    policy: AlertPolicy
-    test: str
-    pages: bool
-    fired_at: datetime
-    since: datetime
-    bad: float = 0.0
-    spent_ratio: float = 0.0
+    exclusions: tuple[Exclusion, ...] = ()
 
 
 async def replayed(
-    asked: Asked, past: Readings, told: Callable[[float], None] = lambda share: None
+    asked: Asked,
+    past: Readings,
+    told: Callable[[float], None] = lambda share: None,
+    interpolated_of: Callable[[str], bool] = lambda _: False,
 ) -> Backtest:
-    """Everything that would have been said. ``told`` of the share that is done."""
-    replay = await Replay.begun(asked, past)
+    """Everything that would have been said. ``told`` of the share that is done.
+
+    ``interpolated_of`` tells whether a histogram (an objective's, by key) was read between two bounds.
+    """
+    replay = await Replay.begun(asked, past, interpolated_of)
     steps = math.floor((asked.until - asked.since).total_seconds() / STEP_S)
     every = verdict_steps(steps)
     for n in range(1, steps + 1):
@@ -100,55 +98,38 @@ def verdict_steps(steps: int) -> int:
 class Replay:
     """The state of a replay: the same objects that a running Poise has."""
 
-    def __init__(self, asked: Asked, counting: Counting) -> None:
-        self.asked, self.counting = asked, counting
-        count = len(asked.objectives)
-        self._watch = BurnWatch()
-        self._allowed = np.array([1.0 - one.target_ratio for one in asked.objectives])
-        minutes = math.ceil((asked.until - asked.since).total_seconds() / STEP_S)
-        self._minutes = np.zeros((3, count, minutes))  # good, bad, known seconds
-        self._column = {int(place): column for column, place in enumerate(counting.sheet.places)}
-        self._firing: list[dict[AlertPolicy, _Firing]] = [{} for _ in range(count)]
-        self._alerts: list[list[Alert]] = [[] for _ in range(count)]
-        self._points: list[list[Point]] = [[] for _ in range(count)]
+    def __init__(self, asked: Asked, kept: Budgets, interpolated_of: Callable[[str], bool]) -> None:
+        self.asked, self.kept, self._interpolated_of = asked, kept, interpolated_of
+        self._alarms = Alarms(kept, asked.objectives, asked.policy, asked.since)
+        self._count = math.ceil((asked.until - asked.since).total_seconds() / STEP_S)
+        self._minutes: dict[int, NDArray[np.float64]] = {}  # by place: good, bad, known seconds
+        self._points: list[list[Point]] = [[] for _ in asked.objectives]
         self._states: dict[str, PolicyState] = {}
         self._verdicts: dict[str, list[Verdict]] = {}
-        self._budgets: dict[str, Budget] = {}
 
     @classmethod
-    async def begun(cls, asked: Asked, past: Readings) -> Replay:
+    async def begun(
+        cls, asked: Asked, past: Readings, interpolated_of: Callable[[str], bool] = lambda _: False
+    ) -> Replay:
         """With every objective declared when the history begins."""
-        declared = {one.key: (one, asked.policy) for one in asked.objectives}
-        return cls(asked, await counted(past, declared, {}, asked.since, Shaping))
+        kept = await Budgets.begun(past, asked.objectives, asked.policy, asked.exclusions, asked.since)
+        return cls(asked, kept, interpolated_of)
 
     async def step(self, past: Readings, now: datetime) -> None:
         """Count what was read up to ``now``, and run the detectors."""
-        increments = await self.counting.follow(past, now)
+        increments = await self.kept.follow(past, now)
         self._keep(increments)
-        self._page(now, AlertPolicy.PAGE, self.asked.policy.fast_burn)
-        self._page(now, AlertPolicy.TICKET, TICKETS)
-        self._test(now, increments)
+        self._alarms.look(now, increments)
 
     def budgets(self, now: datetime) -> list[Budget]:
         """Every budget now, by the code that writes them live."""
-        counting = self.counting
-        return [
-            budget_of(
-                BudgetSeen(
-                    sheet=counting.sheet, measures=measures, sums=counting.book, column=column, before=None,
-                    ref=Ref("Budget", one.key, 0),
-                    interpolated=counting.counter.columns[one.key].interpolated,
-                )
-            )
-            for measures in (self._measured(now),)
-            for column, one in enumerate(counting.sheet.objectives)
-        ]  # fmt: skip
+        return self.kept.budgets(now, interpolated_of=self._interpolated_of)
 
     def judge(self, now: datetime) -> None:
         """Ask the gate for a feature of every service."""
         by_service: dict[str, list[Budget]] = {}
         for column, budget in enumerate(self.budgets(now)):
-            self._budgets[budget.key] = budget
+            self._alarms.allowed[budget.key] = budget.allowed
             by_service.setdefault(budget.service, []).append(budget)
             measured = budget.measured_at is not None
             self._points[column].append(
@@ -176,80 +157,24 @@ class Replay:
 
     # -- counting -----------------------------------------------------------------------------------
 
-    def _measured(self, now: datetime) -> Measures:
-        counting = self.counting
-        measures = measure(counting.sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
-        return finished(counting.sheet, measures)
-
     def _keep(self, increments: Increments) -> None:
         """Events by the minute in which they were read, and how much of it was measured."""
-        begin_s, last = self.asked.since.timestamp(), self._minutes.shape[2] - 1
+        begin_s, last = self.asked.since.timestamp(), self._count - 1
         for k in range(len(increments)):
-            column = self._column[int(increments.place[k])]
+            minutes = self._of(int(increments.place[k]))
             at_s, from_s = float(increments.at_s[k]) - begin_s, float(increments.known_from_s[k]) - begin_s
             minute = min(last, max(0, math.ceil(at_s / STEP_S) - 1))
-            self._minutes[0, column, minute] += increments.good[k]
-            self._minutes[1, column, minute] += increments.bad[k]
+            minutes[0, minute] += increments.good[k]
+            minutes[1, minute] += increments.bad[k]
             first = max(0, math.floor(from_s / STEP_S))
             for one in range(first, minute + 1):
                 passed = min(at_s, (one + 1) * STEP_S) - max(from_s, one * STEP_S)
-                self._minutes[2, column, one] += max(0.0, passed)
+                minutes[2, one] += max(0.0, passed)
 
-    # -- alerts -------------------------------------------------------------------------------------
-
-    def _page(self, now: datetime, policy: AlertPolicy, tiers: tuple[BurnTier, ...]) -> None:
-        sums, places = self.counting.book, self.counting.sheet.places
-        hot = burning_now(sums, places, self._allowed, tiers, now.timestamp())
-        for column in np.flatnonzero(hot >= 0).tolist():
-            tier = tiers[hot[column]]
-            since = now - timedelta(seconds=tier.long_s)
-            self._fire(column, policy, f"{tier.factor:g}x", policy is AlertPolicy.PAGE, since, now)
-        self._end(policy, {*np.flatnonzero(hot < 0).tolist()}, now)
-
-    def _test(self, now: datetime, increments: Increments) -> None:
-        counting, sheet = self.counting, self.counting.sheet
-        sized = sizes(sheet, counting.book, counting.since_s(), counting.measured_s(now), now)
-        burns = self._watch.burns(
-            Round(
-                now=now, objectives=sheet.objectives, policies=sheet.policies, places=sheet.places,
-                increments=increments, sums=counting.book, allowed=sized.allowed, bad=sized.bad,
-            )
-        )  # fmt: skip
-        for column, burn in enumerate(burns):
-            if burn is not None:
-                self._fire(column, AlertPolicy.SEQUENTIAL, burn.test, burn.pages, burn.since, now)
-                firing = self._firing[column][AlertPolicy.SEQUENTIAL]
-                firing.bad, firing.spent_ratio = burn.bad, burn.spent_ratio
-        self._end(AlertPolicy.SEQUENTIAL, {n for n, burn in enumerate(burns) if burn is None}, now)
-
-    def _fire(
-        self, column: int, policy: AlertPolicy, test: str, pages: bool, since: datetime, now: datetime
-    ) -> None:
-        known = self._firing[column].get(policy)
-        if known is None:
-            since = max(since, self.asked.since)
-            known = self._firing[column][policy] = _Firing(
-                policy=policy, test=test, pages=pages, fired_at=now, since=since
-            )
-        known.test, known.pages = (test, True) if pages and not known.pages else (known.test, known.pages)
-
-    def _end(self, policy: AlertPolicy, columns: set[int], now: datetime | None) -> None:
-        for column in columns:
-            firing = self._firing[column].pop(policy, None)
-            if firing is not None:
-                self._alerts[column].append(self._alert(column, firing, now))
-
-    def _alert(self, column: int, firing: _Firing, until: datetime | None) -> Alert:
-        if firing.policy is not AlertPolicy.SEQUENTIAL:
-            place = int(self.counting.sheet.places[column])
-            bad = float(self.counting.book.between(firing.since.timestamp()).bad[place])
-            budget = self._budgets.get(self.asked.objectives[column].key)
-            allowed = budget.allowed if budget is not None else 0.0
-            firing.bad, firing.spent_ratio = bad, bad / allowed if allowed > 0 else 0.0
-        return Alert(
-            policy=firing.policy, test=firing.test, pages=firing.pages, fired_at=firing.fired_at,
-            since=firing.since, until=until, bad=firing.bad, spent_ratio=firing.spent_ratio,
-        )  # fmt: skip
+    def _of(self, place: int) -> NDArray[np.float64]:
+        if place not in self._minutes:
+            self._minutes[place] = np.zeros((3, self._count))
+        return self._minutes[place]
 
     # -- the gate -----------------------------------------------------------------------------------
 
@@ -280,19 +205,17 @@ class Replay:
 
     def _past(self, column: int) -> ObjectivePast:
         objective, points = self.asked.objectives[column], self._points[column]
-        for firing in self._firing[column].values():
-            self._alerts[column].append(self._alert(column, firing, None))
-        self._firing[column] = {}
         known = [one for one in points if one.left_ratio is not None]
         lowest = min(known, key=lambda one: one.left_ratio or 0.0, default=None)
-        counter = self.counting.counter.columns[objective.key]
-        first = self._first(column)
-        counts = Counts(
-            step_s=STEP_S, good=self._minutes[0, column, first:], bad=self._minutes[1, column, first:],
-            known=np.clip(self._minutes[2, column, first:] / STEP_S, 0.0, 1.0),
-        )  # fmt: skip
+        each = {one.group: self._counts([at]) for at in self._parts(column)
+                for one in (self.kept.counting.sheet.objectives[at],)}  # fmt: skip
+        counts = self._counts(self._parts(column))
         lasted_s = len(counts.known) * STEP_S
         known_s = float(counts.known.sum()) * STEP_S
+        columns = [self.kept.counting.counter.columns[objective.key]]
+        columns += [self.kept.counting.counter.columns[self.kept.counting.sheet.objectives[at].key]
+                    for at in self._parts(column)]  # fmt: skip
+        begun = [one.since_s for one in columns if one.has_begun]
         return ObjectivePast(
             key=objective.key, service=objective.service, name=objective.name,
             where=self.asked.places.get(objective.key, ""), target_ratio=objective.target_ratio,
@@ -300,17 +223,47 @@ class Replay:
             left_ratio=points[-1].left_ratio if points else None,
             lowest_ratio=lowest.left_ratio if lowest else None, lowest_at=lowest.at if lowest else None,
             coverage_ratio=known_s / lasted_s if lasted_s else 0.0, unknown_s=lasted_s - known_s,
-            since=datetime.fromtimestamp(counter.since_s, UTC) if counter.has_begun else None,
-            points=thinned(points, POINTS_MAX),
-            alerts=tuple(sorted(self._alerts[column], key=lambda one: one.fired_at)),
-            recommendation=recommend(counts, objective.window_s, self.asked.targets),
-            interpolated=counter.interpolated,
+            since=datetime.fromtimestamp(min(begun), UTC) if begun else None,
+            points=thinned(points, POINTS_MAX), alerts=self._alarms.of(column),
+            recommendation=self._recommended(objective, counts, each),
+            interpolated=any(one.interpolated for one in columns) or self._interpolated_of(objective.key),
+            groups=tuple(
+                GroupPast(group=group, good=float(one.good.sum()), bad=float(one.bad.sum()))
+                for group, one in sorted(each.items()) if group
+            ),
         )  # fmt: skip
 
-    def _first(self, column: int) -> int:
-        """The first minute of which anything was read."""
-        some = np.flatnonzero(self._minutes[:, column].any(axis=0))
-        return int(some[0]) if len(some) else self._minutes.shape[2]
+    def _parts(self, column: int) -> list[int]:
+        """The columns that an objective's events lie in: its own, its groups', or its parts'."""
+        counting, composite = self.kept.counting, self.asked.objectives[column].composite
+        if composite is None or self.asked.objectives[column].slicing is not None:
+            return self.kept.columns_of(column)
+        return [at for one in composite.components for at in self._parts(counting.columns[one.objective])]
+
+    def _recommended(
+        self, objective: Objective, counts: Counts, each: Mapping[str, Counts]
+    ) -> Recommendation:
+        """Of a grouped objective what its worst group supports; of OpenSLO's composites nothing."""
+        if objective.composite is not None and objective.slicing is None:
+            reason = "it burns as its parts do, and so their targets are what is set"
+            return Recommendation(target_ratio=None, reason=reason, caveats=(), candidates=())
+        made = [
+            (recommend(one, objective.window_s, self.asked.targets), group) for group, one in each.items()
+        ]
+        if len(made) < 2:
+            return recommend(counts, objective.window_s, self.asked.targets)
+        worst, group = min(made, key=lambda one: one[0].target_ratio or 0.0)
+        return structs.replace(worst, reason=f"{group} is the worst: {worst.reason}")
+
+    def _counts(self, columns: Sequence[int]) -> Counts:
+        """All of some columns, from the first minute on of which anything was read."""
+        many = np.array([self._of(int(self.kept.counting.sheet.places[one])) for one in columns])
+        some = np.flatnonzero(many.any(axis=(0, 1)))
+        first = int(some[0]) if len(some) else self._count
+        return Counts(
+            step_s=STEP_S, good=many[:, 0, first:].sum(axis=0), bad=many[:, 1, first:].sum(axis=0),
+            known=np.clip(many[:, 2, first:].max(axis=0) / STEP_S, 0.0, 1.0),
+        )  # fmt: skip
 
 
 def thinned(points: Sequence[Point], most: int) -> tuple[Point, ...]:

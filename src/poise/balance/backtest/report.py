@@ -68,6 +68,14 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
 
 
+class GroupPast(Struct, frozen=True, kw_only=True):
+    """What was counted of one group of an objective, such as ``region=eu``."""
+
+    group: str
+    good: float
+    bad: float
+
+
 class ObjectivePast(Struct, frozen=True, kw_only=True):
     """One objective over the history. ``unknown_s`` is time since its first reading that nobody measured."""
 
@@ -89,6 +97,7 @@ class ObjectivePast(Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
     recommendation: Recommendation
     interpolated: bool = False
+    groups: tuple[GroupPast, ...] = ()
 
 
 class Spell(Struct, frozen=True, kw_only=True):

@@ -239,14 +239,8 @@ class BudgetController:
         if self._expanded_at is None or not 0 <= (now - self._expanded_at).total_seconds() < EXPANDED_S:
             start = now - timedelta(seconds=counting.book.horizon_s)
             end = now + timedelta(seconds=EXPANDED_S)
-            found = {one.key: stretches(one, start, end) for one in self._exclusions}
             before = self._expanded
-            self._expanded = {
-                column: merged(stretch for one in mine for stretch in found[one.key])
-                for column, objective in enumerate(counting.sheet.objectives)
-                if (mine := [one for one in self._exclusions if one.covers(objective.key)])
-            }
-            self._expanded = {column: some for column, some in self._expanded.items() if some}
+            self._expanded = excluded_time(counting.sheet.objectives, self._exclusions, start, end)
             self._expanded_at = now
             both = before.keys() | self._expanded.keys()
             self._reexcluded |= {one for one in both if before.get(one) != self._expanded.get(one)}
@@ -282,11 +276,12 @@ class BudgetController:
         moved |= (seen != marks.signature) | (measures.bootstrap != marks.bootstrap)
         moved |= np.abs(measures.since_s - marks.since_s) > 1e-3
         moved |= np.array([a != b for a, b in zip(problems, marks.problem, strict=True)], dtype=bool)
-        moved[_groups(counting.sheet)] = False  # told as part of their objective
+        groups = _groups(counting.sheet)  # told as part of their objective
+        moved[groups] = False
         every_s = np.array([refresh_s(one) for one in counting.sheet.policies])
         old = np.flatnonzero(measures.now.timestamp() - marks.at_s >= every_s)
         refreshed = old[np.argsort(marks.at_s[old])][:REFRESHES]
-        due = {*refreshed.tolist(), *(one for one in self._reexcluded if one < len(moved))}
+        due = {*refreshed.tolist(), *(one for one in self._reexcluded if one < len(moved))} - {*groups}
         columns = np.union1d(np.flatnonzero(moved), np.array(sorted(due), dtype=np.int64)).tolist()
         marks.signature = seen
         for column in columns[:WRITES_MAX]:
@@ -406,6 +401,19 @@ async def _groups_of(totals: Totals, objective: Objective) -> tuple[str, ...]:
 def finished(sheet: Sheet, measures: Measures) -> Measures:
     """Groups are told as their worst; then composites follow from their components."""
     return derived(sheet, worst(sheet, measures))
+
+
+def excluded_time(
+    objectives: Sequence[Objective], exclusions: Sequence[Exclusion], start: datetime, end: datetime
+) -> dict[int, tuple[Stretch, ...]]:
+    """By column, the time in [start, end) that does not count; nothing for those that have none."""
+    found = {one.key: stretches(one, start, end) for one in exclusions}
+    made = {
+        column: merged(stretch for one in mine for stretch in found[one.key])
+        for column, objective in enumerate(objectives)
+        if (mine := [one for one in exclusions if one.covers(objective.key)])
+    }
+    return {column: some for column, some in made.items() if some}
 
 
 def _groups(sheet: Sheet) -> list[int]:

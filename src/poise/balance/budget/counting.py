@@ -189,7 +189,10 @@ def _follow(made: Counting, objective: Objective, before: Budget | None, now: da
     """Count one more objective."""
     since, has_begun = now, False
     if before is not None and (not objective.is_queried or before.definition == definition(objective)):
-        since, has_begun = before.since, before.measured_at is not None
+        since = before.since
+        has_begun = (
+            before.measured_at is not None and not objective.group
+        )  # a group begins when it is told of
     place = made.book.place(objective.key)
     made.counter.follow(objective, place, since.timestamp(), has_begun=has_begun)
 

@@ -102,15 +102,20 @@ def refresh_s(policy: BudgetPolicy) -> float:
 
 def _periods(seen: Seen) -> tuple[PeriodBudget, ...]:
     """Over every window of the objective; of a grouped one, those of the group that is told."""
-    column, sheet, measures = seen.column, seen.sheet, seen.measures
-    if math.isnan(float(measures.measured_s[column])) or sheet.objectives[column].is_derived:
+    column, sheet, measures = _told(seen), seen.sheet, seen.measures
+    if math.isnan(float(measures.measured_s[seen.column])) or sheet.objectives[column].is_derived:
         return ()
-    if mine := sheet.members.get(column):
-        column = min(mine, key=lambda one: float(measures.left_ratio[one]))
     objective, since_s = sheet.objectives[column], float(measures.since_s[column])
     until_s = float(measures.measured_s[seen.column])
     place = int(sheet.places[column])
     return periods(objective, place, seen.sums, since_s, until_s, measures.now, seen.excluded)
+
+
+def _told(seen: Seen) -> int:
+    """The column whose events are told: the objective's own, or that of its worst group."""
+    mine = seen.sheet.members.get(seen.column, ())
+    known = [one for one in mine if not math.isnan(float(seen.measures.measured_s[one]))]
+    return min(known, key=lambda one: float(seen.measures.left_ratio[one]), default=seen.column)
 
 
 def _burns(seen: Seen) -> tuple[Burn, ...]:
@@ -133,8 +138,13 @@ def _burns(seen: Seen) -> tuple[Burn, ...]:
 
 
 def _recovery(seen: Seen, allowed: float) -> datetime | None:
-    """When enough bad events leave the window, if no more come and traffic stays as it is."""
-    objective = seen.sheet.objectives[seen.column]
+    """When enough bad events leave the window, if no more come and traffic stays as it is.
+
+    None for a budget that follows from others: none of its events is counted by itself.
+    """
+    objective = seen.sheet.objectives[_told(seen)]
+    if objective.composite is not None and objective.slicing is None:
+        return None
     if objective.calendar is not None:
         return period(objective.window, seen.measures.now).end
     start = seen.measures.now.timestamp() - objective.window_s

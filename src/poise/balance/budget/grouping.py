@@ -21,7 +21,9 @@ def members(objective: Objective, groups: Sequence[str]) -> tuple[Objective, ...
 
 
 def worst(sheet: Sheet, measures: Measures) -> Measures:
-    """The measures, those of a grouped objective being its worst group's. It is as fresh as its freshest."""
+    """The measures, those of a grouped objective being its worst group's. It is as fresh as its freshest,
+    and as old as its oldest.
+    """
     if not sheet.members:
         return measures
     made = copied(measures)
@@ -30,6 +32,7 @@ def worst(sheet: Sheet, measures: Measures) -> Measures:
         if known:
             take_column(made, column, min(known, key=lambda one: float(made.left_ratio[one])))
             made.measured_s[column] = max(float(made.measured_s[one]) for one in known)
+            made.since_s[column] = min(float(made.since_s[one]) for one in known)
     return made
 
 

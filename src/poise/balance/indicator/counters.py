@@ -4,7 +4,8 @@ Rules. A delta is the difference of two readings of one epoch. A decrease within
 new value counts (or, where the objective says so, is only where counting goes on). A series that is new
 within a known epoch counts from its first value (unless the objective ignores first samples); so does an
 epoch that began while we were watching. Of queried counters of which none was there before nothing is known:
-counting begins at their first values. A gap between two readings of one epoch is counted, and known; what an
+counting begins at their first values. A gap between two readings of one epoch is counted, and known, unless
+it is longer than ``HIDDEN_S`` and a counter began anew in it: what it counted before that is lost. What an
 epoch counted after its last reading is unknown time, as is time after a total's series vanished. A source
 that is read but never had the series saw no traffic, which is known.
 """
@@ -25,6 +26,7 @@ from poise.model.increments import Increments, Numbers, Places, joined
 from poise.model.objective import Objective, Treatment
 from poise.model.signal import LATENCY_BUCKET, QUERY_AT, Epoch, Rows, Series
 
+HIDDEN_S: Final = 300.0  # a longer gap is unknown where a restart hides what happened in it
 UNDERSTOOD_MAX: Final = 256  # sets of series whose meaning is kept
 
 
@@ -207,9 +209,10 @@ class Counter:
         at_s = _instants(rows, meaning)
         before_s = self._known_before(life, meaning, at_s, ~np.isnan(base))
         since_s = np.array([max(column.since_s, self._start_s) for column in meaning.columns])
-        total, good = self._deltas(rows, life, meaning, base)
+        total, good, fell = self._deltas(rows, life, meaning, base)
         is_known = meaning.is_present | ~np.array([column.had for column in meaning.columns])
         from_s = np.maximum(np.concatenate([before_s[None], at_s[:-1]]), since_s)
+        from_s = np.where(fell & (at_s - from_s > HIDDEN_S), at_s, from_s)
         counts = (at_s > since_s) & is_known & (at_s > from_s)
         moved = (at_s > since_s) & ((total != 0.0) | (good != 0.0))
         row, column = np.nonzero(counts | moved)
@@ -246,19 +249,21 @@ class Counter:
 
     def _begin(self, column: Column, life: _Life, before_s: float, at_s: Numbers, queried: bool) -> None:
         was_read = not np.isnan(before_s) if queried else life.was_read
-        later = at_s[at_s > column.since_s]
+        later = at_s[at_s > max(column.since_s, self._start_s)]
         if not len(later):
             return
         if not was_read and len(later) == len(at_s):
             column.since_s = float(later[0])
         column.has_begun = True
 
-    def _deltas(self, rows: Rows, life: _Life, meaning: _Meaning, base: Numbers) -> tuple[Numbers, Numbers]:
-        """Total and good events ``[T, columns]``."""
+    def _deltas(
+        self, rows: Rows, life: _Life, meaning: _Meaning, base: Numbers
+    ) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+        """Total and good events ``[T, columns]``, and where a counter of them began anew."""
         total = np.zeros((len(rows.at_s), len(meaning.columns)))
-        good = np.zeros_like(total)
+        good, anew = np.zeros_like(total), np.zeros(total.shape, dtype=bool)
         if not len(meaning.index):
-            return total, good
+            return total, good, anew
         values = rows.values[:, meaning.index]
         before = base[meaning.index]
         new = np.isnan(before)
@@ -272,7 +277,9 @@ class Counter:
         filled, starts = np.unique(meaning.column, return_index=True)
         total[:, filled] = np.add.reduceat(grown * meaning.total_weight, starts, axis=1)
         good[:, filled] = np.add.reduceat(grown * meaning.good_weight, starts, axis=1)
-        return total, good
+        if fell.any():
+            anew[:, filled] = np.logical_or.reduceat(fell, starts, axis=1)
+        return total, good, anew
 
     def _counts_whole(self, life: _Life, meaning: _Meaning, new: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether each new series counts from its first value."""
@@ -345,6 +352,8 @@ def _understood(series: tuple[Series, ...], columns: Iterable[Column], version: 
         if column.objective.is_queried != is_queried or (is_queried and instant < 0):
             continue
         wanted = _wanted(column, series, by_owner)
+        if column.objective.group and not wanted:
+            continue  # a group begins when it is told of, and silence about it is unknown
         found += [(len(mine), place, one) for place, one in wanted]
         mine.append(column)
         instants.append(instant)
