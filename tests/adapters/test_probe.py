@@ -14,7 +14,10 @@ from collections.abc import Iterator
 import pytest
 
 from poise.adapters.probe import LoopbackProbe, connections, fixed_port, stopped
+from poise.model.service import Protocol
 from poise.ports.probe import ProbeResult
+
+from .envoy.h2_peers import App
 
 pytestmark = pytest.mark.anyio
 
@@ -105,3 +108,38 @@ def test_a_fixed_port_is_the_same_for_the_same_name_and_never_taken_twice() -> N
     first = fixed_port("acme/production/shop", ())
     assert first is not None and fixed_port("acme/production/shop", ()) == first
     assert fixed_port("acme/production/shop", {first}) != first
+
+
+@pytest.mark.parametrize(
+    ("health", "result"),
+    [
+        (b"\x08\x01", ProbeResult.OK),
+        (b"\x08\x02", ProbeResult.BAD),
+        (b"", ProbeResult.BAD),
+        (None, ProbeResult.OK),
+    ],
+)
+async def test_grpc_is_asked_by_its_own_health_call(health: bytes | None, result: ProbeResult) -> None:
+    """NOT_SERVING and UNKNOWN are not well; an app without that service has answered, which is."""
+    app = App("app", health)
+    assert await LoopbackProbe().ask(app.port, "/", 20.0, Protocol.GRPC) is result
+    app.close()
+
+
+async def test_http2_without_tls_is_asked_with_a_get() -> None:
+    """An app that speaks nothing else would never be ready."""
+    app = App("app")
+    assert await LoopbackProbe().ask(app.port, "/health", 20.0, Protocol.HTTP2) is ProbeResult.OK
+    assert await LoopbackProbe().ask(app.port, "/health", 20.0) is ProbeResult.BAD
+    app.close()
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n\r\n", b""])
+async def test_an_app_that_speaks_no_http2_after_all_is_not_well(
+    listener: socket.socket, said: bytes
+) -> None:
+    """The declared protocol is wrong: users would get errors only."""
+    thread = answer(listener, said)
+    port = listener.getsockname()[1]
+    assert await LoopbackProbe().ask(port, "/", 20.0, Protocol.HTTP2) is ProbeResult.BAD
+    thread.join()

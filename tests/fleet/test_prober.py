@@ -9,7 +9,7 @@ import pytest
 
 from poise.fleet.prober import Prober, Target
 from poise.model.fleet import Identity
-from poise.model.service import Health
+from poise.model.service import Health, Protocol
 from poise.ports.probe import ProbeResult
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ class Answers:
         self.result = ProbeResult.OK
         self.asked = 0
 
-    async def ask(self, port: int, path: str, timeout_s: float) -> ProbeResult:
+    async def ask(self, port: int, path: str, timeout_s: float, spoken: Protocol) -> ProbeResult:
         self.asked += 1
         return self.result
 

@@ -10,6 +10,7 @@ from zlib import crc32
 
 import anyio
 
+from poise.model.service import Protocol
 from poise.ports.probe import ProbeResult
 
 HEAD_BYTES: Final = 1 << 14
@@ -18,20 +19,35 @@ _ESTABLISHED: Final = "01"
 
 
 class LoopbackProbe:
-    """An HTTP/1.1 GET on a connection of its own; any status below 400 is well. No path: a TCP connect."""
+    """A GET on a connection of its own; any status below 400 is well. No path: a TCP connect.
 
-    async def ask(self, port: int, path: str, timeout_s: float) -> ProbeResult:
+    In HTTP/1.1 or HTTP/2, as ``spoken``; of gRPC the health call, whatever the path.
+    """
+
+    async def ask(
+        self, port: int, path: str, timeout_s: float, spoken: Protocol = Protocol.HTTP
+    ) -> ProbeResult:
         """See the port. Never raises."""
         try:
             with anyio.fail_after(timeout_s):
                 async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                    return await _get(stream, path) if path else ProbeResult.OK
+                    return await _asked(stream, path, spoken)
         except TimeoutError:
             return ProbeResult.SLOW
         except (anyio.BrokenResourceError, anyio.EndOfStream, ConnectionResetError, ValueError):
             return ProbeResult.BAD
         except OSError:
             return ProbeResult.REFUSED
+
+
+async def _asked(stream: anyio.abc.ByteStream, path: str, spoken: Protocol) -> ProbeResult:
+    if not path:
+        return ProbeResult.OK
+    if spoken is Protocol.HTTP:
+        return await _get(stream, path)
+    from poise.adapters import probe_http2  # few houses have such a service
+
+    return await (probe_http2.check(stream) if spoken is Protocol.GRPC else probe_http2.get(stream, path))
 
 
 async def _get(stream: anyio.abc.ByteStream, path: str) -> ProbeResult:

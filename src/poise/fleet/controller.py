@@ -17,7 +17,7 @@ from poise.model.delivery import Rollout
 from poise.model.errors import Unreachable
 from poise.model.fleet import HealOrder, Identity, Replica, Route, ScaleTarget
 from poise.model.record import Decision, Read, Ref
-from poise.model.service import Health, Service
+from poise.model.service import Health, Protocol, Service
 from poise.ports import runtime as runtime_port
 from poise.ports.runtime import Runtime
 from poise.ports.store import IntentState, Store
@@ -218,6 +218,7 @@ def _targets(seen: Seen) -> list[Target]:
     """Whom to probe: each process that runs now, by the health check of its own rollout."""
     health = {rollout.n: rollout.spec.health for rollout in seen.rollouts}
     ports = {rollout.n: rollout.spec.port for rollout in seen.rollouts}
+    spoken = {rollout.n: rollout.spec.protocol for rollout in seen.rollouts}
     found = []
     for replica in seen.replicas:
         process = (seen.processes or {}).get(replica.key)
@@ -230,6 +231,7 @@ def _targets(seen: Seen) -> list[Target]:
                 identity=process.identity,
                 port=port,
                 health=health.get(replica.rollout, Health()),
+                spoken=spoken.get(replica.rollout, Protocol.HTTP),
             )
         )
     return found

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import Route
+from poise.model.service import Protocol
 from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
 
 
@@ -44,7 +45,11 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
         port=route.port,
         weights=tuple((known[n].cluster, weight) for n, weight in sorted(weights.items()) if n in known),
         clusters=tuple(
-            Cluster(name=rollout.cluster, per_try_timeout_s=rollout.spec.per_try_timeout_s)
+            Cluster(
+                name=rollout.cluster,
+                http2=rollout.spec.protocol is not Protocol.HTTP,
+                per_try_timeout_s=rollout.spec.per_try_timeout_s,
+            )
             for rollout in sorted(running, key=lambda rollout: rollout.n)
         ),
         request_timeout_s=spec.request_timeout_s if spec else 15.0,

@@ -15,6 +15,7 @@ from msgspec import Struct
 from poise.fleet.seen import Probed
 from poise.model.fleet import Identity
 from poise.model.service import Health
+from poise.model.service import Protocol as Spoken
 from poise.ports.probe import Probe, ProbeResult
 
 CONFIRM_SHARE: Final = 0.5  # after a failed probe the next ones come this much sooner, and overlap
@@ -29,6 +30,7 @@ class Target(Struct, frozen=True, kw_only=True):
     identity: Identity
     port: int | None
     health: Health
+    spoken: Spoken = Spoken.HTTP
 
 
 class Probes(Protocol):
@@ -111,7 +113,8 @@ class Prober:
     async def _ask(self, owner: str, target: Target, age_s: float = START_GRACE_S) -> None:
         result = ProbeResult.OK
         if target.port is not None:
-            result = await self._probe.ask(target.port, target.health.path, target.health.timeout_s)
+            health = target.health
+            result = await self._probe.ask(target.port, health.path, health.timeout_s, target.spoken)
         if self._targets.get(owner, {}).get(target.key) == target:
             self._hear(owner, target, result, age_s)
 

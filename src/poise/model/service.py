@@ -77,6 +77,14 @@ class StrategyKind(StrEnum):
     BLUE_GREEN = "blue-green"  # whole beside the old one, then all users at once
 
 
+class Protocol(StrEnum):
+    """What a replica speaks on its port, without TLS. Users may speak HTTP/1.1 or HTTP/2 to any."""
+
+    HTTP = "http"  # HTTP/1.1, WebSocket included
+    HTTP2 = "http2"  # HTTP/2 with prior knowledge (h2c)
+    GRPC = "grpc"  # the same, probed by grpc.health.v1
+
+
 class Promotion(StrEnum):
     """Who lets all users change over."""
 
@@ -150,6 +158,7 @@ class Service(Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     read_only: bool = False  # of a container: whether its own files are
     port: int | None = None
+    protocol: Protocol = Protocol.HTTP
     hostname: str | None = None
     env: dict[str, str] = {}
     health: Health = Health()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
+from poise.model.service import Protocol as Spoken
+
 
 class ProbeResult(StrEnum):
     """``slow``: it accepted but did not answer in time; ``refused``: nothing listens."""
@@ -16,6 +18,6 @@ class ProbeResult(StrEnum):
 
 
 class Probe(Protocol):
-    """An HTTP GET (or, with no path, a TCP connect) to a loopback port."""
+    """An HTTP GET (or, with no path, a TCP connect) to a loopback port; of gRPC its health call."""
 
-    async def ask(self, port: int, path: str, timeout_s: float) -> ProbeResult: ...
+    async def ask(self, port: int, path: str, timeout_s: float, spoken: Spoken) -> ProbeResult: ...

@@ -10,9 +10,13 @@ from poise.model.signal import Batch
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
-    """One rollout's replicas behind Envoy; endpoints are filled in by the keeper."""
+    """One rollout's replicas behind Envoy; endpoints are filled in by the keeper.
+
+    ``http2``: they speak HTTP/2 without TLS (h2c), as gRPC does; else HTTP/1.1.
+    """
 
     name: str
+    http2: bool = False
     per_try_timeout_s: float = 1.0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import fields
 
 from poise.model.objective import IndicatorKind, Objective
-from poise.model.service import Service
+from poise.model.service import Protocol, Service
 from poise.spec.document import Items, Mapping, Node, Scalar
 from poise.spec.durations import format_duration
 from poise.spec.problems import (
@@ -22,7 +22,7 @@ from poise.spec.problems import (
 )
 from poise.spec.read import Found, ServiceDocument
 
-NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling")
+NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling", "protocol")
 
 
 def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
@@ -31,6 +31,7 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
         _check_port(document, report)
         _check_replicas(document, report)
         _check_timeouts(document, report)
+        _check_protocol(document, report)
         _check_env(document, report)
         _check_container(document, report)
     _check_hostnames(found, report)
@@ -119,6 +120,15 @@ def _check_timeouts(document: ServiceDocument, report: Report) -> None:
         key = "perTry" if "per_try_timeout_s" in document.values else "request"
         mend = "Make 'perTry' at most 'request'."
         report.add(CONTRADICTION, document.at("timeouts", key), what, mend=mend)
+
+
+def _check_protocol(document: ServiceDocument, report: Report) -> None:
+    """A path that is never asked for would be lost without a word."""
+    health = document.values.get("health")
+    if document.values.get("protocol") == Protocol.GRPC and isinstance(health, dict) and "path" in health:
+        what = "'health' has a path, but a gRPC service is asked by grpc.health.v1.Health/Check"
+        mend = "Remove the path; answer that call, or UNIMPLEMENTED."
+        report.add(CONTRADICTION, document.at("health", "path"), what, mend=mend)
 
 
 def _check_env(document: ServiceDocument, report: Report) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from poise.model.service import Promotion, StrategyKind
+from poise.model.service import Promotion, Protocol, StrategyKind
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
 from poise.spec.shape import (
@@ -252,6 +252,7 @@ SERVICE_REFUSED: Final = {
     "releaseCommand": "Run migrations in a workflow step or at the start of 'command'.",
     "network": _LATER,
     "secrets": _LATER,
+    "appProtocol": "Write 'protocol: http2' where it says kubernetes.io/h2c, 'protocol: grpc' for gRPC.",
     "envFrom": "Write the values in 'env'.",
     "autoscaling": "Use 'replicas: {min: 2, max: 4}' and 'scaling: {serviceRate: 50}'.",
 }
@@ -269,6 +270,7 @@ _SERVICE: Final = (
     Field("resources", RESOURCES, "resources", "What one replica may use at most."),
     Field("readOnly", Flag(), "read_only", "Whether a container may not write to its own files."),
     Field("port", Integer(low=1, high=65_535), "port", "The app's port; none for a worker without HTTP."),
+    Field("protocol", Choice(words=tuple(Protocol)), "protocol", "What the app speaks on its port."),
     Field(
         "hostname",
         HOSTNAME,

@@ -74,13 +74,15 @@ class Machine:
         beside.write_text(json.dumps({"version_info": str(time.monotonic_ns()), "resources": [load]}))
         beside.rename(path)
 
-    def plan(self, version: int, weights: dict[int, int], clusters: tuple[int, ...]) -> TrafficPlan:
+    def plan(
+        self, version: int, weights: dict[int, int], clusters: tuple[int, ...], http2: bool = False
+    ) -> TrafficPlan:
         host = VirtualHost(
             service=SERVICE,
             hostnames=("shop.localhost",),
             port=self.port,
             weights=tuple((f"{SERVICE}.{n}", weight) for n, weight in weights.items()),
-            clusters=tuple(Cluster(name=f"{SERVICE}.{n}") for n in clusters),
+            clusters=tuple(Cluster(name=f"{SERVICE}.{n}", http2=http2) for n in clusters),
         )
         return TrafficPlan(version=version, ingress_port=self.ingress, hosts=(host,))
 

@@ -26,7 +26,7 @@ from poise.ports.traffic import Acknowledged, Cluster, TrafficPlan
 
 ACK_TIMEOUT_S: Final = 10.0
 ACK_POLL_S: Final = 0.02
-DRAIN_S: Final = 30.0
+DRAIN_S: Final = 3700.0  # over the longest `drain` of a service: replicas end first, and streams with them
 RETAINED_S: Final = 600.0
 LOG_TAIL_BYTES: Final = 1 << 16
 LOG_TRIES: Final = 50
@@ -224,7 +224,7 @@ class EnvoyTraffic:
 
     def _written_clusters(self) -> list[Cluster]:
         """Those whose endpoint file is there: Envoy would refuse any other."""
-        named = [Cluster(name=str(resource["name"])) for resource in self._written(config.CDS)]
+        named = [config.cluster_of(resource) for resource in self._written(config.CDS)]
         return [cluster for cluster in named if config.endpoint_file(self._folder, cluster.name).exists()]
 
     def _running_weights(self, stats: Stats) -> dict[str, int] | None:

@@ -23,9 +23,18 @@ STAT_PREFIX: Final = "ingress"
 LATENCY_BOUNDS_MS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 MAX_RETRIES: Final = 1024
 RETRIES: Final = 3
+STREAMS_MAX: Final = (
+    100  # of one HTTP/2 connection of a user; this and the windows as Envoy advises at an edge
+)
+STREAM_WINDOW_BYTES: Final = 1 << 16
+CONNECTION_WINDOW_BYTES: Final = 1 << 20
+KEEPALIVE: Final = {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4}
+"""Finds users that are gone: a stream that may rest is not ended for resting."""
+NEVER: Final = "0s"
 IDLE_S: Final = 3.0  # below the 5 s keep-alive of common app servers: no POST meets a closing connection
 
 _T = "type.googleapis.com/envoy."
+_HTTP2: Final = "http2_protocol_options"
 
 
 def render(plan: TrafficPlan, folder: Path, keep: Iterable[Cluster] = ()) -> dict[str, bytes]:
@@ -116,10 +125,17 @@ def _cluster(cluster: Cluster, folder: Path) -> Json:
             _T.removeprefix("type.googleapis.com/") + "extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": _T + "extensions.upstreams.http.v3.HttpProtocolOptions",
                 "common_http_protocol_options": {"idle_timeout": f"{IDLE_S}s"},
-                "explicit_http_config": {"http_protocol_options": {}},
+                "explicit_http_config": {_HTTP2 if cluster.http2 else "http_protocol_options": {}},
             }
         },
     }
+
+
+def cluster_of(resource: Json) -> Cluster:
+    """The cluster that a resource of a CDS file was made of."""
+    options = resource.get("typed_extension_protocol_options", {}).values()
+    http2 = any(_HTTP2 in option["explicit_http_config"] for option in options)
+    return Cluster(name=resource["name"], http2=http2)
 
 
 def _outliers() -> Json:
@@ -149,6 +165,11 @@ def _listener(name: str, port: int, folder: Path) -> Json:
         "use_remote_address": True,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "300s",
+        _HTTP2: {
+            "max_concurrent_streams": STREAMS_MAX,
+            "initial_stream_window_size": STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        },
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
@@ -161,6 +182,7 @@ def _listener(name: str, port: int, folder: Path) -> Json:
         "@type": _T + "config.listener.v3.Listener",
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "tcp_keepalive": KEEPALIVE,
         "enable_reuse_port": False,  # else a second Envoy would share the port in silence
         "filter_chains": [{"filters": [manager]}],
     }
@@ -193,17 +215,22 @@ def _nothing(service: str) -> Json:
 
 
 def _split(host: VirtualHost) -> list[Json]:
-    """Streams (no time-out), what may be sent twice (retried), and the rest (only if it was never sent)."""
+    """Streams (no time-out), what may be sent twice (retried), and the rest (only if it was never sent).
+
+    A gRPC call ends when its own deadline (``grpc-timeout``) is over, whatever ``timeouts`` say.
+    """
     get = [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}]
     keyed = [{"name": "idempotency-key", "present_match": True}]
     events = [{"name": "accept", "string_match": {"contains": "text/event-stream"}}]
-    upgrade = [{"name": "upgrade", "present_match": True}]
+    upgrade = [{"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}]
     again = _retry("connect-failure,refused-stream,reset,reset-before-request", host.per_try_timeout_s)
     once = _retry("connect-failure,refused-stream,reset-before-request", None)
     timeout = f"{host.request_timeout_s:g}s"
+    calls = [_calls(host, once)] if any(cluster.http2 for cluster in host.clusters) else []
     return [
-        _route(host, upgrade, "0s", once),
-        _route(host, events, "0s", once),
+        _route(host, upgrade, NEVER, once),
+        *calls,
+        _route(host, events, NEVER, once),
         _route(host, get, timeout, again),
         _route(host, keyed, timeout, again),
         _route(host, [], timeout, once),
@@ -217,10 +244,17 @@ def _route(host: VirtualHost, headers: list[Json], timeout: str, retry: Json) ->
         "timeout": timeout,
         "retry_policy": retry,
     }
-    if timeout == "0s":
-        action["idle_timeout"] = "3600s"
+    if timeout == NEVER:
+        action["idle_timeout"] = NEVER
     match: Json = {"prefix": "/", "headers": headers} if headers else {"prefix": "/"}
     return {"match": match, "stat_prefix": host.service, "route": action}
+
+
+def _calls(host: VirtualHost, retry: Json) -> Json:
+    route = _route(host, [], NEVER, retry)
+    route["match"] = {"prefix": "/", "grpc": {}}
+    route["route"]["max_stream_duration"] = {"grpc_timeout_header_max": NEVER}  # as long as its caller says
+    return route
 
 
 def _retry(on: str, per_try_timeout_s: float | None) -> Json:
