@@ -67,11 +67,12 @@ class Epoch(Struct, frozen=True, kw_only=True):
 
 # What users got, per service (labels: service): from vhost.<service>.route.<service>.upstream_rq_*
 REQUESTS_TOTAL = "poise_requests_total"  # all completed requests; labels: service
-ERRORS_TOTAL = "poise_errors_total"  # of these, 5xx; labels: service
+ERRORS_TOTAL = "poise_errors_total"  # of these, 5xx; labels: service. With by="grpc-status": failed calls
+BY_GRPC_STATUS = "grpc-status"
 LATENCY_BUCKET = "poise_latency_ms_bucket"  # cumulative histogram; labels: service, le (ms)
 # What each rollout answered, retries included, since retries hide a bad canary (labels: service, rollout)
 TRIALS_TOTAL = "poise_rollout_trials_total"  # upstream_rq_completed + upstream_rq_retry
-FAILURES_TOTAL = "poise_rollout_failures_total"  # upstream_rq_5xx + upstream_rq_retry
+FAILURES_TOTAL = "poise_rollout_failures_total"  # upstream_rq_5xx + upstream_rq_retry; by as of errors
 ROLLOUT_LATENCY_BUCKET = "poise_rollout_latency_ms_bucket"  # labels: service, rollout, le
 IN_FLIGHT = "poise_rollout_in_flight"  # gauge: upstream_rq_active; labels: service, rollout
 # What each replica uses, by its exact process and its children (labels: service, rollout, index)

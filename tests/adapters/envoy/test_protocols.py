@@ -14,6 +14,7 @@ import pytest
 
 from poise.adapters.envoy import admin
 from poise.adapters.envoy.adapter import EnvoyTraffic
+from poise.model import signal
 
 from .conftest import SERVICE, Machine, free_port
 from .h2_peers import App, call, framed
@@ -240,3 +241,47 @@ async def test_a_replica_that_does_not_answer_costs_nobody_and_is_ejected(
     body, _ = await admin.ask(machine.data / "envoy" / "admin.sock", "/stats?filter=outlier_detection")
     counted = dict(line.split(": ") for line in body.decode().splitlines())
     assert int(counted[name]) > 0
+
+
+async def test_a_call_that_its_app_failed_is_an_error_and_counted_once(
+    machine: Machine, app: Callable[[str], App]
+) -> None:
+    """Every answer of gRPC is a 200; what the caller got wrong (5, NOT_FOUND) is not the app's failure."""
+    traffic = EnvoyTraffic(machine.data)
+    well, gone = app("one").port, free_port()
+    machine.endpoints(1, well)
+    await traffic.apply(machine.plan(1, {1: 100}, (1,), http2=True))
+
+    def ask_for(**asked: str) -> None:
+        with call(machine.ingress, HOST) as made:
+            made.begin_call("/shop.Cart/Get", **asked)
+            made.say(framed(b"x"), end=True)
+            made.hear()
+
+    for asked in (
+        {},
+        {"want_status": "5"},
+        {"want_status": "14"},
+        {"want_status": "2"},
+        {"want_http": "500"},
+    ):
+        ask_for(**asked)
+    machine.endpoints(1, gone)
+    with anyio.fail_after(20):
+        while await traffic.members() != {gone}:
+            await anyio.sleep(0.02)
+    ask_for()
+    with anyio.fail_after(20):
+        while True:
+            batch = await traffic.read()
+            assert batch is not None
+            sums = {
+                name: sum(s.value for s in batch.samples if s.series.name == name)
+                for name in (signal.REQUESTS_TOTAL, signal.ERRORS_TOTAL)
+            }
+            if sums == {signal.REQUESTS_TOTAL: 6, signal.ERRORS_TOTAL: 4}:
+                break  # two by status, one 500, one that Envoy answered for the app
+            await anyio.sleep(0.05)
+    failed = [s for s in batch.samples if s.series.name == signal.FAILURES_TOTAL]
+    by_status = [s.value for s in failed if ("by", signal.BY_GRPC_STATUS) in s.series.labels]
+    assert by_status == [2]

@@ -15,6 +15,7 @@ from poise.model.counting import definition
 from poise.model.objective import IndicatorKind, Objective, Queries
 from poise.model.service import JudgedBy, Service, Strategy
 from poise.model.signal import (
+    BY_GRPC_STATUS,
     FAILURES_TOTAL,
     QUERY_TOTAL,
     ROLLOUT_LATENCY_BUCKET,
@@ -96,7 +97,9 @@ def test_requests_errors_and_latency_of_both_arms_are_read_together() -> None:
         for n, answered, failed in (("1", 900, 3), ("2", 100, 2)):
             both = (("rollout", n), ("service", KEY))
             samples.append(Sample(Series(TRIALS_TOTAL, both), answered))
-            samples.append(Sample(Series(FAILURES_TOTAL, both), failed))
+            samples.append(Sample(Series(FAILURES_TOTAL, both), failed - 1))
+            by_status = (("by", BY_GRPC_STATUS), *both)  # gRPC calls that failed are counted apart
+            samples.append(Sample(Series(FAILURES_TOTAL, by_status), 1.0))
             for le, count in (("250", answered - 10), ("3600000", answered)):
                 labels = tuple(sorted((*both, ("le", le))))
                 samples.append(Sample(Series(ROLLOUT_LATENCY_BUCKET, labels), count))

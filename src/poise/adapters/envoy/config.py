@@ -31,6 +31,11 @@ CONNECTION_WINDOW_BYTES: Final = 1 << 20
 KEEPALIVE: Final = {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4}
 """Finds users that are gone: a stream that may rest is not ended for resting."""
 NEVER: Final = "0s"
+CALLS_FAILED: Final = "grpc_failures"
+FAILED_STATUSES: Final = (2, 4, 13, 14, 15)  # UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
+"""What a gRPC server is to blame for. Source: OpenTelemetry's semantic conventions for gRPC, the status of a
+server's span; without UNIMPLEMENTED, which a caller of another version gets.
+"""
 IDLE_S: Final = 3.0  # below the 5 s keep-alive of common app servers: no POST meets a closing connection
 
 _T = "type.googleapis.com/envoy."
@@ -165,6 +170,7 @@ def _listener(name: str, port: int, folder: Path) -> Json:
         "use_remote_address": True,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "300s",
+        "access_log": [_failed_calls()],
         _HTTP2: {
             "max_concurrent_streams": STREAMS_MAX,
             "initial_stream_window_size": STREAM_WINDOW_BYTES,
@@ -185,6 +191,48 @@ def _listener(name: str, port: int, folder: Path) -> Json:
         "tcp_keepalive": KEEPALIVE,
         "enable_reuse_port": False,  # else a second Envoy would share the port in silence
         "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _failed_calls() -> Json:
+    """Counts calls that an app answered with 200 and failed by ``grpc-status``.
+
+    What Envoy answers for it is counted already, as a 5xx.
+    """
+    failed = f"response.grpc_status in {list(FAILED_STATUSES)}"
+    said_by_app = "response.code == 200 && response.code_details == 'via_upstream'"
+    is_call = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    expression = {
+        "@type": _T + "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        "expression": f"{said_by_app} && {failed}",
+    }
+    by = (("cluster", "%UPSTREAM_CLUSTER_RAW%"), ("service", "%ROUTE_NAME%"))
+    return {
+        "name": "envoy.access_loggers.stats",
+        "filter": {
+            "and_filter": {
+                "filters": [
+                    {"header_filter": {"header": is_call}},
+                    {
+                        "extension_filter": {
+                            "name": "envoy.access_loggers.extension_filters.cel",
+                            "typed_config": expression,
+                        }
+                    },
+                ]
+            }
+        },
+        "typed_config": {
+            "@type": _T + "extensions.access_loggers.stats.v3.Config",
+            "stat_prefix": CALLS_FAILED,
+            "counters": [
+                {
+                    "stat": {"name": "by", "tags": [{"name": name, "value_format": value}]},
+                    "value_fixed": 1,
+                }
+                for name, value in by
+            ],
+        },
     }
 
 
@@ -247,7 +295,7 @@ def _route(host: VirtualHost, headers: list[Json], timeout: str, retry: Json) ->
     if timeout == NEVER:
         action["idle_timeout"] = NEVER
     match: Json = {"prefix": "/", "headers": headers} if headers else {"prefix": "/"}
-    return {"match": match, "stat_prefix": host.service, "route": action}
+    return {"name": host.service, "match": match, "stat_prefix": host.service, "route": action}
 
 
 def _calls(host: VirtualHost, retry: Json) -> Json:

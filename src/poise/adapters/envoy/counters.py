@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from poise.adapters.envoy.config import ROUTES, STAT_PREFIX
+from poise.adapters.envoy.config import CALLS_FAILED, ROUTES, STAT_PREFIX
 from poise.model import signal
 from poise.model.signal import Sample, Series
 
@@ -24,11 +24,11 @@ REJECTIONS: Final = (
 _GAUGES = r"cluster\..*\.(membership_healthy|membership_total|upstream_rq_active)$"
 _RESULTS = r"cluster\..*\.upstream_rq_(completed|5xx|retry|time)$"
 _ROUTES = r"vhost\..*\.upstream_rq_(completed|5xx|time)$"
+_CALLS = rf"{CALLS_FAILED}\.by\.(cluster|service)\..*"
 _STATE = r"(cluster_manager\.cds|listener_manager\.lds|http\..*\.rds\..*)\.(version_text|update_rejected)$"
 STATE_TARGET: Final = f"/stats?format=json&filter={quote(f'^({_STATE}|{_GAUGES})')}"
-READ_TARGET: Final = (
-    f"/stats?format=json&histogram_buckets=cumulative&filter={quote(f'^({_GAUGES}|{_RESULTS}|{_ROUTES})')}"
-)
+_READ = quote(f"^({_GAUGES}|{_RESULTS}|{_ROUTES}|{_CALLS})")
+READ_TARGET: Final = f"/stats?format=json&histogram_buckets=cumulative&filter={_READ}"
 
 
 class _Bucket(Struct):
@@ -87,12 +87,15 @@ def samples(stats: Stats) -> dict[str, list[Sample]]:
     for cluster in by_cluster(stats, "upstream_rq_active"):
         labels = _cluster_labels(cluster)
         if labels:
-            found[cluster] = _of_cluster(stats, f"cluster.{cluster}.", labels)
+            failed = _calls(stats, signal.FAILURES_TOTAL, f"cluster.{cluster}", labels)
+            found[cluster] = [*_of_cluster(stats, f"cluster.{cluster}.", labels), *failed]
     for name in stats.numbers:
         if name.startswith("vhost.") and name.endswith(".upstream_rq_completed"):
             prefix = name.removesuffix("upstream_rq_completed")
             service = prefix[len("vhost.") :].partition(".route.")[0]
-            found[prefix] = _of_service(stats, prefix, (("service", service),))
+            labels = (("service", service),)
+            failed = _calls(stats, signal.ERRORS_TOTAL, f"service.{service}", labels)
+            found[prefix] = [*_of_service(stats, prefix, labels), *failed]
     return found
 
 
@@ -123,6 +126,13 @@ def _of_service(stats: Stats, prefix: str, labels: Labels) -> list[Sample]:
         Sample(Series(signal.ERRORS_TOTAL, labels), number.get(f"{prefix}upstream_rq_5xx", 0.0)),
         *_buckets(stats, prefix, signal.LATENCY_BUCKET, labels),
     ]
+
+
+def _calls(stats: Stats, name: str, of: str, labels: Labels) -> Iterable[Sample]:
+    """Calls that failed by their gRPC status: a series of its own, since each is monotone by itself."""
+    count = stats.numbers.get(f"{CALLS_FAILED}.by.{of}")
+    by = tuple(sorted((*labels, ("by", signal.BY_GRPC_STATUS))))
+    return [] if count is None else [Sample(Series(name, by), count)]
 
 
 def _buckets(stats: Stats, prefix: str, name: str, labels: Labels) -> Iterable[Sample]:

@@ -30,11 +30,11 @@ async def totals_of(
         if number is None:
             continue
         labels = {"service": rollout.service_key, "rollout": str(number)}
-        failures = _newest(await signals.latest(FAILURES_TOTAL, labels))
+        failures = _summed(await signals.latest(FAILURES_TOTAL, labels))
         for epoch, (at_s, trials) in _newest(await signals.latest(TRIALS_TOTAL, labels)).items():
             newest_s = max(newest_s, at_s)
-            failed = failures.get(epoch, (0.0, 0.0))[1]
-            found.append(Total(rollout=number, epoch=epoch, trials=trials, failures=failed))
+            failed = failures.get(epoch, 0.0)
+            found.append(Total(rollout=number, epoch=epoch, trials=trials, failures=min(failed, trials)))
         if rollout.spec.strategy.latency and rollout.spec.port is not None:
             found += slower(number, await signals.latest(ROLLOUT_LATENCY_BUCKET, labels))
     by_name = {one.name: one for one in objectives}
@@ -134,6 +134,15 @@ def rollout_in(series: str, label: str) -> int | None:
     """
     found = re.search(rf"(?:^|,){re.escape(label)}='(\d{{1,9}})'(?:,|$)", series)
     return int(found[1]) if found else None
+
+
+def _summed(found: Sequence[Points]) -> dict[str, float]:
+    """By epoch; answers and calls that failed are counted apart."""
+    by_epoch: dict[str, float] = {}
+    for one in found:
+        if one.points:
+            by_epoch[one.epoch] = by_epoch.get(one.epoch, 0.0) + one.points[-1][1]
+    return by_epoch
 
 
 def _newest(found: Sequence[Points]) -> dict[str, tuple[float, float]]:
