@@ -30,6 +30,7 @@ from poise.adapters.disk import DataDisk
 from poise.adapters.envoy.adapter import EnvoyTraffic
 from poise.adapters.envoy.config import endpoint_file
 from poise.adapters.envoy.launch import ensure_envoy
+from poise.adapters.envoy.tending import IngressTending
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.host import HostMetrics
 from poise.adapters.images import PodmanImages
@@ -173,6 +174,7 @@ class House:
         self.loop = Loop(
             self.store, self.clock, self._controllers(), self._performers(), holder(), on_mistake=contain
         )
+        self.ingress = IngressTending(data, self.traffic, self.store, self.clock, self._fence)
         self.rule_worker = QueryWorker(data / "metrics.db", workers=1)  # a dashboard delays no alert
         self.ruler = Ruler(
             self.store, self.metrics, AskedRules(self.rule_worker), self.clock, self._fence, self.url
@@ -372,6 +374,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             house.blackbox.run,
             house.scraper.run,
             house.ruler.run,
+            house.ingress.run,
             house.metrics.run,
             house.loop_lag.run,
             house.output.run,

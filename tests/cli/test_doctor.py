@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.adapters.envoy.authority import Authority
 
 from poise.cli.doctor import examine
+from poise.model.ingress import Pair
 
 
 @pytest.fixture
@@ -53,3 +56,30 @@ def test_a_machine_without_an_engine_is_whole(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path))
     said = told("containers", tmp_path)
     assert said == ("pass", "no podman: an image is not released here", "sudo apt-get install podman")
+
+
+@pytest.mark.parametrize(("days", "result"), [(60, "pass"), (13, "warn"), (2, "fail"), (-1, "fail")])
+def test_a_certificate_is_told_of_before_it_expires(tmp_path: Path, days: int, result: str) -> None:
+    """Two weeks before: a renewal that works would have come long ago."""
+    pair, _ = Authority().issue(
+        tmp_path, "shop.example.com", begins=timedelta(days=-90), ends=timedelta(days=days, hours=1)
+    )
+    declare(tmp_path, pair)
+    said = told("https", tmp_path)
+    assert (said[0], bool(said[2])) == (result, result != "pass")
+    assert pair.certificate_file in said[1] and (days < 0 or f"{days} days left" in said[1])
+
+
+def test_a_mistake_in_the_ingress_is_told_with_its_line(tmp_path: Path) -> None:
+    """Whoever asks the doctor sees what the log said."""
+    (tmp_path / "ingress.yaml").write_text("kind: Ingress\n")
+    found = [one for one in examine(tmp_path) if one.check == "https"]
+    assert {one.result for one in found} == {"fail"} and "ingress.yaml:1:1" in found[0].finding
+
+
+def declare(folder: Path, pair: Pair) -> None:
+    certificate = f"{{certFile: {pair.certificate_file}, keyFile: {pair.key_file}}}"
+    (folder / "ingress.yaml").write_text(
+        "apiVersion: poise.dev/v1\nkind: Ingress\nspec:\n"
+        f"  https: {{port: 8443, certificates: [{certificate}]}}\n"
+    )

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -241,6 +242,41 @@ def _quick_check(path: Path) -> str:
         return str(error)
 
 
+def _https(data: Path) -> Iterator[Finding]:
+    """The certificates of the ingress as their files are now; nothing where none is declared."""
+    from poise.adapters.envoy import certificates
+    from poise.model.ingress import RENEW_BEFORE, URGENT_BEFORE
+    from poise.spec.ingress import FILENAME, parse_ingress
+    from poise.spec.problems import Problems
+
+    path, now = data / FILENAME, datetime.now(UTC)
+    if not path.exists():
+        return
+    try:
+        ingress = parse_ingress(path.read_text(errors="replace"), str(path))
+    except Problems as found:
+        for one in found.problems:
+            yield Finding(check="https", result="fail", finding=f"{one.where}: {one.what}", mend=one.mend)
+        return
+    for pair in ingress.pairs:
+        try:
+            proof = certificates.read(pair, now)
+        except PoiseError as error:
+            yield Finding(
+                check="https", result="fail", finding=f"{error.where}: {error.what}", mend=error.mend
+            )
+            continue
+        left = proof.expires_at - now
+        result = "fail" if left < URGENT_BEFORE else "warn" if left < RENEW_BEFORE else "pass"
+        hosts = ", ".join(proof.hosts[:3]) + (f" and {len(proof.hosts) - 3} more" if proof.hosts[3:] else "")
+        yield Finding(
+            check="https",
+            result=result,
+            finding=f"{hosts}: {left.days} days left of {pair.certificate_file}",
+            mend="" if result == "pass" else "Renew it; the file is read again as soon as it changes",
+        )
+
+
 def _server(data: Path) -> Iterator[Finding]:
     import httpx2
 
@@ -255,4 +291,16 @@ def _server(data: Path) -> Iterator[Finding]:
         yield Finding(check="server", result="warn", finding=str(error), mend="poise up")
 
 
-CHECKS = (_python, _programs, _envoy, _sandbox, _containers, _folder, _disk, _record, _telemetry, _server)
+CHECKS = (
+    _python,
+    _programs,
+    _envoy,
+    _sandbox,
+    _containers,
+    _folder,
+    _disk,
+    _record,
+    _telemetry,
+    _https,
+    _server,
+)

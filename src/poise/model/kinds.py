@@ -26,6 +26,7 @@ from poise.model.incident import (
     Page,
     Summons,
 )
+from poise.model.ingress import Certificate
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.policy import PolicyState
@@ -45,7 +46,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Drift,
         RuleFile, RuleState, Exclusion,
         PolicyState, Grant, Summons,
-        Outlook, SpendLedger,
+        Outlook, SpendLedger, Certificate,
     )
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ SECRET: Final = Text(
     max_chars=300,
     private=True,
 )
-_FILE: Final = Text(pattern=r"/[^\x00-\x1f]+", hint="A file is named from '/'.", max_chars=1000)
+FILE: Final = Text(pattern=r"/[^\x00-\x1f]+", hint="A file is named from '/'.", max_chars=1000)
 _HEADER: Final = Text(
     pattern=r"[A-Za-z0-9-]+", hint="A header has letters, digits and hyphens.", max_chars=100
 )
@@ -31,9 +31,9 @@ BASIC: Final = Record(
 )
 TLS: Final = Record(
     fields=(
-        Field("caFile", _FILE, "ca_file", "The authority that signed the server's certificate (PEM)."),
-        Field("certFile", _FILE, "certificate_file", "Our certificate (PEM)."),
-        Field("keyFile", _FILE, "key_file", "Its key (PEM)."),
+        Field("caFile", FILE, "ca_file", "The authority that signed the server's certificate (PEM)."),
+        Field("certFile", FILE, "certificate_file", "Our certificate (PEM)."),
+        Field("keyFile", FILE, "key_file", "Its key (PEM)."),
         Field("insecureSkipVerify", Flag(), "insecure_skip_verify", "Whether to believe any certificate."),
     )
 )

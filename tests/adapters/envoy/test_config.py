@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poise.adapters.envoy import config, launch
+from poise.adapters.envoy import config, launch, xds
 from poise.model.errors import NotFound
 from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
 
@@ -29,7 +29,7 @@ def plan(weights: dict[str, int], version: int = 3) -> TrafficPlan:
 
 
 def routes(of: TrafficPlan) -> list[dict[str, object]]:
-    body = json.loads(config.render(of, FOLDER)[config.RDS])
+    body = json.loads(config.render(of, FOLDER)[xds.RDS])
     return list(body["resources"][0]["virtual_hosts"][0]["routes"])
 
 
@@ -40,19 +40,19 @@ def test_weights_come_out_as_they_went_in_and_sum_to_100(canary: int, version: i
     made = config.render(plan(asked, version), FOLDER)
     assert made == config.render(plan(asked, version), FOLDER)
     kept = {name: weight for name, weight in asked.items() if weight}
-    assert config.weights_in(made[config.RDS]) == kept
+    assert config.weights_in(made[xds.RDS]) == kept
     for route in routes(plan(asked, version)):
         parts = route["route"]["weighted_clusters"]["clusters"]  # type: ignore[index]
         assert sum(part["weight"] for part in parts) == 100
-    assert {config.plan_version(json.loads(body)["version_info"]) for body in made.values()} == {version}
+    assert {xds.plan_version(json.loads(body)["version_info"]) for body in made.values()} == {version}
 
 
 def test_another_content_is_another_version() -> None:
     """Else an acknowledgement of the one would pass for the other's."""
-    one = json.loads(config.render(plan({"s.1": 100}), FOLDER)[config.RDS])["version_info"]
-    two = json.loads(config.render(plan({"s.2": 100}), FOLDER)[config.RDS])["version_info"]
-    assert one != two and config.plan_version(one) == config.plan_version(two) == 3
-    assert config.plan_version("") == config.plan_version("x") == 0
+    one = json.loads(config.render(plan({"s.1": 100}), FOLDER)[xds.RDS])["version_info"]
+    two = json.loads(config.render(plan({"s.2": 100}), FOLDER)[xds.RDS])["version_info"]
+    assert one != two and xds.plan_version(one) == xds.plan_version(two) == 3
+    assert xds.plan_version("") == xds.plan_version("x") == 0
 
 
 def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent() -> None:
@@ -72,14 +72,14 @@ def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent() -> None:
 def test_routes_to_absent_clusters_are_refused_and_retries_are_not_starved() -> None:
     """Both were measured: a 503 acknowledged, and 185 errors through 8 kills."""
     made = config.render(plan({"s.1": 100}), FOLDER)
-    assert json.loads(made[config.RDS])["resources"][0]["validate_clusters"] is True
-    cluster = json.loads(made[config.CDS])["resources"][0]
+    assert json.loads(made[xds.RDS])["resources"][0]["validate_clusters"] is True
+    cluster = json.loads(made[xds.CDS])["resources"][0]
     assert cluster["circuit_breakers"]["thresholds"][0]["max_retries"] == 1024
 
 
 def test_a_host_is_found_with_and_without_a_port() -> None:
     """Browsers send the port, dependents use the fixed one."""
-    body = json.loads(config.render(plan({"s.1": 100}), FOLDER)[config.RDS])
+    body = json.loads(config.render(plan({"s.1": 100}), FOLDER)[xds.RDS])
     domains = body["resources"][0]["virtual_hosts"][0]["domains"]
     assert domains == ["shop.localhost", "shop.localhost:*", "127.0.0.1:18001", "localhost:18001"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from poise.adapters.envoy import config, launch
+from poise.adapters.envoy import config, launch, xds
 from poise.model.errors import Conflict
 from poise.ports.runtime import Process, Workload
 from poise.ports.traffic import TrafficPlan
@@ -69,9 +69,9 @@ def test_what_was_served_is_kept_and_another_ingress_port_is_taken_up(tmp_path: 
     folder = tmp_path / "envoy"
     for name, body in config.render(TrafficPlan(version=7, ingress_port=8080, hosts=()), folder).items():
         (folder / name).write_bytes(body)
-    kept = (folder / config.RDS).read_bytes()
+    kept = (folder / xds.RDS).read_bytes()
     launch.prepare(tmp_path, 9090)
-    listeners = json.loads((folder / config.LDS).read_bytes())
-    assert (folder / config.RDS).read_bytes() == kept
-    assert config.plan_version(listeners["version_info"]) == 7
+    listeners = json.loads((folder / xds.LDS).read_bytes())
+    assert (folder / xds.RDS).read_bytes() == kept
+    assert xds.plan_version(listeners["version_info"]) == 7
     assert listeners["resources"][0]["address"]["socket_address"]["port_value"] == 9090

@@ -17,8 +17,10 @@ import anyio
 import msgspec
 
 from poise.adapters.disk import note_written
-from poise.adapters.envoy import admin, config, counters
+from poise.adapters.envoy import admin, config, counters, xds
 from poise.adapters.envoy.counters import Stats
+from poise.adapters.envoy.listeners import DOORS, STAT_TLS, Doors, ingress
+from poise.adapters.envoy.xds import STAT_PREFIX
 from poise.model import signal
 from poise.model.errors import Conflict, TimedOut
 from poise.model.signal import Batch, Sample
@@ -30,6 +32,7 @@ DRAIN_S: Final = 3700.0  # over the longest `drain` of a service: replicas end f
 RETAINED_S: Final = 600.0
 LOG_TAIL_BYTES: Final = 1 << 16
 LOG_TRIES: Final = 50
+DOORS_FILE: Final = "doors.json"
 MEMBER: Final = re.compile(rb"^[^:]+::127\.0\.0\.1:(\d+)::hostname::", re.MULTILINE)
 SEE_LOG: Final = "see Envoy's log"
 
@@ -56,13 +59,37 @@ class EnvoyTraffic:
             names = {cluster.name for cluster in wanted}
             await self._endpoints(names)
             keep = [cluster for cluster in self._written_clusters() if cluster.name not in names]
-            files = config.render(plan, self._folder, keep)
-            await self._put(config.CDS, files[config.CDS], counters.CDS_VERSION)
+            files = config.render(plan, self._folder, keep, self.doors())
+            await self._put(xds.CDS, files[xds.CDS], counters.CDS_VERSION)
             await self._members(plan)
-            await self._put(config.RDS, files[config.RDS], counters.RDS_VERSION)
-            await self._put(config.LDS, files[config.LDS], counters.LDS_VERSION)
+            await self._put(xds.RDS, files[xds.RDS], counters.RDS_VERSION)
+            await self._put(xds.LDS, files[xds.LDS], counters.LDS_VERSION)
             deadline = time.monotonic() + DRAIN_S
             self._leaving = {c.name: self._leaving.get(c.name, deadline) for c in keep}
+
+    async def open(self, doors: Doors) -> None:
+        """Let users enter as ``doors`` say; what is open at an unchanged door stays open.
+
+        Returns once Envoy runs it. Raises as ``apply`` does: a port that is taken is a ``Conflict``.
+        """
+        async with self._lock:
+            written = self._written(xds.LDS)
+            mine = {STAT_PREFIX, STAT_TLS}
+            [port] = [
+                one["address"]["socket_address"]["port_value"]
+                for one in written
+                if one["name"] == STAT_PREFIX
+            ]
+            others = [one for one in written if one["name"] not in mine]
+            resources = [*ingress(port, self._folder, doors), *others]
+            body = xds.response(self._version_in(xds.LDS), resources)
+            await self._put(xds.LDS, body, counters.LDS_VERSION)
+            self._write(DOORS_FILE, msgspec.json.encode(doors))
+
+    def doors(self) -> Doors:
+        """Where users enter now."""
+        path = self._folder / DOORS_FILE
+        return msgspec.json.decode(path.read_bytes(), type=Doors) if path.exists() else DOORS
 
     async def observe(self) -> Acknowledged | None:
         """See the port. ``version`` is that of the routes."""
@@ -115,9 +142,9 @@ class EnvoyTraffic:
             return
         async with self._lock:
             done &= self._leaving.keys()  # a plan applied meanwhile may have taken one back
-            version = self._version_in(config.CDS)
+            version = self._version_in(xds.CDS)
             left = [cluster for cluster in self._written_clusters() if cluster.name not in done]
-            self._write(config.CDS, config.render_clusters(version, left, self._folder))
+            self._write(xds.CDS, config.render_clusters(version, left, self._folder))
             for name in done:
                 del self._leaving[name]
 
@@ -218,29 +245,29 @@ class EnvoyTraffic:
             os.fsync(file.fileno())
         beside.rename(self._folder / name)
 
-    def _written(self, name: str) -> list[dict[str, object]]:
+    def _written(self, name: str) -> list[xds.Json]:
         path = self._folder / name
         return list(msgspec.json.decode(path.read_bytes())["resources"]) if path.exists() else []
 
     def _written_clusters(self) -> list[Cluster]:
         """Those whose endpoint file is there: Envoy would refuse any other."""
-        named = [config.cluster_of(resource) for resource in self._written(config.CDS)]
+        named = [config.cluster_of(resource) for resource in self._written(xds.CDS)]
         return [cluster for cluster in named if config.endpoint_file(self._folder, cluster.name).exists()]
 
     def _running_weights(self, stats: Stats) -> dict[str, int] | None:
         """The weights of the routes that Envoy runs: those written, once it has acknowledged them."""
-        path = self._folder / config.RDS
+        path = self._folder / xds.RDS
         written = path.read_bytes() if path.exists() else b""
         acknowledged = written and stats.texts.get(counters.RDS_VERSION) == _version_of(written)
         return config.weights_in(written) if acknowledged else None
 
     def _written_weights(self) -> dict[str, int]:
-        path = self._folder / config.RDS
+        path = self._folder / xds.RDS
         text = path.read_bytes() if path.exists() else b"{}"
         return config.weights_in(text)
 
     def _version_in(self, name: str) -> int:
-        return config.plan_version(_version_of((self._folder / name).read_bytes()))
+        return xds.plan_version(_version_of((self._folder / name).read_bytes()))
 
     def _log_size(self) -> int:
         path = self._folder / "envoy.log"
@@ -284,4 +311,4 @@ def _version_of(body: bytes) -> str:
 
 
 def _version(stats: Stats) -> int:
-    return config.plan_version(stats.texts.get(counters.RDS_VERSION, ""))
+    return xds.plan_version(stats.texts.get(counters.RDS_VERSION, ""))

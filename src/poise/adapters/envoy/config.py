@@ -9,44 +9,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from poise.adapters.envoy.listeners import DOORS, Doors, listeners
+from poise.adapters.envoy.xds import (
+    CDS,
+    HTTP2,
+    LDS,
+    RDS,
+    ROUTES,
+    Json,
+    T,
+    response,
+    source,
+    to_bytes,
+)
 from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
 
-Json = dict[str, Any]
-
-CDS, LDS, RDS, BOOTSTRAP = "cds.json", "lds.json", "rds.json", "bootstrap.json"
-ROUTES: Final = "poise"
-STAT_PREFIX: Final = "ingress"
 LATENCY_BOUNDS_MS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 MAX_RETRIES: Final = 1024
 RETRIES: Final = 3
-STREAMS_MAX: Final = (
-    100  # of one HTTP/2 connection of a user; this and the windows as Envoy advises at an edge
-)
-STREAM_WINDOW_BYTES: Final = 1 << 16
-CONNECTION_WINDOW_BYTES: Final = 1 << 20
-KEEPALIVE: Final = {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4}
-"""Finds users that are gone: a stream that may rest is not ended for resting."""
 NEVER: Final = "0s"
-CALLS_FAILED: Final = "grpc_failures"
-FAILED_STATUSES: Final = (2, 4, 13, 14, 15)  # UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
-"""What a gRPC server is to blame for. Source: OpenTelemetry's semantic conventions for gRPC, the status of a
-server's span; without UNIMPLEMENTED, which a caller of another version gets.
-"""
 IDLE_S: Final = 3.0  # below the 5 s keep-alive of common app servers: no POST meets a closing connection
 
-_T = "type.googleapis.com/envoy."
-_HTTP2: Final = "http2_protocol_options"
 
-
-def render(plan: TrafficPlan, folder: Path, keep: Iterable[Cluster] = ()) -> dict[str, bytes]:
+def render(
+    plan: TrafficPlan, folder: Path, keep: Iterable[Cluster] = (), doors: Doors = DOORS
+) -> dict[str, bytes]:
     """The xDS files of a plan by name; ``keep`` are clusters that still drain beside the plan's own."""
     return {
         CDS: render_clusters(plan.version, clusters(plan, keep), folder),
-        LDS: response(plan.version, [_listener(name, port, folder) for name, port in _ports(plan)]),
+        LDS: response(plan.version, listeners(plan, folder, doors)),
         RDS: response(plan.version, [_routes(plan)]),
     }
 
@@ -76,37 +70,9 @@ def bootstrap(folder: Path) -> bytes:
         "admin": {"address": {"pipe": {"path": str(folder / "admin.sock"), "mode": 0o600}}},
         "stats_flush_interval": "1s",  # histograms are merged on flush: the default of 5 s would lag
         "stats_config": {"histogram_bucket_settings": [buckets]},
-        "dynamic_resources": {"cds_config": _source(folder, CDS), "lds_config": _source(folder, LDS)},
+        "dynamic_resources": {"cds_config": source(folder, CDS), "lds_config": source(folder, LDS)},
     }
-    return _bytes(config)
-
-
-def _ports(plan: TrafficPlan) -> list[tuple[str, int]]:
-    return [(STAT_PREFIX, plan.ingress_port), *((host.service, host.port) for host in plan.hosts)]
-
-
-def response(version: int, resources: list[Json]) -> bytes:
-    """A discovery response whose version says its content too: acknowledged is then never something older."""
-    mark = sha256(_bytes({"resources": resources})).hexdigest()[:12]
-    return _bytes({"version_info": f"{version}-{mark}", "resources": resources})
-
-
-def plan_version(text: str) -> int:
-    """The plan's version in a ``version_info``; 0 when it is not one of ours."""
-    number = text.partition("-")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _bytes(value: Json) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()
-
-
-def _source(folder: Path, name: str) -> Json:
-    return {
-        "resource_api_version": "V3",
-        "path_config_source": {"path": str(folder / name)},
-        "initial_fetch_timeout": "1s",
-    }
+    return to_bytes(config)
 
 
 def _cluster(cluster: Cluster, folder: Path) -> Json:
@@ -118,19 +84,19 @@ def _cluster(cluster: Cluster, folder: Path) -> Json:
     }
     endpoints = endpoint_file(folder, cluster.name)
     return {
-        "@type": _T + "config.cluster.v3.Cluster",
+        "@type": T + "config.cluster.v3.Cluster",
         "name": cluster.name,
         "type": "EDS",
         "connect_timeout": "0.5s",
         "lb_policy": "LEAST_REQUEST",
-        "eds_cluster_config": {"eds_config": _source(endpoints.parent, endpoints.name)},
+        "eds_cluster_config": {"eds_config": source(endpoints.parent, endpoints.name)},
         "circuit_breakers": {"thresholds": [thresholds]},
         "outlier_detection": _outliers(),
         "typed_extension_protocol_options": {
-            _T.removeprefix("type.googleapis.com/") + "extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": _T + "extensions.upstreams.http.v3.HttpProtocolOptions",
+            T.removeprefix("type.googleapis.com/") + "extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": T + "extensions.upstreams.http.v3.HttpProtocolOptions",
                 "common_http_protocol_options": {"idle_timeout": f"{IDLE_S}s"},
-                "explicit_http_config": {_HTTP2 if cluster.http2 else "http_protocol_options": {}},
+                "explicit_http_config": {HTTP2 if cluster.http2 else "http_protocol_options": {}},
             }
         },
     }
@@ -139,7 +105,7 @@ def _cluster(cluster: Cluster, folder: Path) -> Json:
 def cluster_of(resource: Json) -> Cluster:
     """The cluster that a resource of a CDS file was made of."""
     options = resource.get("typed_extension_protocol_options", {}).values()
-    http2 = any(_HTTP2 in option["explicit_http_config"] for option in options)
+    http2 = any(HTTP2 in option["explicit_http_config"] for option in options)
     return Cluster(name=resource["name"], http2=http2)
 
 
@@ -160,85 +126,9 @@ def _outliers() -> Json:
     }
 
 
-def _listener(name: str, port: int, folder: Path) -> Json:
-    connections = {
-        "@type": _T + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": STAT_PREFIX,
-        "codec_type": "AUTO",
-        "rds": {"config_source": _source(folder, RDS), "route_config_name": ROUTES},
-        "server_header_transformation": "PASS_THROUGH",
-        "use_remote_address": True,
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "stream_idle_timeout": "300s",
-        "access_log": [_failed_calls()],
-        _HTTP2: {
-            "max_concurrent_streams": STREAMS_MAX,
-            "initial_stream_window_size": STREAM_WINDOW_BYTES,
-            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
-        },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": _T + "extensions.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    manager = {"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}
-    return {
-        "@type": _T + "config.listener.v3.Listener",
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "tcp_keepalive": KEEPALIVE,
-        "enable_reuse_port": False,  # else a second Envoy would share the port in silence
-        "filter_chains": [{"filters": [manager]}],
-    }
-
-
-def _failed_calls() -> Json:
-    """Counts calls that an app answered with 200 and failed by ``grpc-status``.
-
-    What Envoy answers for it is counted already, as a 5xx.
-    """
-    failed = f"response.grpc_status in {list(FAILED_STATUSES)}"
-    said_by_app = "response.code == 200 && response.code_details == 'via_upstream'"
-    is_call = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    expression = {
-        "@type": _T + "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        "expression": f"{said_by_app} && {failed}",
-    }
-    by = (("cluster", "%UPSTREAM_CLUSTER_RAW%"), ("service", "%ROUTE_NAME%"))
-    return {
-        "name": "envoy.access_loggers.stats",
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {"header_filter": {"header": is_call}},
-                    {
-                        "extension_filter": {
-                            "name": "envoy.access_loggers.extension_filters.cel",
-                            "typed_config": expression,
-                        }
-                    },
-                ]
-            }
-        },
-        "typed_config": {
-            "@type": _T + "extensions.access_loggers.stats.v3.Config",
-            "stat_prefix": CALLS_FAILED,
-            "counters": [
-                {
-                    "stat": {"name": "by", "tags": [{"name": name, "value_format": value}]},
-                    "value_fixed": 1,
-                }
-                for name, value in by
-            ],
-        },
-    }
-
-
 def _routes(plan: TrafficPlan) -> Json:
     return {
-        "@type": _T + "config.route.v3.RouteConfiguration",
+        "@type": T + "config.route.v3.RouteConfiguration",
         "name": ROUTES,
         "validate_clusters": True,
         "virtual_hosts": [_host(host) for host in plan.hosts],
@@ -315,7 +205,7 @@ def _retry(on: str, per_try_timeout_s: float | None) -> Json:
             {
                 "name": predicate,
                 "typed_config": {
-                    "@type": _T + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                    "@type": T + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
                 },
             }
         ],

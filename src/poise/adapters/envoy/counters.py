@@ -9,7 +9,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from poise.adapters.envoy.config import CALLS_FAILED, ROUTES, STAT_PREFIX
+from poise.adapters.envoy.listeners import CALLS_FAILED
+from poise.adapters.envoy.xds import ROUTES, STAT_PREFIX
 from poise.model import signal
 from poise.model.signal import Sample, Series
 

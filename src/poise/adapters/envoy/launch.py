@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from poise.adapters.envoy import config
+from poise.adapters.envoy import config, xds
 from poise.model.errors import Conflict, NotFound
 from poise.ports.runtime import Process, Runtime, Workload
 from poise.ports.traffic import TrafficPlan
@@ -78,7 +78,7 @@ def prepare(data: Path, ingress_port: int) -> list[str]:
     folder = data / "envoy"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / "eds").mkdir(exist_ok=True)
-    (folder / config.BOOTSTRAP).write_bytes(config.bootstrap(folder))
+    (folder / xds.BOOTSTRAP).write_bytes(config.bootstrap(folder))
     empty = TrafficPlan(version=0, ingress_port=ingress_port, hosts=())
     for name, body in config.render(empty, folder).items():
         if not (folder / name).exists():
@@ -86,7 +86,7 @@ def prepare(data: Path, ingress_port: int) -> list[str]:
     _move_ingress(folder, ingress_port)
     return [
         str(program()),
-        "--config-path", str(folder / config.BOOTSTRAP),
+        "--config-path", str(folder / xds.BOOTSTRAP),
         "--concurrency", str(CONCURRENCY),
         "--disable-hot-restart",
         "--log-level", "warning",
@@ -112,11 +112,11 @@ def _must_be_free(port: int) -> None:
 
 def _move_ingress(folder: Path, port: int) -> None:
     """Listeners written for another ingress port move to this one; all else stays as it was."""
-    body = json.loads((folder / config.LDS).read_bytes())
+    body = json.loads((folder / xds.LDS).read_bytes())
     for listener in body["resources"]:
         address = listener["address"]["socket_address"]
-        if listener["name"] == config.STAT_PREFIX and address["port_value"] != port:
+        if listener["name"] == xds.STAT_PREFIX and address["port_value"] != port:
             address["port_value"] = port
-            beside = folder / f"{config.LDS}.new"
-            beside.write_bytes(config.response(config.plan_version(body["version_info"]), body["resources"]))
-            beside.rename(folder / config.LDS)
+            beside = folder / f"{xds.LDS}.new"
+            beside.write_bytes(xds.response(xds.plan_version(body["version_info"]), body["resources"]))
+            beside.rename(folder / xds.LDS)
