@@ -214,3 +214,27 @@ def test_what_nobody_measured_is_a_hold_with_the_objectives_line(
     Path("slo.yaml").write_text(declared(spec.replace('up{job="gone"}', "'up{job=\"gone\"}'"), "99%"))
     done = poise("gate", "check", "--slo", "slo.yaml", "--prometheus", prometheus, "--quiet")
     assert done.code == 6 and "slo.yaml:8:" in done.err and "Traceback" not in done.err, done.err
+
+
+SLOTH = """\
+version: prometheus/v1
+service: shop
+slos:
+  - name: requests
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_total{code="500"}[{{.window}}]))
+        total_query: sum(rate(http_total[{{.window}}]))
+    alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}
+"""
+
+
+def test_the_gate_reads_another_tools_file(poise: Callable[..., Any], prometheus: str) -> None:
+    """A team that has Sloth's file needs no other for the gate."""
+    Path("slo.yaml").write_text(SLOTH)
+    done = poise("gate", "check", "--slo", "slo.yaml", "--prometheus", prometheus, "--quiet", "--json")
+    verdict = msgspec.json.decode(done.out)
+    (budget,) = verdict["inputs"]["budgets"]
+    assert budget["objective"] == "requests" and budget["bad"] > 1600
+    assert (done.code, verdict["kind"]) in ((6, "hold"), (0, "slow"))  # young, or its last sample is old

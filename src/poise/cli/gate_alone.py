@@ -25,7 +25,8 @@ from poise.balance.gate.facts import Question
 from poise.balance.gate.variables import values_of
 from poise.cli import output
 from poise.cli.change_class import Told
-from poise.cli.place import Common, project_of, text_of
+from poise.cli.objectives import objectives_in
+from poise.cli.place import Common, project_of
 from poise.engine.query_past import CHUNK_S, QueryPast
 from poise.model.balance import Budget, Verdict
 from poise.model.counting import STALE_AFTER_S, selectors
@@ -36,7 +37,7 @@ from poise.model.service import Service
 from poise.ports.signals import SignalStore
 from poise.spec.commits import Classified
 from poise.spec.condition import evaluate
-from poise.spec.objective_file import ObjectiveFile, parse_objectives
+from poise.spec.objective_file import ObjectiveFile
 
 TOKEN: Final = "POISE_PROMETHEUS_TOKEN"  # noqa: S105 - a variable's name
 WEB_PORT: Final = 80  # what is counted is requests, so it is no worker
@@ -64,9 +65,7 @@ def judged(
     Raises ``Problems`` for a file that cannot be read; a source that cannot be is a verdict of its own: hold.
     """
     project, environment = project_of(common, file.parent), common.named_environment or "production"
-    declared = parse_objectives(
-        text_of(file), project=project, environment=environment, filename=str(file), url=url
-    )
+    declared = objectives_in(file, common, url)
     key = _service(declared, service, str(file))
     mine = [one for one in declared.objectives if one.service == key]
     stale_after_s = max(declared.policy.stale_after_s, declared.stale_after_s, STALE_AFTER_S)
