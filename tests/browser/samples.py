@@ -9,7 +9,9 @@ from random import Random
 from runpy import run_path
 
 from msgspec.structs import replace
+from tests.browser.rollout_samples import under_way
 
+from poise.delivery.rollout.analysis import analysis
 from poise.model.attestation import Bill, Lockfile, Outcome
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, RunState, TestCount, Verb
@@ -367,11 +369,11 @@ def rollout() -> rollout_views.RolloutView:
             rollout_views.RolloutStep(weight_percent=25, phase="ahead"),
             rollout_views.RolloutStep(weight_percent=50, phase="ahead"),
         ),
-        baseline=rollout_views.Arm(release="v43", requests=15_428, errors=6, latency_ms_p95=77),
-        canary=rollout_views.Arm(release="v44", requests=812, errors=1, latency_ms_p95=81),
-        relative_risk=rollout_views.Interval(low=0.2, high=7.9, estimate=3.2),
-        e_value_harm=1.42,
-        e_value_safe=0.81,
+        stable_release="v43",
+        analysis=analysis(under_way()),
+        canary_latency_ms_p95=81,
+        stable_latency_ms_p95=77,
+        chart=chart(),
         orders=(Verb.PROMOTE, Verb.PAUSE, Verb.ABORT),
         provenance=rollout_views.ProvenanceView(
             project="shop",

@@ -64,6 +64,26 @@ def error_chart(chart: Chart, name: str) -> h.Node:
     return with_twin(f"Chart of errors of {name}", drawing, twin, readout=False)
 
 
+def answers_chart(chart: Chart, name: str) -> h.Node:
+    """Errors and latency with the changes among them, and the table twin."""
+    points, axis = chart.points[-CHART_POINTS_MAX:], Axis(chart.since, chart.until, chart.markers)
+    latency_top = axis.top + STRIP_HEIGHT + STRIP_GAP
+    bottom = latency_top + STRIP_HEIGHT
+    errors = [(axis.x(p.at), p.error_ratio) for p in points]
+    latencies = [(axis.x(p.at), p.latency_ms_p95) for p in points]
+    panels = [
+        group(axis.top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+        group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
+    ]
+    peak = max((value for _, value in errors if value is not None), default=None)
+    told = f"Errors and latency of {name} over {chart.window}: errors at most {percent(peak)}"
+    drawing = axis.drawn(told, bottom, _bands(chart, axis, bottom), panels, more="#history")
+    rows = [(moment(p.at, "second"), percent(p.error_ratio), milliseconds(p.latency_ms_p95)) for p in points]
+    places = [number(axis.x(p.at)) for p in points]
+    twin = table(f"Errors and latency of {name}", ("time", "errors", "p95"), rows, "lrr", places)
+    return with_twin(f"Chart of errors and latency of {name}", drawing, twin)
+
+
 def _bands(chart: Chart, axis: Axis, bottom: float) -> list[h.Node]:
     return [stretch(axis.x, one.since, one.until, one.label, axis.top, bottom) for one in chart.bands]
 

@@ -6,50 +6,40 @@ Reads only; a page of a service reads one window of signals, whatever the object
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from poise.api.logs import lines_of
 from poise.api.parts import Parts
 from poise.api.queries import may_see, needs_somebody, recent_rollouts, service_status, status
 from poise.api.views import ServiceStatus
-from poise.balance.gate.controller import check
-from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.balance.objective.decide import sentence as budget_sentence
-from poise.delivery.rollout.sequential import risk_interval
 from poise.model.access import Principal, Role
-from poise.model.balance import PeriodBudget, Verdict, verdict_key
-from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState, Verb
+from poise.model.balance import PeriodBudget
+from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState
 from poise.model.errors import NotFound
 from poise.model.event_types import HEAL_ORDERED
 from poise.model.period import name as window_name
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Project, Service
-from poise.model.signal import (
-    ROLLOUT_LATENCY_BUCKET,
-    TRIALS_TOTAL,
-)
 from poise.spec.explain_objective import measures
 from poise.web import (
     incident_views,
     links,
     overview_views,
-    rollout_views,
     run_views,
     service_compose,
     service_views,
     spend_compose,
     views,
 )
-from poise.web.permit_views import PermitsView
+from poise.web.history import event_row
 from poise.web.permits_compose import permits
-from poise.web.provenance import provenance_of
 from poise.web.rules import rule_group_rows
-from poise.web.series import chart_of
+from poise.web.series import answers, chart_of
 from poise.web.targets import target_rows
 
 CHANGES: Final = 8
-RATE_WINDOW_S: Final = 60.0
 
 
 async def chrome(parts: Parts, asker: Principal | None, csrf: str, project: str = "") -> views.Chrome:
@@ -216,7 +206,7 @@ async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[
         if rollout is None or rollout.state is RolloutState.WAITING:
             continue
         mine = [replica for replica in one.replicas if replica.rollout == rollout.n]
-        rate_per_s, latency_ms = await _answers(parts, rollout, now)
+        rate_per_s, latency_ms = await answers(parts, rollout, now)
         rows.append(
             service_views.RunningRow(
                 release=f"r{rollout.release}",
@@ -228,16 +218,6 @@ async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[
             )
         )
     return rows
-
-
-async def _answers(parts: Parts, rollout: Rollout, now: datetime) -> tuple[float, float | None]:
-    """What a rollout answered in the last minute: requests per second, and their p95 in ms."""
-    labels = {"service": rollout.service_key, "rollout": str(rollout.n)}
-    since = now - timedelta(seconds=RATE_WINDOW_S)
-    trials = await parts.signals.select(TRIALS_TOTAL, labels, since, now)
-    buckets = await parts.signals.select(ROLLOUT_LATENCY_BUCKET, labels, since, now)
-    answered = sum(one.points[-1][1] - one.points[0][1] for one in trials if one.points)
-    return answered / RATE_WINDOW_S, quantile(deltas_by_bound(buckets, since.timestamp()), 0.95)
 
 
 async def _notes(parts: Parts, key: str) -> list[str]:
@@ -329,148 +309,13 @@ def _run_sentence(found: Run) -> str:
     return f"{found.state.value.capitalize()}."
 
 
-async def rollout(parts: Parts, key: str, n: int, around: views.Chrome) -> rollout_views.RolloutView:
-    """One rollout: where it is, canary against baseline, evidence so far."""
-    found, _ = await parts.store.get(Rollout, f"{key}/{n:06d}")
-    if found is None:
-        raise NotFound("POISE-E404", f"no rollout {n} of {key}", mend="Run: poise status")
-    baseline = None
-    if found.baseline is not None:
-        baseline, _ = await parts.store.get(Rollout, f"{key}/{found.baseline:06d}")
-    verdict = None
-    if found.ask is not None:
-        verdict, _ = await parts.store.get(Verdict, verdict_key(found.key, found.ask.n))
-    change, _ = await parts.store.get(Change, f"{found.project}/{found.commit}")
-    rows = await parts.store.journal(subject=found.key, limit=views.EVENT_ROWS_MAX, last=True)
-    trial, strategy = found.trial, found.spec.strategy
-    return rollout_views.RolloutView(
-        chrome=around,
-        key=key,
-        n=n,
-        sentence=_rollout_sentence(found),
-        state=found.state,
-        release=f"r{found.release}",
-        summary=found.summary,
-        commit=found.commit,
-        change_class=found.change_class.value,
-        class_why=change.class_why if change and change.change_class is found.change_class else "",
-        created_at=found.created_at,
-        weight_percent=found.weight_percent,
-        paused=found.paused,
-        verdict=verdict.kind if verdict else None,
-        verdict_at=verdict.at if verdict else None,
-        reasons=tuple(reason.text for reason in verdict.reasons) if verdict else (),
-        steps=_steps(found, verdict),
-        baseline=await _arm(parts, baseline, trial.baseline_requests, trial.baseline_errors),
-        canary=await _arm(parts, found, trial.canary_requests, trial.canary_errors),
-        relative_risk=_interval(found),
-        e_value_harm=trial.e_value,
-        e_value_safe=max(trial.e_value_safe, trial.e_value_kept),
-        threshold=1 / strategy.alpha,
-        orders=_possible(found),
-        provenance=await provenance_of(parts, found),
-        history=tuple(
-            event_row(
-                row.sequence, row.at, row.event.type, row.event.subject, row.event.summary, row.event.actor
-            )
-            for row in reversed(rows)
-        ),
-        permits=await _permits(parts, found, around),
-    )
-
-
-async def _permits(parts: Parts, found: Rollout, around: views.Chrome) -> PermitsView | None:
-    """What would let this rollout go on: by what the gate says now, not by what it once answered."""
-    if found.state is RolloutState.LIVE or found.state.is_final:
-        return None
-    now, digest = parts.clock.now(), found.digest
-    verdict = await check(
-        parts.store, found.service_key, found.change_class, digest, now, signing_key=parts.signing_key
-    )
-    return await permits(parts, verdict, around, digest=digest, rollout=found.n)
-
-
-def event_row(
-    sequence: int, at: datetime, kind: str, subject: str, summary: str, actor: str
-) -> views.EventRow:
-    """A row of the journal with a link to what it is about."""
-    return views.EventRow(
-        sequence=sequence,
-        at=at,
-        type=kind,
-        subject=subject,
-        summary=summary,
-        actor=actor,
-        href=links.about(subject, kind),
-    )
-
-
-def _rollout_sentence(found: Rollout) -> str:
-    trial = found.trial
-    counts = f"{trial.canary_errors} of {trial.canary_requests} canary requests failed"
-    if found.state is RolloutState.STEPPING and found.spec.strategy.is_sized:
-        return f"The canary takes {found.weight_percent} %, step {found.step}; {counts}."
-    if found.state is RolloutState.LIVE:
-        proof = {
-            True: "proven no worse",
-            False: "unproven: nothing spoke against it",
-            None: "the first release",
-        }
-        return f"Live, {proof[found.proven]}."
-    said = found.state.value.replace("_", " ").capitalize()
-    return f"{said}: {found.reason}" if found.reason else f"{said}."
-
-
-def _steps(found: Rollout, verdict: Verdict | None) -> tuple[rollout_views.RolloutStep, ...]:
-    strategy = found.spec.strategy
-    plan = verdict.steps_percent if verdict and verdict.steps_percent else strategy.steps_percent
-    weights = sorted({*plan, 100} if strategy.is_sized else {100})
-    done = found.state in (RolloutState.LIVE, RolloutState.RETIRED)
-
-    def phase(weight: int) -> str:
-        if done or weight < found.weight_percent:
-            return "done"
-        return "now" if weight == found.weight_percent else "ahead"
-
-    return tuple(rollout_views.RolloutStep(weight_percent=weight, phase=phase(weight)) for weight in weights)
-
-
-async def _arm(parts: Parts, rollout: Rollout | None, requests: int, errors: int) -> rollout_views.Arm | None:
-    if rollout is None:
-        return None
-    _, latency_ms = await _answers(parts, rollout, parts.clock.now())
-    return rollout_views.Arm(
-        release=f"r{rollout.release}", requests=requests, errors=errors, latency_ms_p95=latency_ms
-    )
-
-
-def _interval(found: Rollout) -> rollout_views.Interval | None:
-    bounds = risk_interval(found.trial.log_likelihood, found.spec.strategy.alpha)
-    if bounds is None:
-        return None
-    low, high = bounds
-    return rollout_views.Interval(low=low, high=high if high is not None else 100.0)
-
-
-def _possible(found: Rollout) -> tuple[Verb, ...]:
-    if found.state.is_final or found.state is RolloutState.LIVE:
-        return ()
-    steer = (Verb.RESUME,) if found.paused else (Verb.PAUSE,)
-    return (Verb.PROMOTE, *steer, Verb.ABORT) if found.state is RolloutState.STEPPING else (Verb.ABORT,)
-
-
 async def audit(parts: Parts, asker: Principal, subject: str, around: views.Chrome) -> views.AuditView:
     """A page of the journal, newest first."""
     rows = await parts.store.journal(subject=subject, limit=views.EVENT_ROWS_MAX, last=True)
     shown = [row for row in rows if may_see(asker, row.event.subject.split("/", 1)[0])]
     return views.AuditView(
         chrome=around,
-        events=tuple(
-            event_row(
-                row.sequence, row.at, row.event.type, row.event.subject, row.event.summary, row.event.actor
-            )
-            for row in reversed(shown)
-        ),
+        events=tuple(event_row(row) for row in reversed(shown)),
         total=around.sequence,
         subject=subject,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import htpy as h
 
+from poise.model.record import Recorded
 from poise.web import links
 from poise.web.parts import card, command, document, headline, link, pill, table
 from poise.web.views import EVENT_ROWS_MAX, AuditView, EventRow
@@ -34,6 +35,20 @@ def audit_sentence(view: AuditView) -> h.Node:
     if view.chain_ok:
         return [f"{count}, each sealed to the one before it; the chain is whole", when, "."]
     return [f"The chain of {count} is broken: someone changed the journal", when, "."]
+
+
+def event_row(row: Recorded) -> EventRow:
+    """A row of the journal with a link to what it is about."""
+    event = row.event
+    return EventRow(
+        sequence=row.sequence,
+        at=row.at,
+        type=event.type,
+        subject=event.subject,
+        summary=event.summary,
+        actor=event.actor,
+        href=links.about(event.subject, event.type),
+    )
 
 
 def story(events: Sequence[EventRow]) -> h.Element:

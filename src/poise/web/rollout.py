@@ -1,19 +1,19 @@
-"""The rollout page: canary against stable, what is known so far, and the acts beside it."""
+"""The rollout page: where it is, what its verdict rests on, what users got, and the acts beside it."""
 
 from __future__ import annotations
-
-import math
 
 import htpy as h
 
 from poise.model.delivery import Verb
 from poise.web import links
+from poise.web.chart import answers_chart
 from poise.web.history import story
-from poise.web.parts import act_form, card, document, headline, pill, table, verdict_pill
+from poise.web.parts import act_form, card, document, headline, pill, verdict_pill
 from poise.web.permits import ask_buttons, permits_card, waiting
 from poise.web.provenance import provenance
-from poise.web.rollout_views import Arm, Interval, RolloutView
-from poise.web.wording import milliseconds, moment, percent, short_name
+from poise.web.rollout_judged import judged
+from poise.web.rollout_views import RolloutView
+from poise.web.wording import moment, short_name
 
 _TONES = {"live": "go", "rolled_back": "hold", "failed": "hold", "aborted": "hold", "rejected": "hold"}
 _ORDERS = {
@@ -35,7 +35,8 @@ def rollout(view: RolloutView) -> str:
             h.aside(aria_label="Gate and acts")[_gate(view)],
             h.div[
                 _steps(view),
-                _comparison(view),
+                judged(view),
+                _chart(view),
                 permits_card(view.permits),
                 provenance(view.provenance),
                 _history(view),
@@ -110,72 +111,12 @@ def _steps(view: RolloutView) -> h.Element | None:
     )
 
 
-def _comparison(view: RolloutView) -> h.Element:
-    arms = [("stable", view.baseline), ("canary", view.canary)]
-    rows = [_arm(kind, arm) for kind, arm in arms if arm is not None]
-    if not rows:
-        nothing = h.p(".mute")[
-            "Nothing to compare: no request has reached the canary beside a stable release."
-        ]
-        return card("Canary against stable", nothing)
-    head = ("side", "release", "requests", "errors", "error rate", "p95")
-    return card(
-        "Canary against stable, at the same time",
-        table("Canary against stable", head, rows, "llrrrr"),
-        _risk(view.relative_risk),
-        h.div(".evidence")[
-            _evidence("that it is worse", view.e_value_harm, view.threshold, "rolls back", "hold"),
-            _evidence("that it is safe", view.e_value_safe, view.threshold, "promotes", "go"),
-        ],
-    )
-
-
-def _arm(kind: str, arm: Arm) -> tuple[h.Node, ...]:
-    ratio = arm.errors / arm.requests if arm.requests else None
-    return (
-        kind,
-        h.span(".mono")[arm.release],
-        f"{arm.requests:,}",
-        f"{arm.errors:,}",
-        percent(ratio),
-        milliseconds(arm.latency_ms_p95),
-    )
-
-
-def _risk(interval: Interval | None) -> h.Element:
-    if interval is None:
-        return h.p(".mute")["Errors relative to stable: too few requests to say."]
-    estimate = "" if interval.estimate is None else f"{interval.estimate:.2g}× "
-    high = "∞" if math.isinf(interval.high) else f"{interval.high:.2g}"
-    if interval.low > 1:
-        reading = "it fails more often"
-    elif interval.high < 1:
-        reading = "it fails less often"
-    else:
-        reading = "it may be equal"
-    return h.p[
-        "Errors relative to stable: ",
-        h.strong[f"{estimate}({interval.low:.2g} to {high})"],
-        f"; 1 is equal, so {reading}. The bounds hold whenever one looks.",
-    ]
-
-
-def _evidence(claim: str, value: float, threshold: float, then: str, tone: str) -> h.Element:
-    """An e-value on a log scale from 1 to its threshold."""
-    share = math.log(max(value, 1.0)) / math.log(threshold) if threshold > 1 and value > 0 else 0.0
-    width = 100 * min(share, 1.0)
-    shown = f"{value:,.2f}" if value < 100 else f"{min(value, 1e12):,.0f}"
-    said = f"Evidence {claim}: {shown}, {then} at {threshold:g}"
-    return h.div[
-        h.span[said],
-        h.svg(
-            {"viewBox": "0 0 100 8", "preserveAspectRatio": "none"},
-            class_=f"bar {tone}",
-            role="img",
-            aria_label=said,
-        )[h.rect(".track", width="100", height="8"), h.rect(".fill", width=f"{width:.1f}", height="8")],
-    ]
+def _chart(view: RolloutView) -> h.Element | None:
+    if view.chart is None or not view.chart.points:
+        return None
+    name = short_name(view.key)
+    return card(f"{view.chart.window}: what users of {name} got meanwhile", answers_chart(view.chart, name))
 
 
 def _history(view: RolloutView) -> h.Element | None:
-    return card("What happened", story(view.history)) if view.history else None
+    return card("What happened", story(view.history), id="history") if view.history else None

@@ -1,4 +1,4 @@
-"""The input of the rollout page: its steps, canary against stable, and what was found out so far."""
+"""The input of the rollout page: its steps, the evidence so far, and what users got meanwhile."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from poise.model.analysis import Analysis
 from poise.model.attestation import Bill, Outcome
 from poise.model.balance import VerdictKind
 from poise.model.delivery import RolloutState, Verb
 from poise.web.permit_views import PermitsView
-from poise.web.views import Chrome, EventRow
+from poise.web.views import Chart, Chrome, EventRow
 
 
 class RolloutStep(Struct, frozen=True, kw_only=True):
@@ -19,23 +20,6 @@ class RolloutStep(Struct, frozen=True, kw_only=True):
     weight_percent: int
     phase: str
     at: datetime | None = None
-
-
-class Arm(Struct, frozen=True, kw_only=True):
-    """One side of the comparison: what it answered since the rollout began."""
-
-    release: str
-    requests: int
-    errors: int
-    latency_ms_p95: float | None = None
-
-
-class Interval(Struct, frozen=True, kw_only=True):
-    """The canary's errors over the baseline's: 1 is equal; bounds hold at any time one looks."""
-
-    low: float
-    high: float
-    estimate: float | None = None
 
 
 class ProvenanceView(Struct, frozen=True, kw_only=True):
@@ -53,8 +37,7 @@ class ProvenanceView(Struct, frozen=True, kw_only=True):
 class RolloutView(Struct, frozen=True, kw_only=True):
     """A release on its way to users; key project/environment/service and number ``n``.
 
-    ``e_value_harm`` and ``e_value_safe`` are evidence against "no worse" and against "worse than r_max";
-    one over ``threshold`` (1/alpha) decides. ``orders`` are the acts that may be asked for now.
+    ``orders`` are the acts that may be asked for now; the p95 are of the last minute.
     """
 
     chrome: Chrome
@@ -74,12 +57,11 @@ class RolloutView(Struct, frozen=True, kw_only=True):
     verdict_at: datetime | None = None
     reasons: tuple[str, ...] = ()
     steps: tuple[RolloutStep, ...] = ()
-    baseline: Arm | None = None
-    canary: Arm | None = None
-    relative_risk: Interval | None = None
-    e_value_harm: float = 1.0
-    e_value_safe: float = 1.0
-    threshold: float = 20.0
+    analysis: Analysis
+    stable_release: str = ""
+    canary_latency_ms_p95: float | None = None
+    stable_latency_ms_p95: float | None = None
+    chart: Chart | None = None
     orders: tuple[Verb, ...] = ()
     history: tuple[EventRow, ...] = ()
     permits: PermitsView | None = None

@@ -31,6 +31,7 @@ from poise.web import (
     permits_routes,
     project_routes,
     review_routes,
+    rollout_compose,
     sign_in,
     traces_routes,
     views,
@@ -96,7 +97,7 @@ async def rollout(
 ) -> Response[str]:
     """One rollout."""
     around, cookies = await _around(request, project)
-    view = await compose.rollout(parts_of(request), f"{project}/{environment}/{service}", n, around)
+    view = await rollout_compose.rollout(parts_of(request), f"{project}/{environment}/{service}", n, around)
     return Response(pages.rollout(view), cookies=cookies)
 
 

@@ -9,16 +9,25 @@ from typing import Final
 from poise.adapters.worker.asking import AskedUsual
 from poise.api.parts import Parts
 from poise.api.views import ServiceStatus
-from poise.balance.indicator.decide import quantile
+from poise.balance.indicator.decide import deltas_by_bound, quantile
 from poise.model.balance import Budget
 from poise.model.counting import weights
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.objective import IndicatorKind
-from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, QUERY_TOTAL, REQUESTS_TOTAL, Points
+from poise.model.signal import (
+    ERRORS_TOTAL,
+    LATENCY_BUCKET,
+    QUERY_TOTAL,
+    REQUESTS_TOTAL,
+    ROLLOUT_LATENCY_BUCKET,
+    TRIALS_TOTAL,
+    Points,
+)
 from poise.web import links, views
 
 CHART_WINDOWS: Final = {"15m": 900.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0}
 CHART_STEPS: Final = 90
+RATE_WINDOW_S: Final = 60.0
 
 
 async def chart_of(
@@ -177,3 +186,13 @@ async def errors_between(
     if not requests:
         return (), [], []
     return tuple(_points(requests, errors, [], None, since, until)), requests, errors
+
+
+async def answers(parts: Parts, rollout: Rollout, now: datetime) -> tuple[float, float | None]:
+    """What a rollout answered in the last minute: requests per second, and their p95 in ms."""
+    labels = {"service": rollout.service_key, "rollout": str(rollout.n)}
+    since = now - timedelta(seconds=RATE_WINDOW_S)
+    trials = await parts.signals.select(TRIALS_TOTAL, labels, since, now)
+    buckets = await parts.signals.select(ROLLOUT_LATENCY_BUCKET, labels, since, now)
+    answered = sum(one.points[-1][1] - one.points[0][1] for one in trials if one.points)
+    return answered / RATE_WINDOW_S, quantile(deltas_by_bound(buckets, since.timestamp()), 0.95)
