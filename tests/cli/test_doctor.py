@@ -62,7 +62,7 @@ def test_a_machine_without_an_engine_is_whole(tmp_path: Path, monkeypatch: pytes
 def test_a_certificate_is_told_of_before_it_expires(tmp_path: Path, days: int, result: str) -> None:
     """Two weeks before: a renewal that works would have come long ago."""
     pair, _ = Authority().issue(
-        tmp_path, "shop.example.com", begins=timedelta(days=-90), ends=timedelta(days=days, hours=1)
+        tmp_path, "shop.example.com", begins=timedelta(days=-200), ends=timedelta(days=days, hours=1)
     )
     declare(tmp_path, pair)
     said = told("https", tmp_path)

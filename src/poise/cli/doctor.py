@@ -245,7 +245,7 @@ def _quick_check(path: Path) -> str:
 def _https(data: Path) -> Iterator[Finding]:
     """The certificates of the ingress as their files are now; nothing where none is declared."""
     from poise.adapters.envoy import certificates
-    from poise.model.ingress import RENEW_BEFORE, URGENT_BEFORE
+    from poise.model.ingress import urgent_at, warn_at
     from poise.spec.ingress import FILENAME, parse_ingress
     from poise.spec.problems import Problems
 
@@ -266,8 +266,9 @@ def _https(data: Path) -> Iterator[Finding]:
                 check="https", result="fail", finding=f"{error.where}: {error.what}", mend=error.mend
             )
             continue
+        life = (proof.begins_at, proof.expires_at)
         left = proof.expires_at - now
-        result = "fail" if left < URGENT_BEFORE else "warn" if left < RENEW_BEFORE else "pass"
+        result = "fail" if now >= urgent_at(*life) else "warn" if now >= warn_at(*life) else "pass"
         hosts = ", ".join(proof.hosts[:3]) + (f" and {len(proof.hosts) - 3} more" if proof.hosts[3:] else "")
         yield Finding(
             check="https",

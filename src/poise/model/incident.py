@@ -38,6 +38,7 @@ class AlertSource(StrEnum):
     PROBE = "probe"  # replicas fail their probes, or none is ready
     SIGNAL = "signal"  # a signal that should be there is missing
     HEALING = "healing"  # a mass failure, or a crash loop
+    CERTIFICATE = "certificate"  # that of its host is about to expire
     ALERTMANAGER = "alertmanager"
     CDEVENTS = "cdevents"
     RULE = "rule"  # an alerting rule of the project

@@ -6,8 +6,13 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-RENEW_BEFORE = timedelta(days=14)  # Let's Encrypt renews 30 days before the end: by then that has failed
+WARN_BEFORE = timedelta(days=14)
 URGENT_BEFORE = timedelta(days=3)
+WARN_SHARE, URGENT_SHARE = 1 / 6, 1 / 30  # of its life: those of six days are renewed every four
+"""Renewals begin when a third of a certificate's life is left; half of that third later they have failed.
+
+Source: Let's Encrypt, integration guide, "When to renew".
+"""
 
 
 class Pair(Struct, frozen=True, kw_only=True):
@@ -29,13 +34,14 @@ class Ingress(Struct, frozen=True, kw_only=True):
 class Certificate(Struct, frozen=True, kw_only=True):
     """A certificate of the ingress; key: a hash of its files' names. Written by the ingress.
 
-    ``hosts`` and ``expires_at`` are of the one that serves; None: none does. ``problem`` says why the files
+    ``hosts`` and the instants are of the one that serves; None: none does. ``problem`` says why the files
     as they are now cannot be used, "" when they serve.
     """
 
     name: str
     file: str
     hosts: tuple[str, ...] = ()
+    begins_at: datetime | None = None
     expires_at: datetime | None = None
     problem: str = ""
 
@@ -43,6 +49,16 @@ class Certificate(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """Its name."""
         return self.name
+
+
+def warn_at(begins_at: datetime, expires_at: datetime) -> datetime:
+    """From when on a certificate should have been renewed."""
+    return expires_at - min(WARN_BEFORE, (expires_at - begins_at) * WARN_SHARE)
+
+
+def urgent_at(begins_at: datetime, expires_at: datetime) -> datetime:
+    """From when on somebody has to renew it now."""
+    return expires_at - min(URGENT_BEFORE, (expires_at - begins_at) * URGENT_SHARE)
 
 
 def is_for(hosts: tuple[str, ...], host: str) -> bool:

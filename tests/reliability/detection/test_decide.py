@@ -12,6 +12,7 @@ from poise.model.balance import Budget, Burn
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertState, Severity
+from poise.model.ingress import Certificate
 from poise.model.policy import BurnTier
 from poise.model.record import Decision
 from poise.model.service import BurnAlerts, Detection, Service
@@ -23,6 +24,17 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = "shop/production/web"
 WEB = Service(project="shop", environment="production", name="web", command="run", port=80)
 SLOW, FAST = BurnTier(long_s=21_600, short_s=1800, factor=6), BurnTier(long_s=3600, short_s=300, factor=14.4)
+
+
+SITE = replace(WEB, hostname="web.example.com")
+
+
+def certificate(days: float, *hosts: str, life_days: float = 90) -> Certificate:
+    named = hosts or ("web.example.com",)
+    name = f"{days}{named}"
+    ends = NOW + timedelta(days=days)
+    begins = ends - timedelta(days=life_days)
+    return Certificate(name=name, file="/tls/web.pem", hosts=named, begins_at=begins, expires_at=ends)
 
 
 def ago(seconds: float) -> datetime:
@@ -175,6 +187,31 @@ FIRES = {
     "a request about what is gone": (
         seen(request=RollbackRequest(service=KEY, rollout=9, reason="it crashed", at=ago(1))), {}
     ),
+    "a certificate with two weeks left": (seen(service=SITE, certificates=(certificate(14.1),)), {}),
+    "a certificate that nothing renewed": (
+        seen(service=SITE, certificates=(certificate(13.9),)), {"certificate": Severity.SEV3}
+    ),
+    "a certificate of six days that is young": (
+        seen(service=SITE, certificates=(certificate(1.1, life_days=6),)), {}
+    ),
+    "a certificate of six days that nothing renewed": (
+        seen(service=SITE, certificates=(certificate(0.9, life_days=6),)), {"certificate": Severity.SEV3}
+    ),
+    "a certificate with days left": (
+        seen(service=SITE, certificates=(certificate(60), certificate(2.9))), {"certificate": Severity.SEV2}
+    ),
+    "a certificate that has expired": (
+        seen(service=SITE, certificates=(certificate(-0.1),)), {"certificate": Severity.SEV1}
+    ),
+    "a certificate of other hosts": (
+        seen(service=SITE, certificates=(certificate(1, "a.org"), certificate(1, "*.a.example.com"))), {}
+    ),
+    "a certificate of every host": (
+        seen(service=SITE, certificates=(certificate(1, "*.example.com"),)), {"certificate": Severity.SEV2}
+    ),
+    "a certificate that never served": (
+        seen(service=SITE, certificates=(replace(certificate(1), expires_at=None, hosts=()),)), {}
+    ),
     "one replica ends again and again": (
         seen(replicas=(replica(0, crashes=CRASHED), replica(1))), {"crash-loop": Severity.SEV2}
     ),
@@ -283,3 +320,19 @@ def test_a_young_objective_has_not_burned_for_a_whole_window() -> None:
     young = decide(seen(budgets=(budget(burns=burns(20.0, 20.0), since=ago(60)),)), NOW)
     grown = decide(seen(budgets=(budget(burns=burns(20.0, 20.0), since=ago(30_000)),)), NOW)
     assert not young.writes and grown.writes
+
+
+def test_a_certificate_is_told_with_its_file_and_looked_at_again_until_it_is_renewed() -> None:
+    """Nothing else wakes the look: the file of a certificate is nobody's object."""
+    old = replace(certificate(5), problem="POISE-F313 /tls/web.key: the key is not that of /tls/web.pem")
+    decision = decide(seen(service=SITE, certificates=(old,)), NOW)
+    told = alerts(decision)["certificate"]
+    assert told.summary.startswith("the certificate of web.example.com expires in 5 days (/tls/web.pem); ")
+    assert "POISE-F313" in told.summary and decision.wake_at == NOW + timedelta(seconds=60)
+    later = NOW + timedelta(seconds=60)
+    fresh = seen(service=SITE, certificates=(certificate(90),), alerts=(told,))
+    cleared = alerts(decide(fresh, later))["certificate"]
+    done = decide(
+        seen(service=SITE, certificates=(certificate(90),), alerts=(cleared,)), later + timedelta(hours=1)
+    )
+    assert alerts(done)["certificate"].state is AlertState.RESOLVED

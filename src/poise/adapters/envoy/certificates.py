@@ -27,6 +27,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     chain: str
     key: str
     hosts: tuple[str, ...]
+    begins_at: datetime
     expires_at: datetime
 
 
@@ -51,7 +52,8 @@ def read(pair: Pair, now: datetime) -> Proof:
             "POISE-F315", pair.certificate_file, f"the certificate holds from {_day(begins_at)} on",
             "Wait, or set the machine's clock right: timedatectl",
         )  # fmt: skip
-    return Proof(chain=chain, key=key, hosts=_hosts(leaf, pair), expires_at=expires_at)
+    hosts = _hosts(leaf, pair)
+    return Proof(chain=chain, key=key, hosts=hosts, begins_at=begins_at, expires_at=expires_at)
 
 
 def _text(path: str) -> str:

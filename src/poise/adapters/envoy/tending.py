@@ -124,13 +124,14 @@ class IngressTending:
         name = certificates.name_of(pair)
         kept = known.get(name, Certificate(name=name, file=pair.certificate_file))
         if not listeners.secret_file(self._folder, name).exists():
-            kept = replace(kept, hosts=(), expires_at=None)
+            kept = replace(kept, hosts=(), begins_at=None, expires_at=None)
         try:
             proof = certificates.read(pair, self._clock.now())
         except Invalid as error:
             return replace(kept, problem=str(error))
         self._give(name, proof)
-        return replace(kept, hosts=proof.hosts, expires_at=proof.expires_at, problem="")
+        instants = {"begins_at": proof.begins_at, "expires_at": proof.expires_at}
+        return replace(kept, hosts=proof.hosts, problem="", **instants)
 
     def _give(self, name: str, proof: Proof) -> None:
         """Beside, then renamed: Envoy reads certificate and key at once, and a crash leaves old or new."""

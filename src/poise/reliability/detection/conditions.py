@@ -14,6 +14,7 @@ from poise.model.balance import Budget, Burn
 from poise.model.delivery import Rollout
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertSource, Severity
+from poise.model.ingress import Certificate, is_for, urgent_at, warn_at
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Read
 from poise.model.service import BurnAlerts, Detection, Service
@@ -24,6 +25,7 @@ CRASHES: Final = 3  # as many unasked ends of one replica within CRASH_WINDOW_S 
 CRASH_WINDOW_S: Final = 300.0
 OUTLOOK_MAX_AGE_S: Final = 900.0  # an older one says nothing of now
 PAGED_AT_ONCE: Final = 14.4  # from this burn rate on users suffer now
+CERTIFICATE_LOOK_S: Final = 60.0  # between two looks at whether one that is about to expire was renewed
 HEALS_IN_VAIN: Final = 3  # as many heals in a row without a quiet time between have failed
 
 
@@ -63,6 +65,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     active: Rollout | None = None
     heals: tuple[HealOrder, ...] = ()
     request: RollbackRequest | None = None
+    certificates: tuple[Certificate, ...] = ()
     alerts: tuple[Alert, ...] = ()
     watched_since: datetime
     reads: tuple[Read, ...] = ()
@@ -77,6 +80,7 @@ def conditions(seen: Seen, now: datetime) -> list[Condition]:
         _mass_failure(seen),
         _crash_loop(seen, now),
         _heal_failed(seen),
+        _certificate(seen, now),
     ]
 
 
@@ -378,4 +382,38 @@ def _heal_failed(seen: Seen) -> Condition:
         summary=f"replica {worst.replica.rsplit('/', 1)[-1]} was replaced {worst.count} times in vain",
         since=min(order.at for order in vain),
         numbers={"heals": worst.count, "replicas": len(vain)},
+    )
+
+
+# -- certificates ---------------------------------------------------------------------------------
+
+
+def _certificate(seen: Seen, now: datetime) -> Condition:
+    """The one that serves the service's host is about to expire: renewal should have come long ago."""
+    quiet = Condition(name="certificate", source=AlertSource.CERTIFICATE, holds=Holds.NO)
+    host = (seen.service.hostname if seen.service is not None else None) or ""
+    mine = [
+        (one.expires_at, one.begins_at, one)
+        for one in seen.certificates
+        if one.expires_at is not None and one.begins_at is not None and is_for(one.hosts, host)
+    ]
+    if not mine:
+        return quiet
+    expires_at, begins_at, worst = min(mine, key=lambda one: (one[0], one[2].name))
+    due = warn_at(begins_at, expires_at)
+    if now < due:
+        return structs.replace(quiet, at=due)
+    left = expires_at - now
+    late = Severity.SEV2 if now >= urgent_at(begins_at, expires_at) else Severity.SEV3
+    severity = late if left > timedelta() else Severity.SEV1
+    told = f"expires in {left.days} days" if left > timedelta() else "has expired"
+    why = f"; {worst.problem}" if worst.problem else ""
+    return structs.replace(
+        quiet,
+        holds=Holds.YES,
+        severity=severity,
+        summary=f"the certificate of {host} {told} ({worst.file}){why}",
+        since=due,
+        at=now + timedelta(seconds=CERTIFICATE_LOOK_S),
+        numbers={"expires_at": expires_at.isoformat(), "file": worst.file, "problem": worst.problem},
     )

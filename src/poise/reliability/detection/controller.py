@@ -10,6 +10,7 @@ from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert
+from poise.model.ingress import Certificate
 from poise.model.objective import Objective
 from poise.model.record import Decision, Read, Ref
 from poise.model.service import Project, Service
@@ -21,7 +22,7 @@ from poise.reliability.detection.decide import decide
 
 NAME: Final = "detection"
 ROLLOUTS_SEEN: Final = 20
-SINGLE: Final = ("replicas", "signal", "mass-failure", "crash-loop", "heal-failed")
+SINGLE: Final = ("replicas", "signal", "mass-failure", "crash-loop", "heal-failed", "certificate")
 
 
 class DetectionController:
@@ -68,6 +69,7 @@ class DetectionController:
         rollouts, rollouts_ref = await store.scan(Rollout, f"{key}/", last=True, limit=ROLLOUTS_SEEN)
         live = next((one for one in reversed(rollouts) if one.state is RolloutState.LIVE), None)
         active = next((one for one in reversed(rollouts) if one.state.is_active), None)
+        certificates, certificates_ref = await store.scan(Certificate)
         alerts, alert_refs = await self._alerts(key)
         seen = Seen(
             key=key,
@@ -86,11 +88,12 @@ class DetectionController:
             active=active,
             heals=tuple(heals),
             request=request,
+            certificates=tuple(certificates),
             alerts=tuple(alerts),
             watched_since=self._watched_since,
             reads=(
                 service_ref, project_ref, objectives_ref, budgets_ref, outlooks_ref,
-                replicas_ref, heals_ref, request_ref,
+                replicas_ref, heals_ref, request_ref, certificates_ref,
                 rollouts_ref, *alert_refs,
             ),
         )  # fmt: skip

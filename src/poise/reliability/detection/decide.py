@@ -13,7 +13,13 @@ from poise.model.incident import Alert, AlertSource, AlertState, Severity
 from poise.model.record import Decision, Event, Write
 from poise.reliability.detection.conditions import Condition, Holds, Seen, conditions
 
-OWN: Final = (AlertSource.BURN, AlertSource.PROBE, AlertSource.SIGNAL, AlertSource.HEALING)
+OWN: Final = (
+    AlertSource.BURN,
+    AlertSource.PROBE,
+    AlertSource.SIGNAL,
+    AlertSource.HEALING,
+    AlertSource.CERTIFICATE,
+)
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
