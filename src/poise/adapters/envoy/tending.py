@@ -72,7 +72,12 @@ class IngressTending:
             redirect=self._ingress.redirect,
             secrets=tuple((one.name, one.hosts) for one in found if one.expires_at is not None),
         )
-        if doors != self._traffic.doors():
+        before = self._traffic.doors()
+        if doors.redirect and _entry(doors) != _entry(before):
+            await self._traffic.open(
+                replace(doors, redirect=False)
+            )  # nobody is sent where nobody answers yet
+        if doors != before:
             await self._traffic.open(doors)
         await self._record(known, found)
         await anyio.to_thread.run_sync(self._forget, {one.name for one in found})
@@ -160,3 +165,8 @@ class IngressTending:
         writes = [Write(kind="Certificate", key=name, body=now.get(name)) for name in changed]
         if writes:
             await self._store.commit(Transaction(at=self._clock.now(), writes=writes, fence=self._fence()))
+
+
+def _entry(doors: Doors) -> tuple[str, int | None, bool]:
+    """What tells one way in with TLS from another."""
+    return doors.address, doors.https_port, bool(doors.secrets)
