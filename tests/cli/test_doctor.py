@@ -77,6 +77,16 @@ def test_a_mistake_in_the_ingress_is_told_with_its_line(tmp_path: Path) -> None:
     assert {one.result for one in found} == {"fail"} and "ingress.yaml:1:1" in found[0].finding
 
 
+def test_what_is_declared_and_not_in_force_is_told(tmp_path: Path) -> None:
+    """A port that is taken is found by nobody else."""
+    pair, _ = Authority().issue(tmp_path, "shop.example.com")
+    declare(tmp_path, pair)
+    assert told("ingress", tmp_path)[:2] == ("warn", "127.0.0.1:8443 is declared and not in force")
+    (tmp_path / "envoy").mkdir()
+    (tmp_path / "envoy" / "doors.json").write_text('{"https_port": 8443}')
+    assert told("ingress", tmp_path) == ("pass", "127.0.0.1:8443", "")
+
+
 def declare(folder: Path, pair: Pair) -> None:
     certificate = f"{{certFile: {pair.certificate_file}, keyFile: {pair.key_file}}}"
     (folder / "ingress.yaml").write_text(

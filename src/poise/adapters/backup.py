@@ -22,10 +22,12 @@ from poise.adapters.telemetry.limits import FILE as TELEMETRY
 from poise.adapters.telemetry.limits import WAL
 from poise.engine.journal import ChainReport, verify
 from poise.model.errors import Invalid, NotFound
+from poise.spec.ingress import FILENAME as INGRESS
 
 DATABASES = ("poise.db", "signals.db", "metrics.db")
 FOLDERS = ("repos", "releases")
 KEYS = ("token", "signing.key", "provenance.key")
+SETTINGS = (INGRESS,)  # what it names (certificates and their keys) is not the installation's to keep
 
 
 def back_up(data: Path, target: Path) -> ChainReport:
@@ -45,7 +47,7 @@ def back_up(data: Path, target: Path) -> ChainReport:
             for name in (*DATABASES, TELEMETRY, TELEMETRY + WAL):
                 if (copies / name).exists():
                     archive.add(copies / name, name)
-            for name in (*FOLDERS, *KEYS):
+            for name in (*FOLDERS, *KEYS, *SETTINGS):
                 if (data / name).exists():
                     archive.add(data / name, name)
     beside.rename(target)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from poise.cli.place import address_of
 from poise.model.errors import PoiseError
+from poise.model.ingress import Ingress
 
 FREE_WARN_BYTES = 1_000_000_000
 FREE_FAIL_BYTES = 100_000_000
@@ -258,6 +259,7 @@ def _https(data: Path) -> Iterator[Finding]:
         for one in found.problems:
             yield Finding(check="https", result="fail", finding=f"{one.where}: {one.what}", mend=one.mend)
         return
+    yield from _doors(data, ingress)
     for pair in ingress.pairs:
         try:
             proof = certificates.read(pair, now)
@@ -276,6 +278,23 @@ def _https(data: Path) -> Iterator[Finding]:
             finding=f"{hosts}: {left.days} days left of {pair.certificate_file}",
             mend="" if result == "pass" else "Renew it; the file is read again as soon as it changes",
         )
+
+
+def _doors(data: Path, ingress: Ingress) -> Iterator[Finding]:
+    """Whether what is declared is in force: a port that is taken, say, is told by Envoy alone."""
+    from poise.adapters.envoy.adapter import EnvoyTraffic
+
+    doors = EnvoyTraffic(data).doors()
+    is_open = (doors.address, doors.https_port, doors.redirect) == (
+        ingress.address, ingress.https_port, ingress.redirect,
+    )  # fmt: skip
+    place = f"{ingress.address}:{ingress.https_port or 'no port with TLS'}"
+    yield Finding(
+        check="ingress",
+        result="pass" if is_open else "warn",
+        finding=place if is_open else f"{place} is declared and not in force",
+        mend="" if is_open else f"Read {data}/logs/poise.log, or start it: poise up",
+    )
 
 
 def _server(data: Path) -> Iterator[Finding]:
