@@ -272,6 +272,29 @@ class Probe(Struct, frozen=True, kw_only=True):
     insecure: bool = False
 
 
+class FreezeWindow(Struct, frozen=True, kw_only=True):
+    """A stretch of the calendar in which features wait; fixes, security changes and rollbacks go.
+
+    ``starts`` is the first one's start: an instant with its offset, or wall time in ``zone``; each lasts
+    ``duration_s``; ``rrule`` (RFC 5545) repeats it. Without ``environments`` or ``services`` it is for all.
+    """
+
+    name: str
+    reason: str
+    starts: str
+    duration_s: float
+    rrule: str = ""
+    zone: str = "UTC"
+    environments: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def covers(self, service: Service) -> bool:
+        """Whether it is about a service in its environment."""
+        return (not self.environments or service.environment in self.environments) and (
+            not self.services or service.name in self.services
+        )
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """A repository and its policy; key: its name.
 
@@ -290,6 +313,7 @@ class Project(Struct, frozen=True, kw_only=True):
     sources: tuple[DataSource, ...] = ()
     probes: tuple[Probe, ...] = ()
     scrapes: tuple[ScrapeConfig, ...] = ()
+    freezes: tuple[FreezeWindow, ...] = ()
 
     def environment_before(self, environment: str) -> str | None:
         """The environment that a release must be live in first; None for the first and for an unknown one."""

@@ -103,25 +103,28 @@ SUBJECT: Final = Text(
     hint="Write 'service', or 'service/objective'.",
     max_chars=90,
 )
+WHEN: Final = (  # something happens by the calendar, and why
+    Field("reason", Text(pattern=r"[\s\S]*\S[\s\S]*", max_chars=500), "reason", "Why.", required=True),
+    Field(
+        "firstEventStart",
+        Text(max_chars=40),
+        "starts",
+        "When the first begins: wall time in 'zone', or an instant with its offset.",
+        required=True,
+    ),
+    Field("zone", Text(max_chars=60), "zone", "The IANA time zone; UTC unless told."),
+    Field(
+        "duration",
+        Duration(low_s=1, high_s=31 * 86_400),
+        "duration_s",
+        "How long each lasts.",
+        required=True,
+    ),
+    Field("rrule", Text(max_chars=500), "rrule", "How it repeats (RFC 5545), as FREQ=WEEKLY;BYDAY=MO."),
+)
 EXCLUSION: Final = Record(
     fields=(
-        Field("reason", Text(pattern=r"[\s\S]*\S[\s\S]*", max_chars=500), "reason", "Why.", required=True),
-        Field(
-            "firstEventStart",
-            Text(max_chars=40),
-            "starts",
-            "When the first begins: wall time in 'zone', or an instant with its offset.",
-            required=True,
-        ),
-        Field("zone", Text(max_chars=60), "zone", "The IANA time zone; UTC unless told."),
-        Field(
-            "duration",
-            Duration(low_s=1, high_s=31 * 86_400),
-            "duration_s",
-            "How long each lasts.",
-            required=True,
-        ),
-        Field("rrule", Text(max_chars=500), "rrule", "How it repeats (RFC 5545), as FREQ=WEEKLY;BYDAY=MO."),
+        *WHEN,
         Field(
             "slos",
             ListOf(item=SUBJECT, low=1, high=100, alone=True),

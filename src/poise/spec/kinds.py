@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.spec.keys_datasource import DATA_SOURCE
+from poise.spec.keys_freeze import FREEZE_WINDOW
 from poise.spec.keys_objective import EXCLUSION, OBJECTIVE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
 from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, OPENSLO_SERVICE, SLO
@@ -101,6 +102,13 @@ KINDS: Final = {
             metadata=METADATA,
             spec=EXCLUSION,
             about="Time that does not count for budgets, such as maintenance.",
+        ),
+        KindTable(
+            kind="FreezeWindow",
+            api_version=POISE_V1,
+            metadata=METADATA,
+            spec=FREEZE_WINDOW,
+            about="A stretch of the calendar in which features wait.",
         ),
         KindTable(
             kind="SLI",

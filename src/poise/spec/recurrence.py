@@ -1,4 +1,4 @@
-"""When an exclusion happens: its events, expanded from an RFC 5545 rule, as stretches of time.
+"""When what is declared by the calendar happens: its events, by an RFC 5545 rule, as stretches of time.
 
 A subset of the rules is read: days, weeks, months and years. Each of them ends, so that no rule can keep the
 server busy; one that never happens is refused where it is written.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
 
-from poise.model.exclusion import Exclusion, Stretch
+from poise.model.exclusion import Stretch
 from poise.model.period import instant_of
 
-EVENTS_MAX: Final = 2000  # of one exclusion in one expansion; more are left out, the newest first kept
+EVENTS_MAX: Final = 2000  # of one declaration in one expansion; more are left out, the newest first kept
 LENGTH_MAX: Final = 500
 _PARTS: Final = {
     "FREQ": re.compile(r"DAILY|WEEKLY|MONTHLY|YEARLY"),
@@ -33,6 +33,23 @@ _PARTS: Final = {
 _LEAP_YEAR: Final = 2024
 
 
+class Recurring(Protocol):
+    """What happens once, or again and again: an exclusion, a freeze window.
+
+    ``starts`` is the first event's start, an instant or wall time in ``zone``; each lasts ``duration_s``;
+    ``rrule`` (RFC 5545, empty: none) repeats it.
+    """
+
+    @property
+    def starts(self) -> str: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def rrule(self) -> str: ...
+    @property
+    def zone(self) -> str: ...
+
+
 class NotARule(ValueError):
     """What is not read (``key``: zone, starts or rrule), with what is wrong and a mend."""
 
@@ -43,30 +60,30 @@ class NotARule(ValueError):
         self.key = key
 
 
-def check(exclusion: Exclusion) -> None:
+def check(one: Recurring) -> None:
     """Raise ``NotARule`` for a start, zone or rule that cannot be read, or that never happens."""
-    zone = _zone(exclusion.zone)
-    _wall(exclusion.starts, zone)
-    if exclusion.rrule:
-        _check_parts(exclusion.rrule)
-        if next(iter(_rule(exclusion, zone)), None) is None:
+    zone = _zone(one.zone)
+    _wall(one.starts, zone)
+    if one.rrule:
+        _check_parts(one.rrule)
+        if next(iter(_rule(one, zone)), None) is None:
             raise NotARule("this rule never happens", "Change it, or remove it for a single event.")
 
 
-def stretches(exclusion: Exclusion, start: datetime, end: datetime) -> tuple[Stretch, ...]:
+def stretches(one: Recurring, start: datetime, end: datetime) -> tuple[Stretch, ...]:
     """Its events that reach into [start, end), ascending, UTC epoch seconds, not clipped.
 
     O(events since its first one). Wall time follows the zone: 02:00 stays 02:00 after a change of daylight
     saving; each event lasts ``duration_s`` of elapsed time.
     """
-    zone = _zone(exclusion.zone)
-    first, length = _wall(exclusion.starts, zone), timedelta(seconds=exclusion.duration_s)
-    if not exclusion.rrule:
+    zone = _zone(one.zone)
+    first, length = _wall(one.starts, zone), timedelta(seconds=one.duration_s)
+    if not one.rrule:
         found = [first]
     else:
         low = (start - length).astimezone(zone).replace(tzinfo=None) - timedelta(hours=3)
         high = end.astimezone(zone).replace(tzinfo=None) + timedelta(hours=3)
-        found = _rule(exclusion, zone).between(low, high, inc=True)[-EVENTS_MAX - 2 :]
+        found = _rule(one, zone).between(low, high, inc=True)[-EVENTS_MAX - 2 :]
     begins = [instant_of(one, zone) for one in found]
     inside = [begin for begin in begins if begin < end and begin + length > start]
     return tuple((begin.timestamp(), (begin + length).timestamp()) for begin in inside[-EVENTS_MAX:])
@@ -116,13 +133,13 @@ def _check_days(parts: dict[str, str]) -> None:
         raise NotARule("no such month has such a day", "Change BYMONTHDAY or BYMONTH.")
 
 
-def _rule(exclusion: Exclusion, zone: ZoneInfo):  # type: ignore[no-untyped-def]
-    text = exclusion.rrule.removeprefix("RRULE:")
+def _rule(one: Recurring, zone: ZoneInfo):  # type: ignore[no-untyped-def]
+    text = one.rrule.removeprefix("RRULE:")
     until = re.search(r"UNTIL=([0-9]{8}T[0-9]{6})Z", text)
     if until is not None:  # dateutil wants it in the kind of time that the start has: wall time
         instant = datetime.strptime(until[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         text = text.replace(until[0], f"UNTIL={instant.astimezone(zone):%Y%m%dT%H%M%S}")
     try:
-        return rrulestr(text, dtstart=_wall(exclusion.starts, zone))
+        return rrulestr(text, dtstart=_wall(one.starts, zone))
     except (ValueError, TypeError) as error:
         raise NotARule(f"the rule cannot be read: {error}", "Write e.g. 'FREQ=WEEKLY;BYDAY=MO'.") from None

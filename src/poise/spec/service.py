@@ -20,6 +20,7 @@ from poise.spec.checks_strategy import check_strategies
 from poise.spec.document import Mapping, Node, Place, Scalar, compose
 from poise.spec.environments import environments_of, placed
 from poise.spec.exclusion import exclusions_of
+from poise.spec.freeze import freezes_of
 from poise.spec.kinds import KINDS, KINDS_REFUSED, SERVICE_ELSEWHERE, KindTable
 from poise.spec.objective import objectives_of, openslo_drafts
 from poise.spec.objective_short import short_drafts
@@ -92,6 +93,7 @@ def parse_project(
     declared = replace(
         _project(documents, project, policy, order.names, report),
         sources=sources, probes=probes, scrapes=scrapes.configs,
+        freezes=freezes_of(of_kind(documents, "FreezeWindow"), found, order.names, report),
     )  # fmt: skip
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."

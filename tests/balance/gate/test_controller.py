@@ -21,7 +21,7 @@ from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import DAY_S
 from poise.model.record import Decision, Ref, Write
 from poise.model.review import Action, ActionKind, Review
-from poise.model.service import Project, Service
+from poise.model.service import FreezeWindow, Project, Service
 from poise.ports.store import Stale, Transaction
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -289,5 +289,23 @@ def test_what_runs_elsewhere_is_never_taken_for_a_first_release() -> None:
         await put(bare, Project(name="acme"), elsewhere)
         verdict = await check(bare, SHOP.key, ChangeClass.FEATURE, None, NOW, signing_key=KEY)
         assert (verdict.kind, verdict.reasons[0].rule) == (VerdictKind.HOLD, "no-objective")
+
+    play(scene)
+
+
+def test_a_freeze_window_that_is_declared_holds_the_ask_and_the_check_alike() -> None:
+    """One function judges, whoever asks."""
+
+    async def scene() -> None:
+        store = await world()
+        freeze = FreezeWindow(name="day", reason="a fair", starts="2026-11-20", duration_s=DAY_S)
+        await put(store, Project(name="acme", freezes=(freeze,)), rollout(2, RolloutState.WAITING))
+        gate = GateController(store, KEY)
+        await record(store, await gate.look(f"{SHOP.key}/000002", NOW))
+        answer, _ = await store.get(Verdict, verdict_key(f"{SHOP.key}/000002", 1))
+        asked = await check(store, SHOP.key, ChangeClass.FEATURE, "d2", NOW, signing_key=KEY)
+        for one in (answer, asked):
+            assert one is not None and one.kind is VerdictKind.HOLD
+            assert one.reasons[0].rule == "freeze-window" and one.until == NOW + timedelta(hours=12)
 
     play(scene)

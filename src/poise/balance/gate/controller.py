@@ -8,7 +8,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, judge, standings
-from poise.balance.gate.facts import OpenIncident, OverdueAction, Question
+from poise.balance.gate.facts import Holds, OpenIncident, OverdueAction, Question
+from poise.balance.gate.holding import open_freezes
 from poise.balance.gate.seal import is_genuine
 from poise.balance.gate.standing import PolicyStanding
 from poise.balance.gate.variables import values_of
@@ -72,6 +73,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
             checked=self._checked(question, now),
             grants=self.grants,
             foresights=self.foresights,
+            holds=Holds(freezes=open_freezes(self.project.freezes, self.service, now)),
         )
 
     def _checked(self, question: Question, now: datetime) -> tuple[Checked, ...]:

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from poise.balance.gate.facts import RULES, Facts, OpenIncident, OverdueAction, Question
+from poise.balance.gate.facts import RULES, Facts, Holds, OpenIncident, OverdueAction, Question
+from poise.balance.gate.holds import stops
 from poise.balance.gate.levels import Pull, granted, level, pulls, reason
 from poise.balance.gate.sizes import cap_percent
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
@@ -57,12 +58,14 @@ def judge(
     grants: Sequence[Grant] = (),
     problems: Mapping[str, str] | None = None,
     foresights: Mapping[str, Foresight] | None = None,
+    holds: Holds | None = None,
 ) -> Verdict:
     """The verdict. ``objectives`` are the keys declared; one without a budget is unknown.
 
     ``overrides`` and ``grants`` are those whose signature was verified; expiry, digest and whether a second
     person agreed are judged here. ``checked`` are the policy's conditions as evaluated; ``problems`` say, by
-    objective, why it could not be read, ``foresights`` what will be left of it.
+    objective, why it could not be read, ``foresights`` what will be left of it; ``holds`` is what holds a
+    change besides the budget.
     """
     usable = [one for one in budgets if all(map(math.isfinite, numbers_of(one)))]
     broken = {one.key: f"{one.objective} has no usable number" for one in budgets if one not in usable}
@@ -82,6 +85,7 @@ def judge(
         grants=tuple(grants),
         problems={**broken, **(problems or {})},  # no JSON keeps a NaN, so none is an input
         foresights=dict(foresights or {}),
+        holds=holds or Holds(),
         rules=RULES,
     )
     return structs.replace(_verdict(facts), inputs=msgspec.json.decode(msgspec.json.encode(facts)))
@@ -113,14 +117,7 @@ def supposing(inputs: dict[str, Any], granted: Override | Grant) -> Verdict:
 
 def _verdict(facts: Facts) -> Verdict:
     stood = standings(facts)
-    answer = (
-        _rollback(facts)
-        or _overridden(facts)
-        or _ruled(facts)
-        or _first(facts)
-        or _undeclared(facts, stood)
-        or _by_budget(facts, stood)
-    )
+    answer = _rollback(facts) or _overridden(facts) or _held(facts, stood) or _by_policy(facts, stood)
     question, pace = facts.question, _pace(facts, answer)
     return Verdict(
         kind=answer.kind,
@@ -199,6 +196,28 @@ def _overridden(facts: Facts) -> _Answer | None:
 
 def _second(name: str) -> str:
     return f"approved by {name}" if name else "nobody else could approve it"
+
+
+def _by_policy(facts: Facts, stood: Sequence[Standing]) -> _Answer:
+    return _ruled(facts) or _first(facts) or _undeclared(facts, stood) or _by_budget(facts, stood)
+
+
+def _held(facts: Facts, stood: Sequence[Standing]) -> _Answer | None:
+    """What holds it besides the policy; then why the policy would hold it as well."""
+    found = stops(facts)
+    if not found:
+        return None
+    beside = _by_policy(facts, stood)
+    also = beside if beside.kind is VerdictKind.HOLD else None
+    ends = [*(one.until for one in found), *([also.until] if also else [])]
+    known = [end for end in ends if end is not None]
+    return _Answer(
+        kind=VerdictKind.HOLD,
+        paced=True,
+        reasons=(*(one.reason for one in found), *(also.reasons if also else ())),
+        until=max(known) if len(known) == len(ends) else None,
+        level=max((one.level for one in found), key=lambda one: one.rank),
+    )
 
 
 def _ruled(facts: Facts) -> _Answer | None:

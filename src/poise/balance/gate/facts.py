@@ -14,7 +14,7 @@ from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
 from poise.model.service import Service
 from poise.model.spend import Foresight
 
-RULES: Final = 2  # of this module's judgement; a verdict of other rules is not replayed by these
+RULES: Final = 3  # of this module's judgement; a verdict of other rules is not replayed by these
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -50,6 +50,24 @@ class OverdueAction(Struct, frozen=True, kw_only=True):
     due_at: datetime
 
 
+class OpenFreeze(Struct, frozen=True, kw_only=True):
+    """A freeze window that is open for the service; ``until`` is when the next change may go.
+
+    Windows that touch or overlap end together.
+    """
+
+    name: str
+    reason: str
+    since: datetime
+    until: datetime
+
+
+class Holds(Struct, frozen=True, kw_only=True):
+    """What holds a change besides the budget."""
+
+    freezes: tuple[OpenFreeze, ...] = ()
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What one verdict is judged from.
 
@@ -71,6 +89,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...] = ()
     problems: dict[str, str] = {}
     foresights: dict[str, Foresight] = {}
+    holds: Holds = Holds()
     rules: int = 1
 
     @property

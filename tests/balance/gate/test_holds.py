@@ -1,0 +1,114 @@
+"""What holds a change besides the budget: each rule both ways, what passes it, and what opens it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.balance.gate.test_levels import GO, HOLD, NOW, SHOP, ask, budget, rules
+
+from poise.balance.gate.decide import replay
+from poise.balance.gate.facts import Holds, OpenFreeze
+from poise.balance.gate.holding import open_freezes
+from poise.model.balance import Override
+from poise.model.delivery import ChangeClass
+from poise.model.policy import Level
+from poise.model.service import FreezeWindow
+
+HOUR = timedelta(hours=1)
+FREEZE = OpenFreeze(name="year-end", reason="the books close", since=NOW - HOUR, until=NOW + HOUR)
+OVERRIDE = Override(
+    service=SHOP.key, n=1, by="ada", reason="must", at=NOW - HOUR, expires_at=NOW + HOUR, signature="",
+    approved_by="bob",
+)  # fmt: skip
+
+
+def window(**changes: object) -> FreezeWindow:
+    fields = {"name": "night", "reason": "r", "starts": "2026-11-20T11:00:00", "duration_s": 7200.0}
+    return FreezeWindow(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        (ChangeClass.FEATURE, HOLD),
+        (ChangeClass.FIX, GO),
+        (ChangeClass.SECURITY, GO),
+        (ChangeClass.ROLLBACK, GO),
+    ],
+)
+def test_in_a_freeze_window_features_wait_and_repairs_go(kind: ChangeClass, verdict: object) -> None:
+    """As the policy's own freeze does."""
+    found = ask(budget(), kind=kind, holds=Holds(freezes=(FREEZE,)))
+    assert found.kind is verdict
+    if kind is ChangeClass.FEATURE:
+        assert (found.level, found.until, rules(found)) == (Level.FREEZE, FREEZE.until, ["freeze-window"])
+        assert "freeze window 'year-end' until 2026-11-20 13:00 UTC: the books close" in found.sentence
+        assert replay(found.inputs) == found
+
+
+def test_a_first_release_waits_for_the_end_of_a_freeze_too() -> None:
+    """It would start something new at a time when nobody wants anything new."""
+    assert ask(budget(), first=True, holds=Holds(freezes=(FREEZE,))).kind is HOLD
+
+
+def test_an_override_opens_a_freeze_window_and_its_end_closes_it() -> None:
+    """Two people signed it."""
+    assert ask(budget(), overrides=(OVERRIDE,), holds=Holds(freezes=(FREEZE,))).kind is GO
+    over = OpenFreeze(name="x", reason="r", since=NOW - HOUR, until=NOW)
+    assert ask(budget(), holds=Holds(freezes=(over,))).kind is GO
+
+
+def test_a_spent_budget_is_told_beside_the_freeze_and_nobody_knows_the_end_then() -> None:
+    """Who waits for the freeze to end shall know that it will not be enough."""
+    found = ask(budget(-0.1), holds=Holds(freezes=(FREEZE,)))
+    assert (rules(found)[:2], found.until) == (["freeze-window", "spent"], None)
+
+
+def test_windows_that_touch_end_together() -> None:
+    """'Until 12:00' would be no help where the next one begins at 12:00."""
+    first = window(starts="2026-11-20T11:30:00", duration_s=3600.0)
+    second = window(name="day", starts="2026-11-20T12:30:00", duration_s=3600.0)
+    (found,) = open_freezes((first, second), SHOP, NOW)
+    assert (found.name, found.since.hour, found.until) == ("night", 11, NOW + 1.5 * HOUR)
+
+
+def test_a_window_is_for_the_environments_and_services_that_it_names() -> None:
+    """All of them, where it names none."""
+    assert open_freezes((window(),), SHOP, NOW)
+    assert open_freezes((window(environments=("production",), services=("shop",)),), SHOP, NOW)
+    assert not open_freezes((window(environments=("staging",)),), SHOP, NOW)
+    assert not open_freezes((window(services=("cart",)),), SHOP, NOW)
+
+
+def test_a_repeated_window_follows_the_clock_on_the_wall() -> None:
+    """Fridays from 15:00 in Berlin, in summer as in winter."""
+    one = window(starts="2026-03-06T15:00:00", zone="Europe/Berlin", rrule="FREQ=WEEKLY;BYDAY=FR")
+    summer, winter = datetime(2026, 7, 3, 13, tzinfo=UTC), datetime(2026, 11, 20, 14, tzinfo=UTC)
+    for start in (summer, winter):
+        assert not open_freezes((one,), SHOP, start - timedelta(seconds=1))
+        assert open_freezes((one,), SHOP, start)[0].until == start + 2 * HOUR
+        assert not open_freezes((one,), SHOP, start + 2 * HOUR)
+
+
+@given(
+    minutes=st.integers(-600, 600),
+    left=st.floats(-0.5, 1.0),
+    kind=st.sampled_from((ChangeClass.FEATURE, ChangeClass.FIX, ChangeClass.SECURITY)),
+    first=st.booleans(),
+)
+def test_no_feature_gets_any_weight_in_a_freeze_window(
+    minutes: int, left: float, kind: ChangeClass, first: bool
+) -> None:
+    """And whatever else the window does, it never makes a verdict kinder."""
+    since = NOW + timedelta(minutes=minutes)
+    freeze = OpenFreeze(name="x", reason="r", since=since, until=since + 2 * HOUR)
+    is_open = since <= NOW < since + 2 * HOUR
+    frozen = ask(budget(left), kind=kind, first=first, holds=Holds(freezes=(freeze,)))
+    plain = ask(budget(left), kind=kind, first=first)
+    if is_open and kind is ChangeClass.FEATURE:
+        assert frozen.kind is HOLD and frozen.max_weight_percent == 0
+    else:
+        assert (frozen.kind, frozen.max_weight_percent) == (plain.kind, plain.max_weight_percent)
