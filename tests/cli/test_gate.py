@@ -61,3 +61,21 @@ def test_a_policy_is_played_over_a_history(poise: Run) -> None:
     Path("history.csv").write_text(HISTORY.replace("-0.1", "little"))
     spoiled = poise("policy", "test", "history.csv")
     assert spoiled.code == 5 and "history.csv:3:1" in spoiled.err
+
+
+def test_what_is_locked_says_who_why_and_until_when_everywhere(online: Run) -> None:
+    """One types it; everybody reads it, until somebody lifts it."""
+    done = online("lock", "web", "--reason", "moving the database", "--for", "2h")
+    assert done.code == 0 and "owner locked shop/production/web until" in done.out
+    for command in (("status",), ("status", "web"), ("why", "web"), ("gate", "check", "-s", "web")):
+        told = online(*command)
+        assert "wner locked shop/production/web until" in (told.out + told.err).replace("\n", " "), command
+    assert online("gate", "check", "-s", "web", "--class", "rollback").code == 0
+    again = online("lock", "web", "--reason", "mine")
+    assert again.code == 4 and "poise unlock shop/production/web" in again.err
+    assert online("lock", "production", "--reason", "all of it", "--for", "90x").code == 5
+    assert "owner locked shop/production until" in online("lock", "production", "--reason", "all of it").out
+    assert online("unlock", "service/web").code == 0
+    assert "all of it" in online("why", "web").out
+    assert online("unlock", "production").code == 0
+    assert "lock:" not in online("why", "web").out and online("unlock", "production").code == 3

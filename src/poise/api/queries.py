@@ -69,7 +69,7 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
         objectives=tuple(objectives),
         budgets=tuple(as_of(one, counted, policy) for one in budgets),
         verdict=verdict,
-        sentence=_sentence(service, live, active, replicas, verdict),
+        sentence=_locked(_sentence(service, live, active, replicas, verdict), verdict),
         target=target,
         usage=await usage_of(parts.signals, key, now),
         verification=await _verification(parts, rollouts),
@@ -144,6 +144,12 @@ def _status_sentence(total: int, needing: int) -> str:
     if needing == 0:
         return f"All {total} services are well." if total > 1 else "The service is well."
     return f"{needing} of {total} services need you."
+
+
+def _locked(sentence: str, verdict: Verdict) -> str:
+    """A lock is told first, whatever else there is to tell."""
+    locks = [one.text for one in verdict.reasons if one.rule == "lock" and one.text not in sentence]
+    return " ".join((*(f"{text[:1].upper()}{text[1:]}." for text in locks), sentence))
 
 
 def _sentence(

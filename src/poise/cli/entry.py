@@ -58,6 +58,8 @@ _COMMANDS = {
             "gate",
             "May the next change go? (check, override, approve, exempt, dispute, replay ...)",
         ),
+        "lock": ("lock", "Let nothing be rolled out here for a while, and say why."),
+        "unlock": ("lock", "Lift a lock."),
         "policy": ("gate", "The budget policy: explain it, test it on a history."),
         "webhook": ("webhook", "Forges that tell of pushes; sinks that are told. (add, list, remove)"),
         "config": ("settings", "Settings of a service, in versions. (set, list, get, diff, rollback)"),

@@ -27,6 +27,7 @@ from poise.model.incident import (
     Summons,
 )
 from poise.model.ingress import Certificate
+from poise.model.lock import Lock
 from poise.model.objective import Objective
 from poise.model.oncall import EscalationPolicy, OnCallOverride, OnCallSchedule
 from poise.model.policy import PolicyState
@@ -46,7 +47,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         Drift,
         RuleFile, RuleState, Exclusion,
         PolicyState, Grant, Summons,
-        Outlook, SpendLedger, Certificate,
+        Outlook, SpendLedger, Certificate, Lock,
     )
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from poise.balance.gate.facts import Holds, OpenFreeze
 from poise.balance.gate.holding import open_freezes
 from poise.model.balance import Override
 from poise.model.delivery import ChangeClass
+from poise.model.lock import Lock
 from poise.model.policy import Level
 from poise.model.service import FreezeWindow
 
@@ -112,3 +113,38 @@ def test_no_feature_gets_any_weight_in_a_freeze_window(
         assert frozen.kind is HOLD and frozen.max_weight_percent == 0
     else:
         assert (frozen.kind, frozen.max_weight_percent) == (plain.kind, plain.max_weight_percent)
+
+
+def lock(place: str = "acme/production", **changes: object) -> Lock:
+    fields = {"place": place, "by": "ada", "reason": "a move", "at": NOW - HOUR, "expires_at": NOW + HOUR}
+    return Lock(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", list(ChangeClass))
+@pytest.mark.parametrize("place", ["acme/production", SHOP.key])
+def test_a_lock_holds_everything_but_a_rollback_and_no_override_opens_it(
+    kind: ChangeClass, place: str
+) -> None:
+    """Whoever locked it has their hands in it; going back is safe all the same."""
+    found = ask(budget(), kind=kind, overrides=(OVERRIDE,), holds=Holds(locks=(lock(place),)))
+    if kind is ChangeClass.ROLLBACK:
+        assert found.kind is GO
+        return
+    assert (found.kind, rules(found), found.until) == (HOLD, ["lock"], NOW + HOUR)
+    assert f"ada locked {place} until 2026-11-20 13:00 UTC: a move (poise unlock" in found.sentence
+    assert replay(found.inputs) == found
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        lock(expires_at=NOW),
+        lock(lifted_at=NOW, lifted_by="bob"),
+        lock("acme/staging"),
+        lock("acme/production/cart"),
+        lock(at=NOW + HOUR / 2),
+    ],
+)
+def test_a_lock_that_is_over_lifted_or_elsewhere_holds_nothing(over: Lock) -> None:
+    """It ends by itself, and stays on record."""
+    assert ask(budget(), holds=Holds(locks=(over,))).kind is GO

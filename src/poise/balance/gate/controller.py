@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, judge, standings
 from poise.balance.gate.facts import Holds, OpenIncident, OverdueAction, Question
-from poise.balance.gate.holding import open_freezes
+from poise.balance.gate.holding import locks_on, open_freezes
 from poise.balance.gate.seal import is_genuine
 from poise.balance.gate.standing import PolicyStanding
 from poise.balance.gate.variables import values_of
@@ -20,6 +20,7 @@ from poise.model.errors import NotFound
 from poise.model.event_types import GATE_ANSWERED
 from poise.model.grant import Grant
 from poise.model.incident import Incident, IncidentState
+from poise.model.lock import Lock
 from poise.model.objective import Objective
 from poise.model.policy import Checked, PolicyState
 from poise.model.record import Decision, Event, Read, Ref, Write
@@ -54,6 +55,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
     state: PolicyState | None
     grants: tuple[Grant, ...]
     foresights: dict[str, Foresight]
+    locks: tuple[Lock, ...]
     reads: tuple[Read, ...]
 
     def verdict(self, question: Question, now: datetime) -> Verdict:
@@ -73,7 +75,10 @@ class _Scene(Struct, frozen=True, kw_only=True):
             checked=self._checked(question, now),
             grants=self.grants,
             foresights=self.foresights,
-            holds=Holds(freezes=open_freezes(self.project.freezes, self.service, now)),
+            holds=Holds(
+                freezes=open_freezes(self.project.freezes, self.service, now),
+                locks=tuple(one for one in self.locks if one.is_in_force(now)),
+            ),
         )
 
     def _checked(self, question: Question, now: datetime) -> tuple[Checked, ...]:
@@ -212,6 +217,7 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     state, state_ref = await store.get(PolicyState, service.key)
     grants, grants_ref = await store.scan(Grant, prefix, limit=GRANTS_LIMIT, last=True)
     outlooks, outlooks_ref = await store.scan(Outlook, prefix)
+    locks, locks_refs = await locks_on(store, service)
     reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(
@@ -227,11 +233,12 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         incidents=_open(service, incidents),
         reviews=tuple(one for one in reviews if service.key in one.services),
         state=state,
+        locks=locks,
         foresights={one.key: one.foresight for one in outlooks if one.foresight is not None},
         grants=tuple(one for one in grants if is_genuine(one, signing_key)),
         reads=(
             project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref, incidents_ref, reviews_ref,
-            state_ref, grants_ref, outlooks_ref,
+            state_ref, grants_ref, outlooks_ref, *locks_refs,
         ),
     )  # fmt: skip
 

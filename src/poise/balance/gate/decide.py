@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from poise.balance.gate.facts import RULES, Facts, Holds, OpenIncident, OverdueAction, Question
-from poise.balance.gate.holds import stops
+from poise.balance.gate.holds import Stop, locked, stops
 from poise.balance.gate.levels import Pull, granted, level, pulls, reason
 from poise.balance.gate.sizes import cap_percent
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
@@ -117,7 +117,13 @@ def supposing(inputs: dict[str, Any], granted: Override | Grant) -> Verdict:
 
 def _verdict(facts: Facts) -> Verdict:
     stood = standings(facts)
-    answer = _rollback(facts) or _overridden(facts) or _held(facts, stood) or _by_policy(facts, stood)
+    answer = (
+        _rollback(facts)
+        or _held(facts, stood, locked(facts))
+        or _overridden(facts)
+        or _held(facts, stood, stops(facts))
+        or _by_policy(facts, stood)
+    )
     question, pace = facts.question, _pace(facts, answer)
     return Verdict(
         kind=answer.kind,
@@ -202,9 +208,8 @@ def _by_policy(facts: Facts, stood: Sequence[Standing]) -> _Answer:
     return _ruled(facts) or _first(facts) or _undeclared(facts, stood) or _by_budget(facts, stood)
 
 
-def _held(facts: Facts, stood: Sequence[Standing]) -> _Answer | None:
+def _held(facts: Facts, stood: Sequence[Standing], found: Sequence[Stop]) -> _Answer | None:
     """What holds it besides the policy; then why the policy would hold it as well."""
-    found = stops(facts)
     if not found:
         return None
     beside = _by_policy(facts, stood)

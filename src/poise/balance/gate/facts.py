@@ -10,6 +10,7 @@ from msgspec import Struct
 from poise.model.balance import Budget, Override
 from poise.model.delivery import ChangeClass
 from poise.model.grant import Grant
+from poise.model.lock import Lock
 from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
 from poise.model.service import Service
 from poise.model.spend import Foresight
@@ -66,6 +67,7 @@ class Holds(Struct, frozen=True, kw_only=True):
     """What holds a change besides the budget."""
 
     freezes: tuple[OpenFreeze, ...] = ()
+    locks: tuple[Lock, ...] = ()
 
 
 class Facts(Struct, frozen=True, kw_only=True):

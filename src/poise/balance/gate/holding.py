@@ -8,7 +8,10 @@ from typing import Final
 
 from poise.balance.gate.facts import OpenFreeze
 from poise.model.exclusion import merged
+from poise.model.lock import Lock, places_of
+from poise.model.record import Read
 from poise.model.service import FreezeWindow, Service
+from poise.ports.store import Store
 from poise.spec.recurrence import stretches
 
 AHEAD: Final = timedelta(days=93)  # so far ahead is looked for the end of windows that touch
@@ -31,3 +34,9 @@ def open_freezes(freezes: Iterable[FreezeWindow], service: Service, now: datetim
         for start, own_end in own
         if start <= at < own_end
     )  # fmt: skip
+
+
+async def locks_on(store: Store, service: Service) -> tuple[tuple[Lock, ...], tuple[Read, ...]]:
+    """What is on record of locks on a service and its environment, those that are over included."""
+    found = [await store.get(Lock, place) for place in places_of(service)]
+    return tuple(one for one, _ in found if one is not None), tuple(ref for _, ref in found)

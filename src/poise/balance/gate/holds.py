@@ -9,6 +9,7 @@ from msgspec import Struct
 from poise.balance.gate.facts import Facts
 from poise.balance.gate.levels import reason
 from poise.model.balance import Reason
+from poise.model.lock import places_of
 from poise.model.policy import Level
 
 
@@ -20,8 +21,19 @@ class Stop(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+def locked(facts: Facts) -> tuple[Stop, ...]:
+    """What is locked waits, whatever it is but a rollback; no override opens a lock, whoever may lifts it."""
+    found = []
+    for one in facts.holds.locks:
+        if one.place in places_of(facts.service) and one.is_in_force(facts.now):
+            numbers = {"place": one.place, "by": one.by, "at": one.at.isoformat()}
+            text = f"{one.sentence} ({one.mend})"
+            found.append(Stop(reason=reason("lock", text, numbers), level=Level.FREEZE, until=one.expires_at))
+    return tuple(found)
+
+
 def stops(facts: Facts) -> tuple[Stop, ...]:
-    """Every rule that holds this change; an override opens them all, a rollback passes them."""
+    """Every other rule that holds this change; an override opens them, a rollback passes them."""
     return _frozen(facts)
 
 

@@ -34,6 +34,8 @@ def answer(seen: Seen, rollout: Rollout, now: datetime, step: int, weight: int) 
             verdict.sentence if verdict.kind is VerdictKind.HOLD else "hold: the gate allows no traffic"
         )
         return hold_on(seen, rollout, now, sentence)
+    if seen.override_at is not None and seen.override_at > verdict.at:
+        return ask(seen, rollout, now, step, weight)  # somebody may have locked it since
     age_s = (now - verdict.at).total_seconds()
     if not 0 <= age_s <= VERDICT_FRESH_S:
         return ask(seen, rollout, now, step, weight)

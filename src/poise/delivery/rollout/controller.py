@@ -17,6 +17,7 @@ from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout, RolloutState
 from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
 from poise.model.grant import Grant
+from poise.model.lock import Lock
 from poise.model.objective import Objective
 from poise.model.pacing import PARALLEL_MAX
 from poise.model.record import Decision, Read, Ref
@@ -32,7 +33,7 @@ SETTINGS_SEEN: Final = 50
 OWN_KINDS: Final = frozenset(
     {
         "Service", "Order", "Verdict", "Route", "Replica", "Override", "Grant", "Config", "Secret",
-        "RollbackRequest",
+        "RollbackRequest", "Lock",
     }
 )  # fmt: skip
 
@@ -60,6 +61,8 @@ class RolloutController:
         parts = ref.key.split("/")
         if ref.kind == "Project":
             return tuple(sorted(key for key in self._known if key.split("/")[0] == ref.key))
+        if ref.kind == "Lock" and len(parts) == 2:
+            return tuple(sorted(key for key in self._known if key.startswith(f"{ref.key}/")))
         if ref.kind == "Release" and len(parts) == 3:
             return self._everywhere(parts[0], parts[1])
         if ref.kind == "Rollout" and len(parts) == 4:
@@ -110,7 +113,7 @@ class RolloutController:
             reads.append(objectives_ref)
             totals, measured_at = await totals_of(self._signals, moving, objectives, now)
             bad_ratio, allowed = await self._allowed(moving, objectives)
-        granted_at = await self._granted_at(under, reads)
+        granted_at = await self._granted_at(key, reads)
         elsewhere = await self._moving_elsewhere(key, moving, verdict, reads)
         return Seen(
             key=key,
@@ -137,13 +140,18 @@ class RolloutController:
             reads=tuple(reads),
         )
 
-    async def _granted_at(self, under: str, reads: list[Read]) -> datetime | None:
-        """When a person last decided something that the gate may go by: an override, a grant."""
+    async def _granted_at(self, key: str, reads: list[Read]) -> datetime | None:
+        """When a person last decided something that the gate goes by: an override, a grant, a lock."""
+        under = f"{key}/"
         overrides, overrides_ref = await self._store.scan(Override, under, limit=1, last=True)
         grants, grants_ref = await self._store.scan(Grant, under, limit=1, last=True)
         reads += [overrides_ref, grants_ref]
         times = [one.approved_at or one.at for one in overrides]
         times += [one.decided_at or one.at for one in grants]
+        for place in (key.rpartition("/")[0], key):
+            lock, lock_ref = await self._store.get(Lock, place)
+            reads.append(lock_ref)
+            times += [lock.lifted_at or lock.at] if lock else []
         return max(times, default=None)
 
     async def _moving_elsewhere(

@@ -32,8 +32,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     ``verdict`` answers the current ask of ``focus(rollouts)``, whose replicas are ``replicas``;
     ``totals`` are those of all rollouts known, read at ``measured_at``; ``objective_bad_ratio`` is what the
     service's availability objective allows to fail, ``budget_allowed`` how many events that is in a period;
-    ``override_at`` is when the
-    newest override was given; ``before`` are the rollouts in the environment that a release passes first
+    ``override_at`` is when a person last said something that the gate goes by (an override, a grant,
+    a lock); ``before`` are the rollouts in the environment that a release passes first
     (``environment_before``), None when there is none; ``reads`` are the references of all of these.
     """
 
