@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from poise.model.access import Role
 from poise.model.attestation import ProvenanceRule
 from poise.model.output import LOG_BYTES
 from poise.model.policy import BudgetPolicy, BurnTier
@@ -142,12 +143,24 @@ class Resources(Struct, frozen=True, kw_only=True):
     cpu: float | None = None
 
 
+class Approvals(Struct, frozen=True, kw_only=True):
+    """How many people must approve a release before it enters an environment, and of which role at least.
+
+    Whoever pushed its change is none of them where somebody else could; 0: nobody has to.
+    """
+
+    required: int = 0
+    role: Role = Role.OPERATOR
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """One service in one environment of one project, as declared in ``poise.yaml``.
 
     With an ``image`` its replicas are containers: the release is the digest that the image had when it was
     made, and a ``command`` takes the place of what the image itself says. Without a command and an image it
     runs elsewhere: Poise knows its objectives and incidents, and starts nothing of it.
+
+    ``depends_on`` are services that it calls; ``needs`` those that must be at rest and well while it changes.
     """
 
     project: str
@@ -164,6 +177,8 @@ class Service(Struct, frozen=True, kw_only=True):
     health: Health = Health()
     replicas: Replicas = Replicas()
     depends_on: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    approvals: Approvals = Approvals()
     scaling: Scaling = Scaling()
     strategy: Strategy = Strategy()
     artifact_job: str | None = None

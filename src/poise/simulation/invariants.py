@@ -29,6 +29,7 @@ from poise.ports.traffic import TrafficPlan
 from poise.simulation.book import Book
 from poise.simulation.capacity import Capacity
 from poise.simulation.clock import SimulatedClock
+from poise.simulation.holds import HoldLaws
 from poise.simulation.pace import PaceLaws
 from poise.simulation.refusals import Refusals
 from poise.simulation.response import Response
@@ -90,6 +91,7 @@ class Watch(Book):
         self._refusals = Refusals(self)
         self._pace = PaceLaws(self, policy)
         self._strategies = StrategyLaws(self)
+        self._holds = HoldLaws(self)
         self.performed: set[str] = set()
         self.token = 0
         self._generations: dict[tuple[str, str], int] = {}
@@ -270,6 +272,7 @@ class Watch(Book):
         assert verdict is not None
         self._asks.setdefault(key.rpartition("/ask/")[0], []).append(verdict)
         self._pace.verdict(key, verdict)
+        self._holds.verdict(key, verdict)
         if verdict.kind is VerdictKind.HOLD or verdict.override is not None:
             return
         others = self.all(Rollout, f"{verdict.service}/")

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from poise.balance.gate.locks import lift_lock, place_lock
 from poise.balance.gate.permits import approve_override, ask_grant, decide_grant, make_override
 from poise.model import event_types
 from poise.model.access import Principal, Role
 from poise.model.balance import Override
 from poise.model.config import Config
-from poise.model.delivery import ChangeClass, Order, Release, Rollout, RolloutState, Verb
-from poise.model.errors import Conflict, Forbidden
+from poise.model.delivery import Change, ChangeClass, Order, Release, Rollout, RolloutState, Verb
+from poise.model.errors import Conflict, Forbidden, NotFound
 from poise.model.grant import Grant, GrantKind
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, BurnTier
 from poise.model.record import Event, Write
-from poise.model.service import Detection, Health, Project, Replicas, Scaling, Service, Strategy, StrategyKind
+from poise.model.service import (
+    Approvals,
+    Detection,
+    Health,
+    Project,
+    Replicas,
+    Scaling,
+    Service,
+    Strategy,
+    StrategyKind,
+)
 from poise.ports.store import Transaction
 from poise.simulation.control import SIGNING_KEY, Surroundings
+from poise.simulation.holds import AUTHOR, FREEZE, approvals_in, freezes_in
 from poise.simulation.machine import ERRORS_SETTING, Version
 from poise.simulation.responders import declared
 
@@ -80,6 +93,7 @@ class People:
         self._around, self._schedule, self._seed = around, schedule, seed
         self._rng = Random(f"{seed}/people")  # noqa: S311
         self._disputing = Random(f"{seed}/disputes")  # noqa: S311
+        self._drill = Random(f"{seed}/drill")  # noqa: S311 - apart, so that other draws stay as they are
         self._releases: dict[str, list[str]] = {}
         self._orders: dict[str, int] = {}
         self._environments = tuple(environments)
@@ -88,7 +102,10 @@ class People:
 
     async def declare(self) -> None:
         """The team's declarations, as a push would apply them."""
-        project = Project(name=PROJECT, policy=POLICY, alerts=ALERTS, environments=self._environments)
+        freezes = (FREEZE,) if freezes_in(self._seed) else ()
+        project = Project(
+            name=PROJECT, policy=POLICY, alerts=ALERTS, environments=self._environments, freezes=freezes
+        )
         bodies: list[tuple[str, str, Struct]] = [("Project", project.name, project), *declared(PROJECT)]
         roles = {PROJECT: Role.OPERATOR}
         bodies += [("Principal", name, Principal(name=name, roles=roles)) for name in OPERATORS]
@@ -103,6 +120,8 @@ class People:
                 replicas=Replicas(min=2, max=4),
                 scaling=SCALING if key.split("/")[1] == self._environments[-1] else Scaling(),
                 depends_on=("shop",) if key.endswith("/cart") else (),
+                needs=("shop",) if key.endswith("/cart") else (),
+                approvals=approvals_in(self._seed) if "/production/" in key else Approvals(),
                 strategy=strategy_of(self._seed),
             )
             objective = Objective(
@@ -140,7 +159,14 @@ class People:
             created_at=now,
         )
         event = Event(type=event_types.ARTIFACT_PACKAGED, subject=release.key, summary=release.summary)
-        await self._write((Write(kind="Release", key=release.key, body=release),), (event,))
+        change = Change(
+            project=PROJECT, commit=release.commit, branch="main", summary=release.summary, author=AUTHOR,
+            committed_at=now, pushed_by=AUTHOR, pushed_at=now, change_class=change_class,
+        )  # fmt: skip
+        written = [("Change", change.key, change)] if approvals_in(self._seed).required else []
+        bodies: list[tuple[str, str, Struct]] = [*written, ("Release", release.key, release)]
+        writes = tuple(Write(kind=kind, key=key, body=body) for kind, key, body in bodies)
+        await self._write(writes, (event,))
 
     def _digest(self, service: str, kind: str) -> str:
         """A new version that behaves so, or the digest of an earlier one."""
@@ -253,6 +279,38 @@ class People:
         except Conflict:  # it has expired
             return
         await self._write(decision.writes, decision.events)
+
+    async def lock(self, service: str) -> None:
+        """Somebody locks a service or its environment, and mostly lifts it before it ends."""
+        rng, now = self._drill, self._around.clock.now()
+        place = rng.choice((service, service.rpartition("/")[0]))
+        with suppress(Conflict):
+            decision = await place_lock(
+                self._around.store, place=place, by="bob", reason="drill", for_s=rng.uniform(300.0, 3000.0),
+                now=now,
+            )  # fmt: skip
+            await self._write(decision.writes, decision.events)
+            self._schedule(rng.uniform(200.0, 3000.0), lambda: self._unlock(place))
+
+    async def _unlock(self, place: str) -> None:
+        now = self._around.clock.now()
+        with suppress(NotFound):
+            decision = await lift_lock(self._around.store, place=place, by="ada", reason="done", now=now)
+            await self._write(decision.writes, decision.events)
+
+    async def approve(self) -> None:
+        """Somebody looks at what waits at the door, and approves it; their own counts nothing."""
+        by, now = self._drill.choice(OPERATORS), self._around.clock.now()
+        for rollout in self._around.watch.all(Rollout):
+            wanted = rollout.spec.approvals.required and not rollout.weight_percent
+            if not wanted or rollout.state.is_final or rollout.state is RolloutState.LIVE:
+                continue
+            decision = await ask_grant(
+                self._around.store, signing_key=SIGNING_KEY, service_key=rollout.service_key,
+                kind=GrantKind.APPROVAL, by=by, reason="drill", for_s=3600.0, now=now, digest=rollout.digest,
+            )  # fmt: skip
+            await self._write(decision.writes, decision.events)
+        self._schedule(self._drill.uniform(200.0, 600.0), self.approve)
 
     async def _write(self, writes: tuple[Write, ...], events: tuple[Event, ...]) -> None:
         now = self._around.clock.now()

@@ -10,6 +10,11 @@ from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
 from poise.balance.budget.counting import Counting
+from poise.balance.gate import controller as gate_controller
+from poise.balance.gate import decide as gate_decide
+from poise.balance.gate import holding as gate_holding
+from poise.balance.gate import holds as gate_holds
+from poise.balance.gate import permits
 from poise.balance.policy import decide as policy_decide
 from poise.delivery.rollout import decide as rollout_decide
 from poise.delivery.rollout import moves, plan, settings
@@ -261,6 +266,39 @@ def _cold_way_back() -> list[Swap]:
     return [(plan, "PLANS", {**plan.PLANS, StrategyKind.BLUE_GREEN: cold})]
 
 
+def _leaky_freeze() -> list[Swap]:
+    """The gate does not look at the calendar."""
+    return [(gate_holds, "_frozen", lambda facts: ())]
+
+
+def _unheard_lock() -> list[Swap]:
+    """The gate does not hear of locks."""
+    return [(gate_decide, "locked", lambda facts: ())]
+
+
+def _open_door() -> list[Swap]:
+    """Who pushed a change lets it in as well."""
+    honest = gate_holding.approvers_of
+
+    async def anonymous(*asked: Any) -> Any:
+        approvers, reads = await honest(*asked)
+        return replace(approvers, author=""), reads
+
+    return [
+        (gate_controller, "approvers_of", anonymous),
+        (permits, "_is_anothers", _is_anothers),
+    ]
+
+
+async def _is_anothers(*asked: Any) -> bool:
+    return True
+
+
+def _restless_need() -> list[Swap]:
+    """What is needed may change at the same time."""
+    return [(gate_holds, "_trouble", lambda need, facts: "")]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -285,4 +323,8 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "own-approval": _own_approval,
     "flapping-level": _flapping_level,
     "cold-way-back": _cold_way_back,
+    "leaky-freeze": _leaky_freeze,
+    "unheard-lock": _unheard_lock,
+    "open-door": _open_door,
+    "restless-need": _restless_need,
 }

@@ -19,6 +19,7 @@ from poise.simulation.book import Failure
 from poise.simulation.clock import SimulatedClock
 from poise.simulation.control import Control, Surroundings
 from poise.simulation.faults import Crash, Trouble
+from poise.simulation.holds import approvals_in, locks_in
 from poise.simulation.invariants import Watch
 from poise.simulation.machine import Machine, service_of
 from poise.simulation.notify import Phones
@@ -34,6 +35,7 @@ ORDERS_A_DAY: Final = 8
 OVERRIDES_A_DAY: Final = 2
 DISPUTES_A_DAY: Final = 4
 DISPUTED: Final = 5  # in every fifth world people disagree with the gate
+LOCKS_A_DAY: Final = 6
 SURGES_A_DAY: Final = 4  # times at which far more users come than usual
 QUIET_S: Final = 3.5 * 3600.0
 READ_S: Final = 20.0  # between two readings while a rollout is under way
@@ -212,6 +214,12 @@ class World:
                 self._at(self._when(), partial(self.people.dispute, rng.choice(services)))
         for _ in range(round(SURGES_A_DAY * days)):
             self._at(self._when(), partial(self._surge, rng.choice(services)))
+        if locks_in(self.seed):
+            for n in range(max(1, round(LOCKS_A_DAY * share))):
+                at = 900.0 + (self.quiet_t - 900.0) * (n + 0.5) / max(1, round(LOCKS_A_DAY * share))
+                self._at(at, partial(self.people.lock, services[n % len(services)]))
+        if approvals_in(self.seed).required:
+            self._at(100.0, self.people.approve)
         for kind, count in TROUBLES_A_DAY.items():
             for _ in range(max(1, round(count * share))):
                 self._at(self._when(), partial(self._trouble, kind))

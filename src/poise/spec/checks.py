@@ -22,6 +22,8 @@ from poise.spec.problems import (
 )
 from poise.spec.read import Found, ServiceDocument
 
+VERBS = {"dependsOn": "depend", "needs": "wait for one another"}
+DEPENDS_ON, NEEDS = ("dependsOn", "depends_on"), ("needs", "needs")
 NEEDS_A_PORT = ("hostname", "health", "timeouts", "scaling", "protocol")
 
 
@@ -36,7 +38,9 @@ def check_services(found: Sequence[ServiceDocument], report: Report) -> None:
         _check_container(document, report)
     _check_hostnames(found, report)
     for environment in dict.fromkeys(document.environment for document in found):
-        _check_dependencies([one for one in found if one.environment == environment], found, report)
+        here = [one for one in found if one.environment == environment]
+        _check_dependencies(here, found, DEPENDS_ON, report)
+        _check_dependencies(here, found, NEEDS, report)
 
 
 def check_judges(
@@ -187,16 +191,23 @@ def _check_hostnames(found: Iterable[ServiceDocument], report: Report) -> None:
 
 
 def _check_dependencies(
-    found: Sequence[ServiceDocument], everywhere: Sequence[ServiceDocument], report: Report
+    found: Sequence[ServiceDocument],
+    everywhere: Sequence[ServiceDocument],
+    names: tuple[str, str],
+    report: Report,
 ) -> None:
-    """Of one environment: a service reaches those of its own environment alone."""
+    """Of one environment: a service reaches, and waits for, those of its own environment alone.
+
+    ``names`` are the key and where its value is.
+    """
+    key, target = names
     elsewhere = {document.name for document in everywhere}
     known = {document.name: document for document in found}
     places: dict[tuple[str, str], Node] = {}
     for document in found:
-        node = document.at("dependsOn")
+        node = document.at(key)
         for item in items_of(node) if node is not document.place else ():
-            if not isinstance(item, Scalar) or item.text not in _names(document.values.get("depends_on")):
+            if not isinstance(item, Scalar) or item.text not in _names(document.values.get(target)):
                 continue
             places[document.name, item.text] = item
             if item.text not in known and item.text in elsewhere:
@@ -206,11 +217,11 @@ def _check_dependencies(
                 what = f"no service {shown(item.text)} in this file"
                 others = (name for name in known if name != document.name)
                 report.add(UNKNOWN_NAME, item, what, mend=nearest(item.text, others))
-            elif not known[item.text].has_port:
+            elif names is DEPENDS_ON and not known[item.text].has_port:
                 what = f"service {shown(item.text)} has no port to depend on"
                 report.add(BAD_VALUE, item, what, mend="Give it a port, or remove it here.")
-    graph = {name: _names(document.values.get("depends_on")) for name, document in known.items()}
+    graph = {name: _names(document.values.get(target)) for name, document in known.items()}
     if ring := circle(graph):
-        what = f"services depend in a circle: {' -> '.join((*ring, ring[0]))}"
+        what = f"services {VERBS[key]} in a circle: {' -> '.join((*ring, ring[0]))}"
         place = places.get((ring[-1], ring[0]), known[ring[-1]].place)
         report.add(CYCLE, place, what, mend="Remove one of these.")

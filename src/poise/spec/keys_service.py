@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from poise.model.access import Role
 from poise.model.service import Promotion, Protocol, StrategyKind
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
@@ -243,6 +244,13 @@ RESOURCES: Final = Record(
     },
 )
 
+APPROVALS: Final = Record(
+    fields=(
+        Field("required", Integer(low=0, high=10), "required", "How many.", required=True),
+        Field("from", Choice(words=(Role.OPERATOR, Role.ADMIN)), "role", "Their role at least."),
+    )
+)
+
 SERVICE_REFUSED: Final = {
     "build": "Build in .github/workflows and name the job in 'artifact', or the image in 'image'.",
     "privileged": "Remove it: no container has more rights than any other process here.",
@@ -293,6 +301,18 @@ _SERVICE: Final = (
         ListOf(item=NAME, high=limits.SERVICES, unique=True),
         "depends_on",
         "Services of this file; each is reached at $<NAME>_URL.",
+    ),
+    Field(
+        "needs",
+        ListOf(item=NAME, high=limits.SERVICES, unique=True, alone=True),
+        "needs",
+        "Services of this file that must be at rest and well while this one is rolled out.",
+    ),
+    Field(
+        "approvals",
+        Short(scalar=Integer(low=0, high=10), into=("required",), record=APPROVALS),
+        "approvals",
+        "How many people must approve a release before it comes here.",
     ),
     Field("scaling", SCALING, "scaling", "How replicas follow the load, between min and max."),
     Field("rollout", ROLLOUT, "strategy", "How a release reaches users."),

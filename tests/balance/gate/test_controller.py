@@ -12,16 +12,18 @@ from msgspec import Struct, structs
 from poise.adapters.memory import MemoryStore
 from poise.balance.gate.controller import GateController, check
 from poise.balance.gate.decide import replay
-from poise.balance.gate.permits import make_override
+from poise.balance.gate.permits import ask_grant, make_override
+from poise.model.access import Principal, Role
 from poise.model.balance import Budget, Override, Verdict, VerdictKind, verdict_key
-from poise.model.delivery import Ask, ChangeClass, Rollout, RolloutState
+from poise.model.delivery import Ask, Change, ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
+from poise.model.grant import GrantKind
 from poise.model.incident import Incident, IncidentState, Severity
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.policy import DAY_S
 from poise.model.record import Decision, Ref, Write
 from poise.model.review import Action, ActionKind, Review
-from poise.model.service import FreezeWindow, Project, Service
+from poise.model.service import Approvals, FreezeWindow, Project, Service
 from poise.ports.store import Stale, Transaction
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -307,5 +309,37 @@ def test_a_freeze_window_that_is_declared_holds_the_ask_and_the_check_alike() ->
         for one in (answer, asked):
             assert one is not None and one.kind is VerdictKind.HOLD
             assert one.reasons[0].rule == "freeze-window" and one.until == NOW + timedelta(hours=12)
+
+    play(scene)
+
+
+def test_who_approved_and_what_it_needs_is_read_off_the_record() -> None:
+    """The author is known by the change, the approvers by their role, the needed service by its rollouts."""
+
+    async def scene() -> None:
+        store = await world()
+        spec = structs.replace(SHOP, approvals=Approvals(required=1), needs=("pay",))
+        change = Change(
+            project="acme", commit="c", branch="main", summary="s", author="Ada", committed_at=NOW,
+            pushed_by="ada", pushed_at=NOW, change_class=ChangeClass.FEATURE,
+        )  # fmt: skip
+        people = [Principal(name=name, roles={"acme": Role.OPERATOR}) for name in ("ada", "bob")]
+        pay = structs.replace(rollout(3, RolloutState.STEPPING), service="pay")
+        await put(store, spec, change, *people, rollout(2, RolloutState.WAITING), pay)
+
+        async def rules() -> list[str]:
+            found = await check(store, SHOP.key, ChangeClass.FEATURE, "d2", NOW, signing_key=KEY)
+            return [one.rule for one in found.reasons][:2]
+
+        assert await rules() == ["approvals", "needs"]
+        for by in ("ada", "bob"):
+            wish = await ask_grant(
+                store, signing_key=KEY, service_key=SHOP.key, kind=GrantKind.APPROVAL, by=by, reason="seen",
+                for_s=60.0, now=NOW, digest="d2",
+            )  # fmt: skip
+            await record(store, wish)
+            assert await rules() == (["approvals", "needs"] if by == "ada" else ["needs", "grant-pending"])
+        await put(store, structs.replace(pay, state=RolloutState.LIVE))
+        assert "approved" in await rules()
 
     play(scene)

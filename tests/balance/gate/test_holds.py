@@ -7,16 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.balance.gate.test_levels import GO, HOLD, NOW, SHOP, ask, budget, rules
+from msgspec import structs
+from tests.balance.gate.test_levels import GO, HOLD, NOW, SHOP, ask, budget, grant, rules
 
 from poise.balance.gate.decide import replay
-from poise.balance.gate.facts import Holds, OpenFreeze
+from poise.balance.gate.facts import Approvers, Holds, Need, OpenFreeze
 from poise.balance.gate.holding import open_freezes
-from poise.model.balance import Override
-from poise.model.delivery import ChangeClass
+from poise.model.access import Role
+from poise.model.balance import Override, Verdict
+from poise.model.delivery import ChangeClass, RolloutState
+from poise.model.grant import Grant, GrantKind
 from poise.model.lock import Lock
 from poise.model.policy import Level
-from poise.model.service import FreezeWindow
+from poise.model.service import Approvals, FreezeWindow
 
 HOUR = timedelta(hours=1)
 FREEZE = OpenFreeze(name="year-end", reason="the books close", since=NOW - HOUR, until=NOW + HOUR)
@@ -148,3 +151,117 @@ def test_a_lock_holds_everything_but_a_rollback_and_no_override_opens_it(
 def test_a_lock_that_is_over_lifted_or_elsewhere_holds_nothing(over: Lock) -> None:
     """It ends by itself, and stays on record."""
     assert ask(budget(), holds=Holds(locks=(over,))).kind is GO
+
+
+GUARDED = structs.replace(SHOP, approvals=Approvals(required=2))
+PEOPLE = Approvers(names=("ada", "bob", "eve"), author="ada")
+
+
+def approval(by: str, **changes: object) -> Grant:
+    return grant(GrantKind.APPROVAL, **({"decided_by": by, "digest": "sha256:1"} | changes))
+
+
+def enter(*grants: Grant, kind: ChangeClass = ChangeClass.FEATURE, **more: object) -> Verdict:
+    holds = Holds(approvers=more.pop("approvers", PEOPLE))  # type: ignore[arg-type]
+    service = more.pop("service", GUARDED)
+    return ask(budget(), kind=kind, service=service, grants=grants, holds=holds, **more)  # type: ignore[arg-type]
+
+
+def test_a_release_enters_once_enough_people_approved_its_digest() -> None:
+    """Who, when and why are in the verdict that let it in."""
+    held = enter(approval("bob"))
+    assert (held.kind, held.level, rules(held)) == (HOLD, Level.APPROVAL, ["approvals"])
+    assert "1 of 2 approvals (bob); eve may: poise gate approve shop --digest sha256:1" in held.sentence
+    let = enter(approval("bob"), approval("eve", n=5, reason="seen in staging"))
+    assert let.kind is GO and rules(let)[1:] == ["approved", "approved"]
+    assert "eve approved it at 2026-11-20 11:30 UTC: seen in staging" in let.sentence
+    assert replay(let.inputs) == let and replay(held.inputs) == held
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        approval("ada"),
+        approval("bob", n=5),
+        approval("mallory"),
+        approval("eve", digest="sha256:2"),
+        approval("eve", digest=None),
+        approval("eve", expires_at=NOW),
+        approval("eve", allowed=False),
+        approval("eve", allowed=None),
+        approval("eve", service="acme/production/cart"),
+        grant(GrantKind.RULING, decided_by="eve", digest="sha256:1"),
+    ],
+)
+def test_what_is_no_approval_of_this_digest_by_another_person_counts_nothing(second: Grant) -> None:
+    """The author's, the same person's, a stranger's, another digest's, one that is over or refused."""
+    held = enter(approval("bob"), second)
+    assert held.kind is HOLD and rules(held)[0] == "approvals"
+
+
+def test_the_author_counts_where_nobody_else_could_approve() -> None:
+    """A team of one is told so, and not locked out."""
+    alone = Approvers(names=("ada",), author="ada")
+    one = structs.replace(SHOP, approvals=Approvals(required=1))
+    assert enter(approval("ada"), service=one, approvers=alone).kind is GO
+    held = enter(approval("ada"), approvers=alone)
+    assert held.kind is HOLD and "only 1 may approve" in held.sentence
+
+
+def test_approvals_are_asked_for_at_the_door_and_of_everything_but_a_rollback() -> None:
+    """What is in has been let in: an approval that ends must not leave it halfway."""
+    question = {"grants": (), "service": GUARDED, "holds": Holds(approvers=PEOPLE)}
+    for kind in ChangeClass:
+        assert enter(kind=kind).kind is (GO if kind is ChangeClass.ROLLBACK else HOLD)
+    inside = replay(_moved(ask(budget(), **question).inputs, from_percent=5))  # type: ignore[arg-type]
+    assert inside.kind is GO
+    assert enter(overrides=(OVERRIDE,)).kind is GO
+
+
+def _moved(inputs: dict[str, object], **question: object) -> dict[str, object]:
+    return inputs | {"question": inputs["question"] | question}  # type: ignore[operator]
+
+
+@given(
+    st.sets(st.sampled_from(("ada", "bob", "eve", "dan"))), st.integers(0, 4), st.sampled_from(("ada", ""))
+)
+def test_nobody_enters_with_fewer_approvers_than_are_required(
+    given_by: set[str], required: int, author: str
+) -> None:
+    """Counted as people, without the author."""
+    service = structs.replace(SHOP, approvals=Approvals(required=required, role=Role.ADMIN))
+    people = Approvers(names=("ada", "bob", "eve"), author=author)
+    grants = [approval(name, n=n) for n, name in enumerate(sorted(given_by), 1)]
+    found = enter(*grants, service=service, approvers=people)
+    count = len(given_by & {"ada", "bob", "eve"} - {author})
+    assert (found.kind is GO) == (count >= required)
+
+
+PAY = "acme/production/pay"
+
+
+@pytest.mark.parametrize(
+    ("need", "said"),
+    [
+        (
+            Need(service=PAY, rollout=7, state=RolloutState.STEPPING, weight_percent=20),
+            "7 is under way at 20 %",
+        ),
+        (Need(service=PAY, rollout=7, state=RolloutState.WAITING), "its rollout 7 waits"),
+        (Need(service=PAY, budgets=(budget(-0.1, service=PAY),)), "budget is spent"),
+        (Need(service=PAY, budgets=(budget(0.9, service=PAY, measured_at=NOW - HOUR),)), "3600 s ago"),
+        (Need(service=PAY, budgets=(budget(0.9, service=PAY), budget(0.2, service=PAY))), ""),
+        (Need(service=PAY), ""),
+    ],
+)
+def test_a_feature_waits_until_what_it_needs_is_at_rest_and_well(need: Need, said: str) -> None:
+    """Two changes at once cannot be told apart, and an ill service judges nobody fairly."""
+    found = ask(budget(), holds=Holds(needs=(need,)))
+    if not said:
+        assert found.kind is GO
+        return
+    assert (found.kind, rules(found)) == (HOLD, ["needs"]) and "it needs pay, and" in found.sentence
+    assert said in found.sentence and replay(found.inputs) == found
+    for kind in (ChangeClass.FIX, ChangeClass.SECURITY, ChangeClass.ROLLBACK):
+        assert ask(budget(), kind=kind, holds=Holds(needs=(need,))).kind is GO
+    assert ask(budget(), overrides=(OVERRIDE,), holds=Holds(needs=(need,))).kind is GO

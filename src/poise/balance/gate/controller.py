@@ -8,8 +8,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, judge, standings
-from poise.balance.gate.facts import Holds, OpenIncident, OverdueAction, Question
-from poise.balance.gate.holding import locks_on, open_freezes
+from poise.balance.gate.facts import Approvers, Holds, Need, OpenIncident, OverdueAction, Question
+from poise.balance.gate.holding import approvers_of, locks_on, needs_of, open_freezes
 from poise.balance.gate.seal import is_genuine
 from poise.balance.gate.standing import PolicyStanding
 from poise.balance.gate.variables import values_of
@@ -56,6 +56,8 @@ class _Scene(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
     foresights: dict[str, Foresight]
     locks: tuple[Lock, ...]
+    needs: tuple[Need, ...]
+    approvers: Approvers
     reads: tuple[Read, ...]
 
     def verdict(self, question: Question, now: datetime) -> Verdict:
@@ -78,6 +80,8 @@ class _Scene(Struct, frozen=True, kw_only=True):
             holds=Holds(
                 freezes=open_freezes(self.project.freezes, self.service, now),
                 locks=tuple(one for one in self.locks if one.is_in_force(now)),
+                needs=self.needs,
+                approvers=self.approvers,
             ),
         )
 
@@ -128,7 +132,7 @@ class GateController:
         answered, verdict_ref = await self._store.get(Verdict, place)
         if answered is not None:
             return Decision()
-        scene = await _scene(self._store, rollout.spec, self._signing_key, beside=rollout.key)
+        scene = await _scene(self._store, rollout.spec, self._signing_key, ask.digest, beside=rollout.key)
         question = Question(
             change_class=rollout.change_class,
             digest=ask.digest,
@@ -173,7 +177,7 @@ async def check(
             where=service_key,
             mend="Run: poise status",
         )
-    scene = await _scene(store, service, signing_key)
+    scene = await _scene(store, service, signing_key, digest or "")
     question = Question(
         change_class=change_class,
         digest=digest or "",
@@ -203,8 +207,10 @@ async def standing_of(store: Store, service_key: str, now: datetime, *, signing_
     )
 
 
-async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: str = "") -> _Scene:
-    """Read what the verdict needs. ``beside`` is the asking rollout, which is not what is live."""
+async def _scene(
+    store: Store, service: Service, signing_key: bytes, digest: str, *, beside: str = ""
+) -> _Scene:
+    """Read what a verdict on a digest needs. ``beside`` is the asking rollout, which is not what is live."""
     prefix = f"{service.key}/"
     project, project_ref = await store.get(Project, service.project)
     objectives, objectives_ref = await store.scan(Objective, prefix)
@@ -218,6 +224,10 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
     grants, grants_ref = await store.scan(Grant, prefix, limit=GRANTS_LIMIT, last=True)
     outlooks, outlooks_ref = await store.scan(Outlook, prefix)
     locks, locks_refs = await locks_on(store, service)
+    policy = (project or Project(name="")).policy
+    needs, needs_refs = await needs_of(store, service, counted, policy)
+    commit = next((one.commit for one in reversed(rollouts) if one.digest == digest), "")
+    approvers, approvers_refs = await approvers_of(store, service, commit)
     reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(
@@ -227,18 +237,21 @@ async def _scene(store: Store, service: Service, signing_key: bytes, *, beside: 
         service=service,
         project=project or Project(name=service.project),
         objectives=tuple(objective.key for objective in objectives),
-        budgets=tuple(as_of(one, counted, (project or Project(name="")).policy) for one in budgets),
+        budgets=tuple(as_of(one, counted, policy) for one in budgets),
         overrides=tuple(one for one in overrides if is_genuine(one, signing_key)),
         live=live,
         incidents=_open(service, incidents),
         reviews=tuple(one for one in reviews if service.key in one.services),
         state=state,
         locks=locks,
+        needs=needs,
+        approvers=approvers,
         foresights={one.key: one.foresight for one in outlooks if one.foresight is not None},
         grants=tuple(one for one in grants if is_genuine(one, signing_key)),
         reads=(
             project_ref, objectives_ref, budgets_ref, overrides_ref, rollouts_ref, incidents_ref, reviews_ref,
-            state_ref, grants_ref, outlooks_ref, *locks_refs,
+            state_ref, grants_ref, outlooks_ref, *locks_refs, *needs_refs,
+            *approvers_refs,
         ),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from poise.balance.gate.facts import RULES, Facts, Holds, OpenIncident, OverdueAction, Question
-from poise.balance.gate.holds import Stop, locked, stops
+from poise.balance.gate.holds import Stop, approved, locked, stops
 from poise.balance.gate.levels import Pull, granted, level, pulls, reason
 from poise.balance.gate.sizes import cap_percent
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
@@ -135,7 +135,7 @@ def _verdict(facts: Facts) -> Verdict:
         change_class=question.change_class,
         bake_factor=pace.bake_factor,
         steps_percent=pace.steps_percent,
-        reasons=(*answer.reasons, *(_pending(facts) if answer.kind is VerdictKind.HOLD else _unsized(facts))),
+        reasons=(*answer.reasons, *_beside(facts, answer)),
         until=answer.until,
         at=facts.now,
         override=answer.override,
@@ -143,6 +143,13 @@ def _verdict(facts: Facts) -> Verdict:
         parallel_rollouts=PARALLEL_MAX if answer.unbounded else pace.parallel_rollouts,
         policy=facts.policy.name,
     )
+
+
+def _beside(facts: Facts, answer: _Answer) -> tuple[Reason, ...]:
+    """What is worth knowing beside the answer's own reasons."""
+    if answer.kind is VerdictKind.HOLD:
+        return _pending(facts)
+    return (*approved(facts), *_unsized(facts))
 
 
 def _pace(facts: Facts, answer: _Answer) -> Pace:

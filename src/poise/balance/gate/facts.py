@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from poise.model.balance import Budget, Override
-from poise.model.delivery import ChangeClass
+from poise.model.delivery import ChangeClass, RolloutState
 from poise.model.grant import Grant
 from poise.model.lock import Lock
 from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
@@ -63,11 +63,30 @@ class OpenFreeze(Struct, frozen=True, kw_only=True):
     until: datetime
 
 
+class Need(Struct, frozen=True, kw_only=True):
+    """A service that must be at rest and well: its rollout that has not ended, if any, and its budgets."""
+
+    service: str
+    rollout: int | None = None
+    state: RolloutState | None = None
+    weight_percent: int = 0
+    budgets: tuple[Budget, ...] = ()
+
+
+class Approvers(Struct, frozen=True, kw_only=True):
+    """Who may approve a release here, by name; ``author`` pushed its change, empty where nobody knows."""
+
+    names: tuple[str, ...] = ()
+    author: str = ""
+
+
 class Holds(Struct, frozen=True, kw_only=True):
     """What holds a change besides the budget."""
 
     freezes: tuple[OpenFreeze, ...] = ()
     locks: tuple[Lock, ...] = ()
+    needs: tuple[Need, ...] = ()
+    approvers: Approvers = Approvers()
 
 
 class Facts(Struct, frozen=True, kw_only=True):

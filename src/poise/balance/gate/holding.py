@@ -6,14 +6,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from poise.balance.gate.facts import OpenFreeze
+from poise.balance.gate.facts import Approvers, Need, OpenFreeze
+from poise.model.access import Principal
+from poise.model.balance import Budget, Counted
+from poise.model.delivery import Change, Rollout, RolloutState
 from poise.model.exclusion import merged
 from poise.model.lock import Lock, places_of
+from poise.model.policy import BudgetPolicy
 from poise.model.record import Read
 from poise.model.service import FreezeWindow, Service
+from poise.model.standing import as_of
 from poise.ports.store import Store
 from poise.spec.recurrence import stretches
 
+ROLLOUTS_LOOKED: Final = 10  # newest ones of a needed service: what is older has ended
+PRINCIPALS_LIMIT: Final = 1000
 AHEAD: Final = timedelta(days=93)  # so far ahead is looked for the end of windows that touch
 
 
@@ -40,3 +47,43 @@ async def locks_on(store: Store, service: Service) -> tuple[tuple[Lock, ...], tu
     """What is on record of locks on a service and its environment, those that are over included."""
     found = [await store.get(Lock, place) for place in places_of(service)]
     return tuple(one for one, _ in found if one is not None), tuple(ref for _, ref in found)
+
+
+async def needs_of(
+    store: Store, service: Service, counted: Counted | None, policy: BudgetPolicy
+) -> tuple[tuple[Need, ...], tuple[Read, ...]]:
+    """How each needed service is: the newest rollout of it that has not ended, and its budgets."""
+    needs: list[Need] = []
+    refs: list[Read] = []
+    for name in service.needs:
+        key = f"{service.project}/{service.environment}/{name}"
+        rollouts, rollouts_ref = await store.scan(Rollout, f"{key}/", limit=ROLLOUTS_LOOKED, last=True)
+        budgets, budgets_ref = await store.scan(Budget, f"{key}/")
+        refs += [rollouts_ref, budgets_ref]
+        moving = [one for one in rollouts if one.state.is_active or one.state is RolloutState.WAITING]
+        last = max(moving, key=lambda one: (one.state.is_active, one.n), default=None)
+        needs.append(
+            Need(
+                service=key,
+                rollout=last.n if last else None,
+                state=last.state if last else None,
+                weight_percent=last.weight_percent if last else 0,
+                budgets=tuple(as_of(one, counted, policy) for one in budgets),
+            )
+        )
+    return tuple(needs), tuple(refs)
+
+
+async def approvers_of(store: Store, service: Service, commit: str) -> tuple[Approvers, tuple[Read, ...]]:
+    """Who may approve a release of a commit, where somebody has to; else nobody is asked for."""
+    if not service.approvals.required:
+        return Approvers(), ()
+    people, people_ref = await store.scan(Principal, limit=PRINCIPALS_LIMIT)
+    change, change_ref = await store.get(Change, f"{service.project}/{commit}")
+    names = [
+        one.name
+        for one in people
+        if (held := one.role_in(service.project)) is not None and held.rank >= service.approvals.role.rank
+    ]
+    author = change.pushed_by if change is not None else ""
+    return Approvers(names=tuple(names), author=author), (people_ref, change_ref)

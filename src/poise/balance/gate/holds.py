@@ -6,11 +6,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from poise.balance.gate.facts import Facts
+from poise.balance.gate.facts import Facts, Need
 from poise.balance.gate.levels import reason
 from poise.model.balance import Reason
+from poise.model.delivery import RolloutState
+from poise.model.grant import Grant, GrantKind
 from poise.model.lock import places_of
 from poise.model.policy import Level
+from poise.model.standing import BudgetState, classify, severity
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -34,7 +37,7 @@ def locked(facts: Facts) -> tuple[Stop, ...]:
 
 def stops(facts: Facts) -> tuple[Stop, ...]:
     """Every other rule that holds this change; an override opens them, a rollback passes them."""
-    return _frozen(facts)
+    return (*_frozen(facts), *_unapproved(facts), *_unwell(facts))
 
 
 def _frozen(facts: Facts) -> tuple[Stop, ...]:
@@ -49,3 +52,85 @@ def _frozen(facts: Facts) -> tuple[Stop, ...]:
         numbers = {"freeze": one.name, "since": one.since.isoformat(), "until": one.until.isoformat()}
         found.append(Stop(reason=reason("freeze-window", text, numbers), level=Level.FREEZE, until=one.until))
     return tuple(found)
+
+
+def approvals(facts: Facts) -> tuple[Grant, ...]:
+    """The approvals of exactly this digest that count, one of each person, in the order they were given.
+
+    They count where the release enters: once it takes traffic it has been let in.
+    """
+    holds, digest = facts.holds, facts.question.digest
+    others = set(holds.approvers.names) - {holds.approvers.author}
+    counted = others or set(holds.approvers.names)
+    found: dict[str, Grant] = {}
+    for grant in facts.grants:
+        fits = grant.kind is GrantKind.APPROVAL and grant.service == facts.service.key
+        given = bool(digest) and grant.digest == digest and grant.is_in_force(facts.now, digest)
+        if fits and given and grant.decided_by in counted:
+            found.setdefault(grant.decided_by, grant)
+    return tuple(found.values())
+
+
+def approved(facts: Facts) -> tuple[Reason, ...]:
+    """Who let this release in, where somebody had to."""
+    if not _is_entering(facts):
+        return ()
+    return tuple(
+        reason(
+            "approved",
+            f"{one.decided_by} approved it at {one.decided_at:%Y-%m-%d %H:%M} UTC: {one.reason}",
+            {"grant": one.n, "by": one.decided_by, "asked_by": one.by},
+        )
+        for one in approvals(facts)
+    )
+
+
+def _is_entering(facts: Facts) -> bool:
+    return facts.service.approvals.required > 0 and facts.question.from_percent == 0
+
+
+def _unapproved(facts: Facts) -> tuple[Stop, ...]:
+    wanted, given = facts.service.approvals, approvals(facts)
+    if not _is_entering(facts) or len(given) >= wanted.required:
+        return ()
+    holds, digest = facts.holds, facts.question.digest
+    names = ", ".join(one.decided_by for one in given)
+    text = f"{len(given)} of {wanted.required} approvals" + (f" ({names})" if names else "")
+    may = [one for one in holds.approvers.names if one != holds.approvers.author] or holds.approvers.names
+    if len(may) < wanted.required:
+        text += f"; only {len(may)} may approve: add a principal of role {wanted.role}, or require fewer"
+    else:
+        left = ", ".join(sorted(set(may) - {one.decided_by for one in given}))
+        text += f"; {left} may: poise gate approve {facts.service.name} --digest {digest} --reason '...'"
+    numbers = {"required": wanted.required, "given": [one.decided_by for one in given],
+               "author": holds.approvers.author, "digest": digest}  # fmt: skip
+    return (Stop(reason=reason("approvals", text, numbers), level=Level.APPROVAL),)
+
+
+def _unwell(facts: Facts) -> tuple[Stop, ...]:
+    """What it needs is changing, waits to change, or is not well; what repairs does not wait for that."""
+    if facts.repairs:
+        return ()
+    found = [(one, why) for one in facts.holds.needs if (why := _trouble(one, facts))]
+    return tuple(
+        Stop(
+            reason=reason("needs", f"it needs {_short(one.service)}, and {why}", {"service": one.service}),
+            level=Level.FREEZE,
+        )
+        for one, why in found
+    )
+
+
+def _trouble(need: Need, facts: Facts) -> str:
+    """Why a needed service is not at rest or not well; empty when it is both."""
+    if need.state is not None:
+        how = "waits" if need.state is RolloutState.WAITING else f"is under way at {need.weight_percent} %"
+        return f"its rollout {need.rollout} {how}"
+    stood = [classify(budget, facts.policy, facts.now) for budget in need.budgets]
+    worst = max(stood, key=severity, default=None)
+    ill = worst is not None and (worst.fast_burn or worst.state in (BudgetState.SPENT, BudgetState.UNKNOWN))
+    return worst.text if worst is not None and ill else ""
+
+
+def _short(key: str) -> str:
+    return key.rpartition("/")[2]
