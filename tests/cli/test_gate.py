@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from poise.model.delivery import ChangeClass, Release
+
 Run = Callable[..., Any]
 HISTORY = """\
 at,left
@@ -79,3 +81,24 @@ def test_what_is_locked_says_who_why_and_until_when_everywhere(online: Run) -> N
     assert "all of it" in online("why", "web").out
     assert online("unlock", "production").code == 0
     assert "lock:" not in online("why", "web").out and online("unlock", "production").code == 3
+
+
+def test_a_plan_of_a_deploy_says_what_would_happen_and_orders_nothing(house: Any, online: Run) -> None:
+    """The verdict with its rules, each step, and what else stands in the way."""
+    missing = online("deploy", "web", "--plan")
+    assert missing.code == 3 and "no release yet" in missing.err
+    now = house.clock.now()
+    release = Release(
+        project="shop", service="web", n=1, digest="sha256:1", run=1, commit="c", summary="the first",
+        change_class=ChangeClass.FEATURE, committed_at=now, created_at=now,
+    )  # fmt: skip
+    house.write(release)
+    assert online("lock", "web", "--reason", "a move").code == 0
+    told = online("deploy", "web", "--plan").out
+    assert "release 1 of shop/production/web (feature) would wait: hold: owner locked" in told
+    assert "sha256:1: the first" in told and "lock: owner locked" in told
+    assert told.splitlines()[-1].split()[:2] == ["100", "%"]
+    assert online("unlock", "service/web").code == 0
+    assert "would start: go (bootstrap)" in online("deploy", "web", "--plan", "--release", "1").out
+    assert online("deploy", "web", "--plan", "--release", "9").code == 3
+    assert "order" not in online("audit").out

@@ -78,10 +78,17 @@ def deploy(
     *,
     release: Annotated[int | None, Parameter(help="Which release; the newest by default.")] = None,
     reason: Reason = "deployed by hand",
+    plan: Annotated[
+        bool, Parameter(negative="", help="Only say what would happen: verdict, steps, what holds it.")
+    ] = False,
     common: Common = COMMON,
 ) -> None:
     """Roll a release out; it passes the gate like any other."""
-    _order(service, Verb.DEPLOY, reason, common, release=release)
+    if plan:
+        from poise.cli.preview import show
+
+        return show(service, release, common)
+    return _order(service, Verb.DEPLOY, reason, common, release=release)
 
 
 def rollback(

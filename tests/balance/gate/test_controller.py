@@ -15,7 +15,7 @@ from poise.balance.gate.decide import replay
 from poise.balance.gate.permits import ask_grant, make_override
 from poise.model.access import Principal, Role
 from poise.model.balance import Budget, Override, Verdict, VerdictKind, verdict_key
-from poise.model.delivery import Ask, Change, ChangeClass, Rollout, RolloutState
+from poise.model.delivery import Ask, Change, ChangeClass, Release, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
 from poise.model.grant import GrantKind
 from poise.model.incident import Incident, IncidentState, Severity
@@ -324,8 +324,12 @@ def test_who_approved_and_what_it_needs_is_read_off_the_record() -> None:
             pushed_by="ada", pushed_at=NOW, change_class=ChangeClass.FEATURE,
         )  # fmt: skip
         people = [Principal(name=name, roles={"acme": Role.OPERATOR}) for name in ("ada", "bob")]
+        release = Release(
+            project="acme", service="shop", n=2, digest="d2", run=2, commit="c", summary="s",
+            change_class=ChangeClass.FEATURE, committed_at=NOW, created_at=NOW,
+        )  # fmt: skip
         pay = structs.replace(rollout(3, RolloutState.STEPPING), service="pay")
-        await put(store, spec, change, *people, rollout(2, RolloutState.WAITING), pay)
+        await put(store, spec, change, release, *people, rollout(2, RolloutState.WAITING), pay)
 
         async def rules() -> list[str]:
             found = await check(store, SHOP.key, ChangeClass.FEATURE, "d2", NOW, signing_key=KEY)

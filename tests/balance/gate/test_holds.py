@@ -218,6 +218,13 @@ def test_approvals_are_asked_for_at_the_door_and_of_everything_but_a_rollback() 
     assert enter(overrides=(OVERRIDE,)).kind is GO
 
 
+def test_of_no_release_in_particular_it_is_told_that_approvals_are_needed() -> None:
+    """A service that nobody deploys waits for nobody: its status is no alarm."""
+    asked = ask(budget(), service=GUARDED, holds=Holds(approvers=PEOPLE))
+    plain = replay(_moved(asked.inputs, digest=""))
+    assert plain.kind is GO and "a release needs 2 approvals by people of role operator" in plain.sentence
+
+
 def _moved(inputs: dict[str, object], **question: object) -> dict[str, object]:
     return inputs | {"question": inputs["question"] | question}  # type: ignore[operator]
 

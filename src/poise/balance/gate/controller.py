@@ -226,8 +226,7 @@ async def _scene(
     locks, locks_refs = await locks_on(store, service)
     policy = (project or Project(name="")).policy
     needs, needs_refs = await needs_of(store, service, counted, policy)
-    commit = next((one.commit for one in reversed(rollouts) if one.digest == digest), "")
-    approvers, approvers_refs = await approvers_of(store, service, commit)
+    approvers, approvers_refs = await approvers_of(store, service, digest)
     reviews, reviews_ref = await store.scan(Review, of_project, limit=REVIEWS_LIMIT, last=True)
     # with more rollouts than were read, a live one may be among the others: never take it for the first
     live = len(rollouts) >= ROLLOUTS_LIMIT or any(

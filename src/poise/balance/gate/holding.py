@@ -9,7 +9,7 @@ from typing import Final
 from poise.balance.gate.facts import Approvers, Need, OpenFreeze
 from poise.model.access import Principal
 from poise.model.balance import Budget, Counted
-from poise.model.delivery import Change, Rollout, RolloutState
+from poise.model.delivery import Change, Release, Rollout, RolloutState
 from poise.model.exclusion import merged
 from poise.model.lock import Lock, places_of
 from poise.model.policy import BudgetPolicy
@@ -21,6 +21,7 @@ from poise.spec.recurrence import stretches
 
 ROLLOUTS_LOOKED: Final = 10  # newest ones of a needed service: what is older has ended
 PRINCIPALS_LIMIT: Final = 1000
+RELEASES_LOOKED: Final = 200
 AHEAD: Final = timedelta(days=93)  # so far ahead is looked for the end of windows that touch
 
 
@@ -74,16 +75,19 @@ async def needs_of(
     return tuple(needs), tuple(refs)
 
 
-async def approvers_of(store: Store, service: Service, commit: str) -> tuple[Approvers, tuple[Read, ...]]:
-    """Who may approve a release of a commit, where somebody has to; else nobody is asked for."""
+async def approvers_of(store: Store, service: Service, digest: str) -> tuple[Approvers, tuple[Read, ...]]:
+    """Who may approve a release by its digest, where somebody has to; else nobody is asked for."""
     if not service.approvals.required:
         return Approvers(), ()
     people, people_ref = await store.scan(Principal, limit=PRINCIPALS_LIMIT)
-    change, change_ref = await store.get(Change, f"{service.project}/{commit}")
     names = [
         one.name
         for one in people
         if (held := one.role_in(service.project)) is not None and held.rank >= service.approvals.role.rank
     ]
+    under = f"{service.project}/{service.name}/"
+    releases, _ = await store.scan(Release, under, limit=RELEASES_LOOKED, last=True)  # they never change
+    commit = next((one.commit for one in reversed(releases) if one.digest == digest), "")
+    change, change_ref = await store.get(Change, f"{service.project}/{commit}")
     author = change.pushed_by if change is not None else ""
     return Approvers(names=tuple(names), author=author), (people_ref, change_ref)

@@ -72,9 +72,13 @@ def approvals(facts: Facts) -> tuple[Grant, ...]:
 
 
 def approved(facts: Facts) -> tuple[Reason, ...]:
-    """Who let this release in, where somebody had to."""
+    """Who let this release in, where somebody has to; of no release in particular, that somebody has to."""
     if not _is_entering(facts):
         return ()
+    wanted = facts.service.approvals
+    if not facts.question.digest:
+        text = f"a release needs {wanted.required} approvals by people of role {wanted.role} to come here"
+        return (reason("approvals", text, {"required": wanted.required}),)
     return tuple(
         reason(
             "approved",
@@ -91,9 +95,9 @@ def _is_entering(facts: Facts) -> bool:
 
 def _unapproved(facts: Facts) -> tuple[Stop, ...]:
     wanted, given = facts.service.approvals, approvals(facts)
-    if not _is_entering(facts) or len(given) >= wanted.required:
-        return ()
     holds, digest = facts.holds, facts.question.digest
+    if not digest or not _is_entering(facts) or len(given) >= wanted.required:
+        return ()
     names = ", ".join(one.decided_by for one in given)
     text = f"{len(given)} of {wanted.required} approvals" + (f" ({names})" if names else "")
     may = [one for one in holds.approvers.names if one != holds.approvers.author] or holds.approvers.names
