@@ -140,3 +140,35 @@ def test_a_blue_green_changes_all_users_at_once_and_back_at_once() -> None:
             assert made.answers() == "two"
             time.sleep(1)
         assert load.total["failed_requests"] == 0, load.total
+
+
+def test_a_rolling_update_replaces_batch_by_batch_and_goes_back_without_a_failed_request() -> None:
+    """At most one replica more than four, at least three ready; a batch that never comes up ends it."""
+    with delivery("strategy: rolling, minReady: 2s", replicas=4) as made:
+        house = made.house
+        with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
+            good = made.push("two")
+            most, least = 0, 4
+            while made.rollout(good)["state"] not in OVER:
+                stand = [one for one in house.service("app")["replicas"] if not one["draining"]]
+                most, least = max(most, len(stand)), min(least, sum(one["ready"] for one in stand))
+                time.sleep(0.05)
+            assert made.rollout(good)["state"] == "live"
+            assert (most, least) == (5, 3), "one more than four at most, and three ready at least"
+            until(lambda: len(house.replicas("app")) == 4, 20.0, "the old ones are gone")
+            bad = made.push("three", before='if os.environ["POISE_REPLICA"] != "0": time.sleep(3600)')
+            assert made.until(bad, *OVER)["state"] == "failed"
+            late = 'if int(os.environ["POISE_REPLICA"]) > 1: time.sleep(3600)'
+            second = made.push("four", before=late)
+            back = made.until(second, *OVER)
+            assert back["state"] == "rolled_back"
+            assert "2 of 4 replicas were ready" in back["reason"]
+
+            def whole() -> bool:
+                found = [one["key"].split("/")[3] for one in house.replicas("app")]
+                return found == ["000002"] * 4
+
+            until(whole, 20.0, "four replicas of the old one, and no other")
+            assert made.answers() == "two"
+            time.sleep(1)
+        assert load.total["failed_requests"] == 0, load.total

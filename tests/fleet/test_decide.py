@@ -226,6 +226,19 @@ def test_shrinking_stops_the_last_replicas_and_only_while_the_others_are_ready()
     assert sorted(world.replicas) == [f"{KEY}/000001/000"]
 
 
+def test_the_live_rollout_keeps_as_many_replicas_as_the_one_under_way_leaves_beside_it() -> None:
+    """A rolling update takes their place; all come back when it is rolled back."""
+    world = live_world()
+    world.rollouts[2] = replace(rollout(2, STARTING), beside=1)
+    world.settle()
+    assert sorted(world.replicas) == [f"{KEY}/000001/000", f"{KEY}/000002/000"]
+    world.put(2, state=RolloutState.ROLLING_BACK, beside=None)
+    world.settle()
+    world.put(2, state=RolloutState.ROLLED_BACK)
+    world.settle()
+    assert sorted(world.replicas) == [f"{KEY}/000001/000", f"{KEY}/000001/001"]
+
+
 def test_an_envoy_that_lost_its_routes_gets_them_again() -> None:
     """Acknowledged is what it runs, not what it once ran."""
     world = live_world()

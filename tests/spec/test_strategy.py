@@ -38,6 +38,12 @@ def test_a_blue_green_says_who_promotes_and_how_long_the_old_one_is_kept() -> No
     assert not found.is_sized and found.first_percent == 100
 
 
+def test_a_rolling_update_has_kubernetes_names_and_defaults() -> None:
+    found = strategy("{strategy: rolling, maxSurge: 2, minReady: 30s}")
+    assert (found.kind, found.max_surge, found.max_unavailable) == (StrategyKind.ROLLING, "2", "25%")
+    assert found.min_ready_s == 30.0
+
+
 def test_explain_names_the_strategy_in_force() -> None:
     declared = parse_project(TEXT % "{strategy: blue-green}", project="acme")
     rows = explain(declared.services[0], declared.objectives, declared.project.policy)
@@ -50,6 +56,9 @@ def test_explain_names_the_strategy_in_force() -> None:
     [
         ("{strategy: bluegreen}", "7:23", "'strategy': 'bluegreen' is not one of canary, blue-green"),
         ("{strategy: blue-green, steps: [5]}", "7:35", "'steps' has no meaning for strategy 'blue-green'"),
+        ("{strategy: rolling, minReady: 5}", "7:42", "'minReady': '5' is not a duration"),
+        ("{strategy: rolling, maxSurge: 120%}", "7:42", "'maxSurge': '120%' is not allowed"),
+        ("{strategy: rolling, maxSurge: 0, maxUnavailable: 0%}", "7:61", "no replica could be replaced"),
         ("{keepWarm: 5m}", "7:13", "'keepWarm' has no meaning for strategy 'canary'"),
     ],
 )

@@ -72,7 +72,8 @@ def desired(seen: Seen, rollout: Rollout) -> int:
         return 0
     if rollout.state is not RolloutState.LIVE:
         return min(rollout.replicas, REPLICAS_MAX)
-    return wanted_replicas(seen.service.replicas, seen.target)
+    stays = [r.beside for r in seen.rollouts if r.state.is_active and r.beside is not None]
+    return min([wanted_replicas(seen.service.replicas, seen.target), *stays])
 
 
 # -- replicas -------------------------------------------------------------------------------------

@@ -300,6 +300,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     step: int = 0
     weight_percent: int = 0
     replicas: int = 1
+    beside: int | None = None  # replicas of the live one that stay beside it while it is active; None: all
     baseline: int | None = None
     ask: Ask | None = None
     trial: Trial = Trial()
@@ -319,6 +320,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     orders_seen: int = 0  # the newest order that was handled when this was written
     considered: int = 0  # the newest release that was looked at and needed no rollout
     step_requests_from: int = 0  # canary requests already seen when the present step began
+    grown_at: datetime | None = None  # more replicas of it were asked for, and not all are ready since
     unready_since: datetime | None = None  # no replica of it has been ready since
     reason: str = ""
     created_at: datetime

@@ -76,6 +76,7 @@ class StrategyKind(StrEnum):
 
     CANARY = "canary"  # a share of the users first, judged against the others
     BLUE_GREEN = "blue-green"  # whole beside the old one, then all users at once
+    ROLLING = "rolling"  # replica by replica, each batch with its share of the users
 
 
 class Protocol(StrEnum):
@@ -101,12 +102,17 @@ class Strategy(Struct, frozen=True, kw_only=True):
     that the canary may cost if every one of its requests failed. Latency is judged where ``latency`` says
     so, on requests that came ``warmup_s`` after a step began.
 
-    Blue-green alone: who says ``promotion``, and for how long the old one is kept after the switch.
+    Blue-green alone: who says ``promotion``, and for how long the old one is kept after the switch. Rolling
+    alone: how many replicas there may be above the whole (``max_surge``) and how many of it may lack
+    (``max_unavailable``), each a number or a percent of the whole; a batch is watched for ``min_ready_s``.
     """
 
     kind: StrategyKind = StrategyKind.CANARY
     promotion: Promotion = Promotion.AUTO
     keep_warm_s: float = 300.0
+    max_surge: str = "25%"
+    max_unavailable: str = "25%"
+    min_ready_s: float = 10.0
     steps_percent: tuple[int, ...] = (5, 20, 50)
     step_s: float = 120.0
     max_bake_s: float = 900.0

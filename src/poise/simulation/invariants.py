@@ -196,6 +196,7 @@ class Watch(Book):
         split = self._splits.setdefault((key, route.version), route.weights)
         if split != route.weights:
             self.breach("one-split-per-version", f"{key} {route.version} is {split} and {route.weights}")
+        self._strategies.route(route, before)
 
     def _rollout(self, key: str, before: Struct | None) -> None:
         rollout = self.one(Rollout, key)

@@ -57,7 +57,10 @@ SCALING: Final = Scaling(
 STRATEGY: Final = Strategy(
     steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
 )
-STRATEGIES: Final = (replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),)
+STRATEGIES: Final = (
+    replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),
+    replace(STRATEGY, kind=StrategyKind.ROLLING, min_ready_s=30.0),
+)
 OBJECTIVE_WINDOW_S: Final = 7200.0
 KINDS: Final = (
     ("good", 50), ("bad", 20), ("slightly bad", 5), ("crashing", 7), ("never ready", 5), ("hanging", 6),

@@ -299,6 +299,12 @@ def _restless_need() -> list[Swap]:
     return [(gate_holds, "_trouble", lambda need, facts: "")]
 
 
+def _blind_batches() -> list[Swap]:
+    """A batch gets its share of the users before its replicas are ready."""
+    ready = property(lambda self: len(self.replicas) or 99)
+    return [(Seen, "ready", ready), (weights, "may_rise", lambda seen, rollout: True)]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -327,4 +333,5 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unheard-lock": _unheard_lock,
     "open-door": _open_door,
     "restless-need": _restless_need,
+    "blind-batches": _blind_batches,
 }

@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.fleet import Replica, Route
 from poise.model.service import StrategyKind
 from poise.simulation.book import Book
 
@@ -43,3 +44,18 @@ class StrategyLaws:
             if warm_s < strategy.keep_warm_s:
                 said = f"{rollout.key} is live {warm_s:.0f} s after the switch, and the old one goes"
                 self._book.breach("the-way-back-is-warm", said)
+
+    def route(self, route: Route, before: Struct | None) -> None:
+        """A route was written: whoever gets more of the users has the replicas ready that it should have."""
+        known = before if isinstance(before, Route) else Route(service=route.service)
+        for n, weight in route.weights.items():
+            if weight <= max(known.weights.get(n, 0), known.acked.get(n, 0)):
+                continue
+            rollout = self._book.one(Rollout, f"{route.service}/{n:06d}")
+            if rollout is None or not rollout.state.is_active:
+                continue
+            replicas = self._book.all(Replica, f"{rollout.key}/")
+            ready = sum(one.ready and not one.draining for one in replicas)
+            if ready < rollout.replicas:
+                said = f"{rollout.key} gets {weight} % with {ready} of {rollout.replicas} replicas ready"
+                self._book.breach("a-share-has-its-replicas", said)

@@ -10,16 +10,19 @@ from poise.spec.document import Mapping, Scalar
 from poise.spec.problems import CONTRADICTION, Report
 from poise.spec.read import ServiceDocument
 
-_SHARED: Final = (StrategyKind.CANARY,)
+_SPLIT: Final = (StrategyKind.CANARY,)
+_COMPARED: Final = (*_SPLIT, StrategyKind.ROLLING)
 BELONGS: Final[dict[str, tuple[StrategyKind, ...]]] = {
     **dict.fromkeys(
         (
-            "steps", "step", "maxBake", "warmup", "relativeRiskMax", "budgetRiskShare", "minCanaryRequests",
-            "onUnproven", "latency", "judgedBy",
+            "steps", "step", "maxBake", "relativeRiskMax", "budgetRiskShare", "minCanaryRequests",
+            "onUnproven",
         ),
-        _SHARED,
+        _SPLIT,
     ),
-    "alpha": (*_SHARED, StrategyKind.BLUE_GREEN),
+    **dict.fromkeys(("warmup", "latency", "judgedBy"), _COMPARED),
+    "alpha": (*_COMPARED, StrategyKind.BLUE_GREEN),
+    **dict.fromkeys(("maxSurge", "maxUnavailable", "minReady"), (StrategyKind.ROLLING,)),
     "promotion": (StrategyKind.BLUE_GREEN,),
     "keepWarm": (StrategyKind.BLUE_GREEN,),
 }  # fmt: skip
@@ -35,10 +38,20 @@ def check_strategies(found: Sequence[ServiceDocument], report: Report) -> None:
             rollout = mapping.get("rollout")
             if isinstance(rollout, Mapping):
                 kind = _written(rollout, kind)
+                _check_room(rollout, report)
                 for key, _ in rollout.entries:
                     if (key.line, key.column) not in told and not _belongs(key, kind):
                         told.add((key.line, key.column))
                         _refuse(key, kind, report)
+
+
+def _check_room(rollout: Mapping, report: Report) -> None:
+    """A rolling update needs room for at least one replica, above or below."""
+    surge, lacking = rollout.get("maxSurge"), rollout.get("maxUnavailable")
+    none = [isinstance(one, Scalar) and one.text in ("0", "0%") for one in (surge, lacking)]
+    if lacking is not None and all(none):
+        what = "'maxSurge' and 'maxUnavailable' are both 0, so no replica could be replaced"
+        report.add(CONTRADICTION, lacking, what, mend="Make one of them at least 1.")
 
 
 def _written(rollout: Mapping, below: StrategyKind) -> StrategyKind:

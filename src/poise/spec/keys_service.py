@@ -68,6 +68,11 @@ JUDGED_BY: Final = Record(
         ),
     )
 )
+REPLICA_SHARE: Final = Text(
+    pattern=r"(100|[1-9]?[0-9])%|[0-9]{1,3}",
+    hint="It is a number of replicas, 1, or a percent of all, '25%'.",
+    any_scalar=True,
+)
 ROLLOUT: Final = Record(
     fields=(
         Field(
@@ -87,6 +92,24 @@ ROLLOUT: Final = Record(
             Duration(),
             "keep_warm_s",
             "Blue-green: how long the old revision is kept after the switch, for an instant way back.",
+        ),
+        Field(
+            "maxSurge",
+            REPLICA_SHARE,
+            "max_surge",
+            "Rolling: so many replicas more than all may run, a number or a percent, rounded up.",
+        ),
+        Field(
+            "maxUnavailable",
+            REPLICA_SHARE,
+            "max_unavailable",
+            "Rolling: so many replicas fewer than all may be ready, a number or a percent, rounded down.",
+        ),
+        Field(
+            "minReady",
+            Duration(),
+            "min_ready_s",
+            "Rolling: how long a batch serves before the next one begins.",
         ),
         Field(
             "steps",

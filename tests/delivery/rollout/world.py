@@ -232,7 +232,14 @@ class World:
     def fleet(self) -> None:
         for r in self.rollouts.values():
             runs = r.state.is_active or r.state is RolloutState.LIVE
-            for index in range(r.replicas if runs else 0):
+            count = r.replicas if runs else 0
+            if r.state is RolloutState.LIVE:
+                stays = [o.beside for o in self.rollouts.values() if o.state.is_active]
+                count = min([count, *(beside for beside in stays if beside is not None)])
+                self.replicas = {
+                    k: v for k, v in self.replicas.items() if v.rollout != r.n or v.index < count
+                }
+            for index in range(count):
                 crashed = r.digest in self.crashes
                 replica = Replica(
                     service=KEY, rollout=r.n, index=index, ready=r.digest not in self.boots,

@@ -336,3 +336,11 @@ def test_a_certificate_is_told_with_its_file_and_looked_at_again_until_it_is_ren
         seen(service=SITE, certificates=(certificate(90),), alerts=(cleared,)), later + timedelta(hours=1)
     )
     assert alerts(done)["certificate"].state is AlertState.RESOLVED
+
+
+def test_replicas_that_a_rolling_update_replaced_are_not_missing() -> None:
+    """The new ones serve in their place; whoever is paged for every release stops reading pages."""
+    active = rollout(2, RolloutState.STEPPING, beside=1)
+    one = (replica(0), replica(1, ready=False, failing_s=600))
+    assert "replicas" in alerts(decide(seen(replicas=one), NOW))
+    assert "replicas" not in alerts(decide(seen(replicas=one, active=active), NOW))

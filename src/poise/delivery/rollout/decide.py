@@ -69,20 +69,22 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if rollout.paused:
         return decision(seen, now, wake_s=HELD_AGAIN_S)
     straight = rollout.straight or seen.live is None
-    plan = plan_of(replace(rollout, straight=straight), seen.full(rollout))
+    live = seen.live
+    baseline = live.n if live else None
+    plan = plan_of(replace(rollout, straight=straight, baseline=baseline), seen.full(rollout))
     verdict = answer(seen, rollout, now, 1, plan.weight_percent)
     if not isinstance(verdict, Verdict):
         return verdict
     if seen.moving_elsewhere >= verdict.parallel_rollouts:
         few = f"{seen.moving_elsewhere} rollouts are under way in {rollout.environment}, "
         return hold_on(seen, rollout, now, f"hold: {few}the policy allows {verdict.parallel_rollouts}")
-    live = seen.live
     started = replace(
         rollout,
         state=RolloutState.STARTING,
         straight=straight,
-        baseline=live.n if live else None,
+        baseline=baseline,
         replicas=plan.replicas,
+        beside=plan.beside,
         steps_percent=verdict.steps_percent,
         bake_factor=verdict.bake_factor,
         reason="",
@@ -116,8 +118,8 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Wait for its replicas; they take no traffic yet."""
     started_at = rollout.started_at
     assert started_at is not None, "a starting rollout has a start"
-    wanted = max(rollout.replicas, plan_of(rollout, seen.full(rollout)).replicas)
-    rollout = replace(rollout, replicas=wanted)
+    plan = plan_of(rollout, seen.full(rollout))
+    rollout = replace(rollout, replicas=max(rollout.replicas, plan.replicas), beside=plan.beside)
     if judging.is_alone(rollout):  # what the old one fails is only seen before the switch
         rollout = replace(rollout, trial=judging.observe(seen, rollout, now))
     if seen.ready >= rollout.replicas:
@@ -212,11 +214,12 @@ def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         return hold(seen, rollout, now, blocker, rule=rule, told_by=judging.ASKS)
     if blocker:
         return decision(seen, now, replace(rollout, reason=blocker))
-    if rollout.replicas < plan.replicas:
-        return decision(seen, now, replace(rollout, replicas=plan.replicas))
     if seen.ready < rollout.replicas:
-        reason = f"waits for {rollout.replicas} ready replicas"
-        return decision(seen, now, replace(rollout, reason=reason))
+        return _await_ready(seen, rollout, now)
+    rollout = replace(rollout, grown_at=None)
+    if rollout.replicas < plan.replicas or rollout.beside != plan.beside:
+        more = max(rollout.replicas, plan.replicas)
+        return decision(seen, now, replace(rollout, replicas=more, beside=plan.beside, grown_at=now))
     verdict = answer(seen, rollout, now, rollout.step + 1, plan.weight_percent)
     if not isinstance(verdict, Verdict):
         return verdict
@@ -225,6 +228,16 @@ def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         sentence = f"hold: the gate allows {verdict.max_weight_percent} % at most"
         return hold_on(seen, rollout, now, sentence)
     return _raise(seen, rollout, now, verdict, granted)
+
+
+def _await_ready(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
+    """Wait for the replicas that the next step needs; back when they do not come."""
+    timeout_s = rollout.spec.strategy.start_timeout_s
+    if rollout.grown_at is not None and now - rollout.grown_at >= timedelta(seconds=timeout_s):
+        few = f"{seen.ready} of {rollout.replicas} replicas were ready after {timeout_s:g} s"
+        return roll_back(seen, rollout, now, "start_timeout", few + _unready(seen, rollout))
+    reason = f"waits for {rollout.replicas} ready replicas"
+    return decision(seen, now, replace(rollout, reason=reason))
 
 
 def _blocker(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> str:

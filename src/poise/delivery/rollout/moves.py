@@ -115,6 +115,7 @@ def roll_back(
         rollout,
         state=RolloutState.ROLLING_BACK,
         weight_percent=0,
+        beside=None,
         paused=False,
         reason=reason,
         orders_seen=max(rollout.orders_seen, order),

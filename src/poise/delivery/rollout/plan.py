@@ -21,13 +21,15 @@ FULL_FROM_PERCENT: Final = 50  # from this weight on a canary needs all its repl
 class Plan(Struct, frozen=True, kw_only=True):
     """The share of the users that comes next, and what must hold before it may.
 
-    ``replicas`` of the new revision must be ready. Where it stands now it stays for ``hold_s``, counted from
-    Envoy's acknowledgement; at 100 percent that is how long the old revision is kept. ``judged``: it goes
-    on only with evidence. ``asks``: only a person lets it go on.
+    ``replicas`` of the new revision must be ready; of the old one ``beside`` stay meanwhile (None: all).
+    Where it stands now it stays for ``hold_s``, counted from Envoy's acknowledgement; at 100 percent that is
+    how long the old revision is kept. ``judged``: it goes on only with evidence. ``asks``: only a person lets
+    it go on.
     """
 
     weight_percent: int
     replicas: int
+    beside: int | None = None
     hold_s: float = 0.0
     judged: bool = False
     asks: bool = False
@@ -70,9 +72,71 @@ def _blue_green(rollout: Rollout, full: int) -> Plan:
     )
 
 
+def _rolling(rollout: Rollout, full: int) -> Plan:
+    """The next batch, which takes the users' share that its replicas are of all that then stay."""
+    if rollout.baseline is None:
+        return Plan(weight_percent=100, replicas=full)
+    strategy, now = rollout.spec.strategy, rollout.weight_percent
+    surge = share_of(strategy.max_surge, full, up=True)
+    lacking = share_of(strategy.max_unavailable, full, up=False)
+    ahead = (one for one in batches(full, surge, lacking) if one.weight_percent > now)
+    batch = next(ahead, Batch(replicas=full, beside=None, weight_percent=100))
+    return Plan(
+        weight_percent=batch.weight_percent,
+        replicas=batch.replicas,
+        beside=batch.beside,
+        hold_s=strategy.min_ready_s if now > 0 and not rollout.straight else 0.0,
+    )
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """One batch of a rolling update: so many new replicas beside so many old ones, then this share."""
+
+    replicas: int
+    beside: int | None
+    weight_percent: int
+
+
+def batches(full: int, surge: int, lacking: int) -> tuple[Batch, ...]:
+    """How ``full`` replicas are replaced with at most ``surge`` more and at most ``lacking`` fewer ready.
+
+    One old replica stays until the new ones take all users, so where nothing may be added the last batch
+    adds one all the same.
+
+    >>> [(one.replicas, one.beside, one.weight_percent) for one in batches(4, 1, 1)]
+    [(2, 3, 67), (4, 1, 100)]
+
+    Source: maxSurge and maxUnavailable of a Deployment, kubernetes.io/docs/concepts/workloads/controllers.
+    """
+    if surge + lacking == 0:
+        lacking = 1  # both rounded to nothing; Kubernetes does the same
+    new, weight = 0, 0
+    found: list[Batch] = []
+    while new < full:
+        beside = max(1, full - lacking - new)
+        new = max(new + 1, min(full, full + surge - beside))
+        stay = max(1, full - lacking - new) if new < full else 0
+        weight = max(weight + 1, round(100 * new / (new + stay)))  # two batches must not look alike
+        found.append(Batch(replicas=new, beside=beside, weight_percent=weight))
+    return tuple(found)
+
+
+def share_of(text: str, full: int, *, up: bool) -> int:
+    """A number of replicas, or a percent of ``full`` rounded ``up`` or down.
+
+    >>> share_of("25%", 2, up=True), share_of("25%", 2, up=False), share_of("3", 2, up=True)
+    (1, 0, 3)
+    """
+    if not text.endswith("%"):
+        return int(text)
+    exact = full * int(text[:-1]) / 100
+    return math.ceil(exact) if up else math.floor(exact)
+
+
 PLANS: Final[Mapping[StrategyKind, Callable[[Rollout, int], Plan]]] = {
     StrategyKind.CANARY: _canary,
     StrategyKind.BLUE_GREEN: _blue_green,
+    StrategyKind.ROLLING: _rolling,
 }
 
 

@@ -258,6 +258,8 @@ def _replicas(seen: Seen, now: datetime) -> Condition:
         return quiet
     mine = [r for r in seen.replicas if r.rollout == live.n and not r.draining]
     ready, needed = sum(r.ready for r in mine), service.replicas.min
+    if seen.active is not None and seen.active.beside is not None:
+        needed = min(needed, seen.active.beside)  # the others were replaced: those of the new one serve
     if ready >= needed:
         return quiet
     down = ready == 0
