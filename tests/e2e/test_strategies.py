@@ -172,3 +172,21 @@ def test_a_rolling_update_replaces_batch_by_batch_and_goes_back_without_a_failed
             assert made.answers() == "two"
             time.sleep(1)
         assert load.total["failed_requests"] == 0, load.total
+
+
+def test_a_recreate_never_runs_two_revisions_and_comes_back_when_the_new_one_does_not_start() -> None:
+    """It drops requests by its nature, and says so; what it must not do is run twice."""
+    with delivery("strategy: recreate") as made:
+        house = made.house
+        good = made.push("two")
+        seen = set()
+        while made.rollout(good)["state"] not in OVER:
+            seen.add(frozenset(one["key"].split("/")[3] for one in house.replicas("app")))
+        assert made.rollout(good)["state"] == "live"
+        assert frozenset(("000001", "000002")) not in seen
+        until(lambda: made.answers() == "two", 20.0, "the new one serves")
+        assert "nobody was served for" in house.journal_text()
+        bad = made.push("three", before="raise SystemExit(3)")
+        assert made.until(bad, *OVER)["state"] == "failed"
+        until(lambda: made.answers() == "two", 30.0, "the old one is back")
+        assert "exit code 3" in made.rollout(bad)["reason"]

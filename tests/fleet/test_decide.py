@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
-from poise.model.delivery import Ask, RolloutState
+from poise.model.delivery import Ask, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Identity, Route
 from poise.model.record import Decision
-from poise.model.service import Replicas
+from poise.model.service import Replicas, Strategy, StrategyKind
 
 from .conftest import KEY, NOW, SERVICE, World, rollout
 
@@ -237,6 +238,33 @@ def test_the_live_rollout_keeps_as_many_replicas_as_the_one_under_way_leaves_bes
     world.put(2, state=RolloutState.ROLLED_BACK)
     world.settle()
     assert sorted(world.replicas) == [f"{KEY}/000001/000", f"{KEY}/000001/001"]
+
+
+def recreated(n: int, state: RolloutState, **fields: Any) -> Rollout:
+    found = rollout(n, state, **fields)
+    strategy = Strategy(kind=StrategyKind.RECREATE)
+    return replace(found, spec=replace(found.spec, strategy=strategy))
+
+
+def test_what_cannot_run_twice_starts_once_every_replica_of_the_other_is_gone() -> None:
+    """Old traffic first, then old processes, then the new ones; and the same way back."""
+    world = live_world()
+    world.rollouts[2] = replace(recreated(2, STARTING), beside=0)
+    starts = []
+    for _ in range(40):
+        world.tick()
+        for key in list(world.outbox):
+            world.perform(key)
+        for key in world.processes:
+            world.probe(key)
+        starts.append({key.split("/")[3] for key in world.processes})
+    assert {"000001", "000002"} not in starts
+    assert starts[-1] == {"000002"}
+    assert world.route is not None and world.route.acked == {}
+    world.put(2, state=RolloutState.FAILED)
+    world.settle()
+    assert sorted(world.replicas) == [f"{KEY}/000001/000", f"{KEY}/000001/001"]
+    assert world.route.acked == {1: 100}
 
 
 def test_an_envoy_that_lost_its_routes_gets_them_again() -> None:

@@ -44,6 +44,12 @@ def test_a_rolling_update_has_kubernetes_names_and_defaults() -> None:
     assert found.min_ready_s == 30.0
 
 
+def test_a_recreate_has_no_keys_of_its_own() -> None:
+    assert strategy("{strategy: recreate, startTimeout: 30s}").kind is StrategyKind.RECREATE
+    with pytest.raises(Problems, match="'alpha' has no meaning for strategy 'recreate'"):
+        strategy("{strategy: recreate, alpha: 0.1}")
+
+
 def test_explain_names_the_strategy_in_force() -> None:
     declared = parse_project(TEXT % "{strategy: blue-green}", project="acme")
     rows = explain(declared.services[0], declared.objectives, declared.project.policy)

@@ -18,6 +18,7 @@ from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopRep
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import CRASHES_KEPT, REPLICAS_MAX, HealOrder, Replica, Route, wanted_replicas
 from poise.model.record import Decision, Event, Intent, PrefixRef, Write
+from poise.model.service import StrategyKind
 
 LOOK_AGAIN_S: Final = 0.25  # while something is under way
 LOOK_SLOWLY_S: Final = 2.0
@@ -48,7 +49,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
     counts = {rollout.n: desired(seen, rollout) for rollout in seen.rollouts}
     known = {replica.key: replica for replica in seen.replicas}
     for rollout in seen.rollouts:
-        for index in range(counts[rollout.n]):
+        for index in range(0 if _waits(seen, rollout) else counts[rollout.n]):
             key = Replica(service=seen.key, rollout=rollout.n, index=index).key
             if key not in known:
                 _ask_for(seen, rollout, index, now, out)
@@ -74,6 +75,13 @@ def desired(seen: Seen, rollout: Rollout) -> int:
         return min(rollout.replicas, REPLICAS_MAX)
     stays = [r.beside for r in seen.rollouts if r.state.is_active and r.beside is not None]
     return min([wanted_replicas(seen.service.replicas, seen.target), *stays])
+
+
+def _waits(seen: Seen, rollout: Rollout) -> bool:
+    """Whether replicas of another revision are still there, and one of the two cannot run beside another."""
+    kinds = {one.n: one.spec.strategy.kind for one in seen.rollouts}
+    others = {replica.rollout for replica in seen.replicas} - {rollout.n}
+    return any(StrategyKind.RECREATE in (kinds[rollout.n], kinds.get(other)) for other in others)
 
 
 # -- replicas -------------------------------------------------------------------------------------

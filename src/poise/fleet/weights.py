@@ -29,6 +29,8 @@ def split(seen: Seen) -> Split:
     acked = seen.route.acked if seen.route else {}
     live = newest(seen, lambda state: state is RolloutState.LIVE)
     canary = newest(seen, lambda state: state.is_active)
+    if canary is not None and canary.beside == 0:
+        live = None  # it is stopped for the other, and nobody is served in between
     if seen.service is None or (live is None and canary is None):
         return Split(weights={})
     now = acked.get(canary.n, 0) if canary else 0

@@ -77,6 +77,7 @@ class StrategyKind(StrEnum):
     CANARY = "canary"  # a share of the users first, judged against the others
     BLUE_GREEN = "blue-green"  # whole beside the old one, then all users at once
     ROLLING = "rolling"  # replica by replica, each batch with its share of the users
+    RECREATE = "recreate"  # the old one stops, then the new one starts: for apps that cannot run twice
 
 
 class Protocol(StrEnum):

@@ -90,7 +90,7 @@ class Watch(Book):
         self._capacity = Capacity(self)
         self._refusals = Refusals(self)
         self._pace = PaceLaws(self, policy)
-        self._strategies = StrategyLaws(self)
+        self._strategies = StrategyLaws(self, envoy.machine)
         self._holds = HoldLaws(self)
         self.performed: set[str] = set()
         self.token = 0
@@ -230,7 +230,7 @@ class Watch(Book):
         serving = self._envoy.weights.get(service, {})
         if weights and sum(weights.values()) != 100:
             self.breach("weights-sum-to-100", f"{service} splits {weights}")
-        if serving and not weights:
+        if serving and not weights and not self._strategies.is_interrupted(service):
             self.breach("traffic-is-kept", f"{service} served {serving} and now nothing")
         self._strategies.applying(service, weights, serving)
         for name, weight in weights.items():
@@ -257,6 +257,8 @@ class Watch(Book):
 
     def mutated(self, what: str, token: int, key: str) -> None:
         """The keeper accepted a mutation."""
+        if what == "spawn":
+            self._strategies.spawning(key)
         if what == "stop" and key:
             service, n = key.rsplit("/", 2)[0], int(key.rsplit("/", 2)[1])
             rollout = self.one(Rollout, f"{service}/{n:06d}")
@@ -272,6 +274,8 @@ class Watch(Book):
         verdict = self.one(Verdict, key)
         assert verdict is not None
         self._asks.setdefault(key.rpartition("/ask/")[0], []).append(verdict)
+        if self._strategies.is_interrupted(verdict.service):
+            return  # it was let in when what was live was stopped for it
         self._pace.verdict(key, verdict)
         self._holds.verdict(key, verdict)
         if verdict.kind is VerdictKind.HOLD or verdict.override is not None:

@@ -60,6 +60,7 @@ STRATEGY: Final = Strategy(
 STRATEGIES: Final = (
     replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),
     replace(STRATEGY, kind=StrategyKind.ROLLING, min_ready_s=30.0),
+    replace(STRATEGY, kind=StrategyKind.RECREATE),
 )
 OBJECTIVE_WINDOW_S: Final = 7200.0
 KINDS: Final = (

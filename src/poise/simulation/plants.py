@@ -21,6 +21,7 @@ from poise.delivery.rollout import moves, plan, settings
 from poise.delivery.rollout.facts import Seen
 from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
+from poise.fleet import decide as fleet_decide
 from poise.fleet import deeds, weights
 from poise.model import pacing, standing
 from poise.model.balance import Override
@@ -305,6 +306,11 @@ def _blind_batches() -> list[Swap]:
     return [(Seen, "ready", ready), (weights, "may_rise", lambda seen, rollout: True)]
 
 
+def _two_revisions() -> list[Swap]:
+    """A new revision of an app that cannot run twice starts beside the old one."""
+    return [(fleet_decide, "_waits", lambda seen, rollout: False)]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -334,4 +340,5 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "open-door": _open_door,
     "restless-need": _restless_need,
     "blind-batches": _blind_batches,
+    "two-revisions": _two_revisions,
 }

@@ -11,14 +11,31 @@ from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import Replica, Route
 from poise.model.service import StrategyKind
 from poise.simulation.book import Book
+from poise.simulation.machine import Machine, service_of
 
 
 class StrategyLaws:
     """Holds rollouts to their strategy."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book: Book, machine: Machine) -> None:
+        self._book, self._machine = book, machine
         self._switched: dict[str, datetime] = {}  # rollout -> when all users were about to change over
+
+    def is_interrupted(self, service: str) -> bool:
+        """Whether a rollout is under way that declared to serve nobody for a while."""
+        rollouts = self._book.all(Rollout, f"{service}/")
+        recreated = any(one.spec.strategy.kind is StrategyKind.RECREATE for one in rollouts)
+        return recreated and any(one.state.is_active and one.beside == 0 for one in rollouts)
+
+    def spawning(self, key: str) -> None:
+        """The keeper is about to start a replica."""
+        service, n, _ = key.rsplit("/", 2)
+        rollout = self._book.one(Rollout, f"{service}/{n}")
+        if rollout is None or rollout.spec.strategy.kind is not StrategyKind.RECREATE:
+            return
+        others = [one for one in self._machine.lives if service_of(one) == service and f"/{n}/" not in one]
+        if others:
+            self._book.breach("never-two-revisions", f"{key} starts beside {others}")
 
     def applying(self, service: str, weights: Mapping[str, int], serving: Mapping[str, int]) -> None:
         """Envoy is about to split ``service`` so; percents by cluster."""

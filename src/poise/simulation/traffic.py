@@ -41,7 +41,7 @@ class Envoy:
     def __init__(
         self, clock: SimulatedClock, machine: Machine, draws: Generator, rates: dict[str, float]
     ) -> None:
-        self._clock, self._machine, self._draws = clock, machine, draws
+        self._clock, self.machine, self._draws = clock, machine, draws
         self.rates = rates  # mean requests per second by service
         self.plan: TrafficPlan | None = None
         self.weights: dict[str, dict[str, int]] = {}
@@ -92,11 +92,11 @@ class Envoy:
                 self._answer(service, name, taken)
 
     def _answer(self, service: str, name: str, requests: int) -> None:
-        lives = self._machine.of_rollout(service, int(name.rpartition(".")[2]))
+        lives = self.machine.of_rollout(service, int(name.rpartition(".")[2]))
         running = [life for life in lives if life.state == "running"]
         serving = [life for life in running if life.hung_at is None]
         if serving:
-            ratio = self._machine.error_ratio_of(serving[0])
+            ratio = self.machine.error_ratio_of(serving[0])
             ratio = min(1.0, ratio + HUNG_SHARE * (1 - len(serving) / len(running)))
             failures = int(self._draws.binomial(requests, ratio)) if requests else 0
         else:

@@ -154,6 +154,14 @@ def test_a_first_release_goes_and_says_that_it_is_an_exception() -> None:
     assert "go (bootstrap)" in verdict.sentence
 
 
+def test_what_was_stopped_for_a_release_is_not_held_half_way() -> None:
+    """Its own outage opens incidents and burns; holding it would make that last."""
+    incident = (OpenIncident(key="i/1", summary="no replica is ready"),)
+    verdict = ask(budget(-1.0, burns=BURNING), incidents=incident, interrupted=True)
+    assert (verdict.kind, verdict.max_weight_percent) == (GO, 100)
+    assert verdict.sentence.startswith("go: nobody is served until it is")
+
+
 def test_a_young_objective_is_slow_and_says_that_it_is_an_exception() -> None:
     verdict = ask(budget(bootstrap=True, coverage_ratio=0.2))
     assert verdict.kind is SLOW and "slow (bootstrap)" in verdict.sentence

@@ -257,6 +257,8 @@ class World:
         """Envoy takes the wanted weights; a rise needs a fresh verdict for exactly this step and digest."""
         live = next((r for r in self.rollouts.values() if r.state is RolloutState.LIVE), None)
         canary = next((r for r in self.rollouts.values() if r.state.is_active), None)
+        if canary is not None and canary.beside == 0:
+            live = None
         share, now_percent = 0, 0
         if canary is not None:
             now_percent = self.route.acked.get(canary.n, 0)

@@ -140,6 +140,7 @@ class GateController:
             weight_percent=ask.weight_percent,
             from_percent=rollout.weight_percent,
             first_release=not scene.live and not scene.service.runs_elsewhere,
+            interrupted=rollout.beside == 0 and rollout.state.is_active,
             excess_ratio_high=_excess_ratio_high(rollout),
         )
         verdict = scene.verdict(question, now)

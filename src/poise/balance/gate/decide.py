@@ -119,6 +119,7 @@ def _verdict(facts: Facts) -> Verdict:
     stood = standings(facts)
     answer = (
         _rollback(facts)
+        or _interrupted(facts)
         or _held(facts, stood, locked(facts))
         or _overridden(facts)
         or _held(facts, stood, stops(facts))
@@ -176,6 +177,14 @@ def _rollback(facts: Facts) -> _Answer | None:
         return None
     text = "a rollback is always allowed"
     return _Answer(kind=VerdictKind.GO, reasons=(reason("rollback", text),), unbounded=True)
+
+
+def _interrupted(facts: Facts) -> _Answer | None:
+    """What is live was stopped for it by the gate's word: holding it now would leave users with nothing."""
+    if not facts.question.interrupted:
+        return None
+    text = "nobody is served until it is: what was live is stopped, which was allowed"
+    return _Answer(kind=VerdictKind.GO, reasons=(reason("interrupted", text),), unbounded=True)
 
 
 def _overridden(facts: Facts) -> _Answer | None:
@@ -363,7 +372,8 @@ def _exempted(facts: Facts, stood: Sequence[Standing]) -> tuple[Reason, ...]:
 def _unsized(facts: Facts) -> tuple[Reason, ...]:
     """That the budget cannot make the step smaller, where the strategy has no smaller one."""
     question, strategy = facts.question, facts.service.strategy
-    if strategy.is_sized or question.first_release or question.change_class is ChangeClass.ROLLBACK:
+    nothing_else = question.first_release or question.interrupted
+    if strategy.is_sized or nothing_else or question.change_class is ChangeClass.ROLLBACK:
         return ()
     text = f"strategy {strategy.kind.value} has no step that the budget could make smaller"
     return (reason("unsized", text),)

@@ -21,7 +21,8 @@ RULES: Final = 3  # of this module's judgement; a verdict of other rules is not 
 class Question(Struct, frozen=True, kw_only=True):
     """May ``digest`` take ``weight_percent`` of the service's traffic, from ``from_percent`` now?
 
-    ``first_release``: nothing of the service is live. ``excess_ratio_high``: by how much more of its requests
+    ``first_release``: nothing of the service is live. ``interrupted``: what is live was stopped for this one,
+    which was allowed then. ``excess_ratio_high``: by how much more of its requests
     the canary may fail than what is live, by all evidence so far; 1 before any, None where nobody measures.
     """
 
@@ -31,6 +32,7 @@ class Question(Struct, frozen=True, kw_only=True):
     weight_percent: int = 0
     from_percent: int = 0
     first_release: bool = False
+    interrupted: bool = False
     excess_ratio_high: float | None = None
 
 

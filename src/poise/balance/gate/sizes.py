@@ -21,7 +21,7 @@ def cap_percent(facts: Facts, kind: VerdictKind, pace: Pace, *, stepped: bool) -
     question, steps = facts.question, pace.steps_percent
     if kind is VerdictKind.HOLD:
         return 0
-    if question.change_class is ChangeClass.ROLLBACK or question.first_release:
+    if question.change_class is ChangeClass.ROLLBACK or question.first_release or question.interrupted:
         return 100
     if not facts.service.strategy.is_sized:
         return 100  # its strategy has no smaller step: go or hold is all that the budget can say

@@ -59,7 +59,7 @@ def hold_on(seen: Seen, rollout: Rollout, now: datetime, sentence: str) -> Decis
 
 def granted_percent(rollout: Rollout, verdict: Verdict, asked: int) -> int:
     """What the verdict gives of what was asked: its cap, and its own (smaller) steps."""
-    if rollout.baseline is None:
+    if rollout.baseline is None or rollout.beside == 0:
         return asked  # there is no one to share with: all or nothing
     weight = min(asked, verdict.max_weight_percent)
     if rollout.straight or not verdict.steps_percent or not rollout.spec.strategy.is_sized:

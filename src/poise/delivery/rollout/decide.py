@@ -57,6 +57,10 @@ def _proceed(seen: Seen, now: datetime) -> Decision:
             return _judge(seen, rollout, now)
 
 
+def _plan(seen: Seen, rollout: Rollout) -> Plan:
+    return plan_of(rollout, seen.full(rollout), seen.live)
+
+
 # -- before traffic -----------------------------------------------------------------------------------
 
 
@@ -71,7 +75,7 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     straight = rollout.straight or seen.live is None
     live = seen.live
     baseline = live.n if live else None
-    plan = plan_of(replace(rollout, straight=straight, baseline=baseline), seen.full(rollout))
+    plan = _plan(seen, replace(rollout, straight=straight, baseline=baseline))
     verdict = answer(seen, rollout, now, 1, plan.weight_percent)
     if not isinstance(verdict, Verdict):
         return verdict
@@ -90,7 +94,8 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         reason="",
         started_at=now,
     )
-    summary = f"{rollout.service} release {rollout.release} starts: {verdict.sentence}"
+    gap = "" if plan.beside != 0 else "; the live one is stopped for it: nobody is served until it is ready"
+    summary = f"{rollout.service} release {rollout.release} starts: {verdict.sentence}{gap}"
     event = told(
         event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=answer_key(rollout),
         verdict_kind=verdict.kind.value, baseline=started.baseline, replicas=started.replicas,
@@ -118,7 +123,7 @@ def _start(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """Wait for its replicas; they take no traffic yet."""
     started_at = rollout.started_at
     assert started_at is not None, "a starting rollout has a start"
-    plan = plan_of(rollout, seen.full(rollout))
+    plan = _plan(seen, rollout)
     rollout = replace(rollout, replicas=max(rollout.replicas, plan.replicas), beside=plan.beside)
     if judging.is_alone(rollout):  # what the old one fails is only seen before the switch
         rollout = replace(rollout, trial=judging.observe(seen, rollout, now))
@@ -207,7 +212,7 @@ def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 
 def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     """More traffic, when time, data, readiness and the gate allow it."""
-    plan = plan_of(rollout, seen.full(rollout))
+    plan = _plan(seen, rollout)
     blocker = _blocker(seen, rollout, plan, now)
     if blocker.startswith(judging.ASKS):
         rule = "promotion" if plan.asks else "unproven"
@@ -242,7 +247,7 @@ def _await_ready(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
 
 def _blocker(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> str:
     """Why it may not even ask for the next step; empty when it may."""
-    if rollout.paused:
+    if rollout.paused and plan.beside != 0:  # while nobody is served there is nothing to wait for
         return "paused"
     if plan.asks:
         how = f"run poise promote or poise abort {rollout.service_key}"
@@ -292,7 +297,7 @@ def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     rollout = replace(rollout, replicas=max(rollout.replicas, seen.full(rollout)))  # the load may have grown
     if seen.ready < rollout.replicas:
         return decision(seen, now, rollout)
-    plan = plan_of(rollout, seen.full(rollout))
+    plan = _plan(seen, rollout)
     if _is_held(rollout, plan, now):
         kept = f"takes all traffic; the old one is kept for {plan.hold_s:g} s"
         return decision(seen, now, replace(rollout, reason=kept))
@@ -318,12 +323,15 @@ def _promoted(rollout: Rollout, old: Rollout | None, now: datetime) -> Event:
     else:
         kind, word = event_types.SERVICE_UPGRADED, f"is live instead of {_other(rollout, old)}"
     shown = {True: ", proven safe", False: ", unproven", None: ""}[rollout.proven]
-    summary = f"{rollout.service} release {rollout.release} {word}{shown}"
+    took_s = (now - rollout.created_at).total_seconds()
+    gap_s = (now - rollout.started_at).total_seconds() if rollout.beside == 0 and rollout.started_at else None
+    gap = "" if gap_s is None else f"; nobody was served for {gap_s:.0f} s at most, while it was recreated"
+    summary = f"{rollout.service} release {rollout.release} {word}{shown}{gap}"
     return told(
         kind, rollout, summary, "promoted", proven=rollout.proven, replaced=old.n if old else None,
         previous_commit=old.commit if old else None, change_class=rollout.change_class.value,
         changes=list(rollout.changes), verdict=rollout.verdict,
-        took_s=round((now - rollout.created_at).total_seconds(), 3), **evidence(rollout, now),
+        took_s=round(took_s, 3), interrupted_s=gap_s, **evidence(rollout, now),
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def roll_back(
         rollout,
         state=RolloutState.ROLLING_BACK,
         weight_percent=0,
-        beside=None,
+        beside=0 if rollout.beside == 0 else None,  # what cannot run twice comes back once this one is gone
         paused=False,
         reason=reason,
         orders_seen=max(rollout.orders_seen, order),
@@ -127,7 +127,7 @@ def roll_back(
 
 
 def fail(seen: Seen, rollout: Rollout, now: datetime, rule: str, reason: str) -> Decision:
-    """End a rollout that never became ready; the live one never lost any traffic."""
+    """End a rollout that never became ready; it took no traffic."""
     after = replace(rollout, state=RolloutState.FAILED, weight_percent=0, reason=reason, finished_at=now)
     restarts = sum(replica.restarts for replica in seen.replicas)
     summary = f"{rollout.service} release {rollout.release} failed to start: {reason}"

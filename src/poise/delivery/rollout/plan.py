@@ -35,12 +35,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     asks: bool = False
 
 
-def plan_of(rollout: Rollout, full: int) -> Plan:
+def plan_of(rollout: Rollout, full: int, live: Rollout | None) -> Plan:
     """Where ``rollout`` goes next by its strategy; ``full`` replicas take the whole load.
 
-    Straight (a first release, a rollback, a person's promote) is to all users in one step.
+    Straight (a first release, a rollback, a person's promote) is to all users in one step. What is ``live``
+    and cannot run twice is stopped first whatever comes after it.
     """
-    return PLANS[rollout.spec.strategy.kind](rollout, full)
+    kinds = [one.spec.strategy.kind for one in (live, rollout) if one is not None]
+    kind = StrategyKind.RECREATE if StrategyKind.RECREATE in kinds else rollout.spec.strategy.kind
+    return PLANS[kind](rollout, full)
 
 
 def _canary(rollout: Rollout, full: int) -> Plan:
@@ -87,6 +90,11 @@ def _rolling(rollout: Rollout, full: int) -> Plan:
         beside=batch.beside,
         hold_s=strategy.min_ready_s if now > 0 and not rollout.straight else 0.0,
     )
+
+
+def _recreate(rollout: Rollout, full: int) -> Plan:
+    """The old one stops, then the new one starts; nobody is served in between."""
+    return Plan(weight_percent=100, replicas=full, beside=None if rollout.baseline is None else 0)
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -137,6 +145,7 @@ PLANS: Final[Mapping[StrategyKind, Callable[[Rollout, int], Plan]]] = {
     StrategyKind.CANARY: _canary,
     StrategyKind.BLUE_GREEN: _blue_green,
     StrategyKind.ROLLING: _rolling,
+    StrategyKind.RECREATE: _recreate,
 }
 
 
