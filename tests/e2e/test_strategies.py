@@ -190,3 +190,24 @@ def test_a_recreate_never_runs_two_revisions_and_comes_back_when_the_new_one_doe
         assert made.until(bad, *OVER)["state"] == "failed"
         until(lambda: made.answers() == "two", 30.0, "the old one is back")
         assert "exit code 3" in made.rollout(bad)["reason"]
+
+
+def test_a_mirror_is_judged_by_copies_and_no_user_meets_one_that_fails_them() -> None:
+    """What answers copies with errors ends there; what is well goes on as a canary to all users."""
+    mirror = "strategy: mirror, mirror: {time: 4s}, steps: [50], step: 2s, maxBake: 6s, warmup: 1s"
+    with delivery(f"{mirror}, minCanaryRequests: 20, onUnproven: promote") as made:
+        house = made.house
+        with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
+            time.sleep(2)
+            bad = made.push("two", fail_one_in=3)
+            back = made.until(bad, *OVER)
+            assert back["state"] == "rolled_back"
+            assert "requests failed, so at least" in back["reason"]
+            assert load.sum("app_5xx", 0, time.monotonic()) == 0, "nobody got an answer of the mirrored one"
+            good = made.push("three")
+            assert made.until(good, *OVER)["state"] == "live"
+            assert "copied requests failed; it goes on as a canary" in house.journal_text()
+            until(lambda: made.answers() == "three", 10.0, "all users are on it")
+            time.sleep(1)
+        assert load.total["failed_requests"] == 0, load.total
+        assert load.total["app_5xx"] == 0, load.total

@@ -40,6 +40,7 @@ EXPECTED = {
     "unheard-lock": {"what-is-locked-waits"},
     "open-door": {"nobody-lets-in-their-own"},
     "restless-need": {"what-is-needed-rests"},
+    "trusted-shadow": {"shadow-evidence-promotes-nobody"},
     "two-revisions": {"never-two-revisions"},
     "blind-batches": {"a-share-has-its-replicas"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poise.model.service import Promotion, Strategy, StrategyKind
+from poise.model.service import AfterMirror, Mirror, Promotion, Strategy, StrategyKind
 from poise.spec.checks_strategy import BELONGS
 from poise.spec.explain import explain
 from poise.spec.keys_service import ROLLOUT
@@ -42,6 +42,15 @@ def test_a_rolling_update_has_kubernetes_names_and_defaults() -> None:
     found = strategy("{strategy: rolling, maxSurge: 2, minReady: 30s}")
     assert (found.kind, found.max_surge, found.max_unavailable) == (StrategyKind.ROLLING, "2", "25%")
     assert found.min_ready_s == 30.0
+
+
+def test_a_mirror_copies_reads_and_goes_on_as_a_canary_unless_it_says_otherwise() -> None:
+    found = strategy("{strategy: mirror, mirror: {percent: 20, time: 5m, then: end}, steps: [10]}")
+    assert found.mirror == Mirror(percent=20, time_s=300.0, writes=False, then=AfterMirror.END)
+    assert found.is_sized and found.first_percent == 10
+    assert strategy("{strategy: mirror}").mirror.then is AfterMirror.CANARY
+    with pytest.raises(Problems, match="'then': 'promotee' is not one of canary, promote, end"):
+        strategy("{strategy: mirror, mirror: {then: promotee}}")
 
 
 def test_a_recreate_has_no_keys_of_its_own() -> None:

@@ -314,6 +314,7 @@ def _route(seen: Seen, now: datetime, out: _Wanted) -> tuple[PrefixRef, ...]:
         route = replace(
             route,
             weights=aim.weights,
+            mirror=aim.mirror,
             version=seen.top_version + 1,
             step=max((r.step for r in seen.rollouts if r.n == aim.raises), default=route.step),
             verdict=aim.verdict,
@@ -344,6 +345,8 @@ def _acknowledge(seen: Seen, route: Route, out: _Wanted) -> Route:
 
 def _is_new(seen: Seen, route: Route, aim: Split, now: datetime) -> bool:
     if seen.route is None or route.port != seen.route.port or aim.weights != route.weights:
+        return True
+    if aim.mirror != route.mirror:
         return True
     if aim.raises is not None and aim.verdict != route.verdict:
         return True  # the verdict it waited on was dropped; the rollout has asked again

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import Route
 from poise.model.service import Protocol
-from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
+from poise.ports.traffic import Cluster, Copies, TrafficPlan, VirtualHost
 
 
 def plan_of(
@@ -44,6 +44,7 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
         hostnames=((spec.hostname if spec and spec.hostname else f"{name}.localhost"),),
         port=route.port,
         weights=tuple((known[n].cluster, weight) for n, weight in sorted(weights.items()) if n in known),
+        mirror=_mirror(route, known),
         clusters=tuple(
             Cluster(
                 name=rollout.cluster,
@@ -55,3 +56,11 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
         request_timeout_s=spec.request_timeout_s if spec else 15.0,
         per_try_timeout_s=spec.per_try_timeout_s if spec else 1.0,
     )
+
+
+def _mirror(route: Route, known: Mapping[int, Rollout]) -> Copies | None:
+    if route.mirror is None or route.mirror[0] not in known:
+        return None
+    rollout = known[route.mirror[0]]
+    writes = rollout.spec.strategy.mirror.writes
+    return Copies(cluster=rollout.cluster, percent=route.mirror[1], writes=writes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.fleet.seen import Seen
 from poise.model.balance import verdict_key
@@ -17,14 +18,31 @@ Weights = dict[int, int]
 
 
 class Split(Struct, frozen=True, kw_only=True):
-    """Desired weights; ``raises`` names the canary that rises above what was acknowledged."""
+    """Desired weights; ``raises`` names the canary that rises above what was acknowledged.
+
+    ``mirror``: the rollout that gets copies of so many percent of the requests.
+    """
 
     weights: Weights
+    mirror: tuple[int, int] | None = None
     raises: int | None = None
     verdict: str | None = None
 
 
 def split(seen: Seen) -> Split:
+    """The weights, and who is beside them, as far as readiness and verdicts let them."""
+    return replace(_split(seen), mirror=_mirror(seen))
+
+
+def _mirror(seen: Seen) -> tuple[int, int] | None:
+    """Copies go to what is ready and takes no user."""
+    canary = newest(seen, lambda state: state is RolloutState.STEPPING)
+    if seen.service is None or canary is None or not canary.mirror_percent or not ready(seen, canary.n):
+        return None
+    return (canary.n, canary.mirror_percent)
+
+
+def _split(seen: Seen) -> Split:
     """The weights that the rollouts ask for, as far as readiness and verdicts let them."""
     acked = seen.route.acked if seen.route else {}
     live = newest(seen, lambda state: state is RolloutState.LIVE)

@@ -169,6 +169,7 @@ class RolloutState(StrEnum):
     FAILED = "failed"  # final; it never became ready
     RETIRED = "retired"  # final; was live, a later one took its place
     SUPERSEDED = "superseded"  # final; a newer release came before it started
+    SHADOWED = "shadowed"  # final; it was mirrored to and took no users, as declared
 
     @property
     def is_final(self) -> bool:
@@ -187,6 +188,7 @@ _FINAL: Final = (
     RolloutState.FAILED,
     RolloutState.RETIRED,
     RolloutState.SUPERSEDED,
+    RolloutState.SHADOWED,
 )
 _ACTIVE: Final = (
     RolloutState.STARTING,
@@ -300,6 +302,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     step: int = 0
     weight_percent: int = 0
     replicas: int = 1
+    mirror_percent: int = 0  # of the requests that are copied to it now; nobody gets its answers
+    shadow: Trial | None = None  # what it answered to copies, once that is over
     beside: int | None = None  # replicas of the live one that stay beside it while it is active; None: all
     baseline: int | None = None
     ask: Ask | None = None

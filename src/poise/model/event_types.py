@@ -29,6 +29,7 @@ UNDECLARED: Final = "dev.poise.object.removed"
 
 ROLLOUT_CREATED: Final = "dev.poise.rollout.created"
 ROLLOUT_STARTED: Final = "dev.poise.rollout.started"  # its replicas may come up
+ROLLOUT_SHADOWED: Final = "dev.poise.rollout.shadowed"
 ROLLOUT_STEPPED: Final = "dev.poise.rollout.stepped"  # it may take more traffic
 ROLLOUT_HELD: Final = "dev.poise.rollout.held"  # the gate said hold; told once until it goes again
 ROLLOUT_ROLLING_BACK: Final = "dev.poise.rollout.rollingback"

@@ -56,11 +56,13 @@ class Route(Struct, frozen=True, kw_only=True):
     """A service's traffic; key ``project/environment/service``. Written by fleet.
 
     ``weights`` are percents by rollout number and sum to 100; ``version`` is what was asked for,
-    ``acked_version`` and ``acked`` what Envoy confirmed.
+    ``acked_version`` and ``acked`` what Envoy confirmed. ``mirror`` is the rollout that gets copies, and
+    of how many percent of the requests.
     """
 
     service: str
     weights: dict[int, int] = {}
+    mirror: tuple[int, int] | None = None
     version: int = 0
     acked: dict[int, int] = {}
     acked_version: int = 0

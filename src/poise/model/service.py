@@ -77,6 +77,7 @@ class StrategyKind(StrEnum):
     CANARY = "canary"  # a share of the users first, judged against the others
     BLUE_GREEN = "blue-green"  # whole beside the old one, then all users at once
     ROLLING = "rolling"  # replica by replica, each batch with its share of the users
+    MIRROR = "mirror"  # copies of requests first, whose answers nobody gets; then a canary
     RECREATE = "recreate"  # the old one stops, then the new one starts: for apps that cannot run twice
 
 
@@ -93,6 +94,23 @@ class Promotion(StrEnum):
 
     AUTO = "auto"
     MANUAL = "manual"  # a person does, once it is ready
+
+
+class AfterMirror(StrEnum):
+    """What follows once a mirrored revision showed no harm."""
+
+    CANARY = "canary"
+    PROMOTE = "promote"  # all users, if its own counters prove that it keeps its objective; else a canary
+    END = "end"  # nothing: it was only to be looked at
+
+
+class Mirror(Struct, frozen=True, kw_only=True):
+    """Copies of ``percent`` of the requests for ``time_s``: GET and HEAD, with ``writes`` all others too."""
+
+    percent: int = 100
+    time_s: float = 600.0
+    writes: bool = False
+    then: AfterMirror = AfterMirror.CANARY
 
 
 class Strategy(Struct, frozen=True, kw_only=True):
@@ -114,6 +132,7 @@ class Strategy(Struct, frozen=True, kw_only=True):
     max_surge: str = "25%"
     max_unavailable: str = "25%"
     min_ready_s: float = 10.0
+    mirror: Mirror = Mirror()
     steps_percent: tuple[int, ...] = (5, 20, 50)
     step_s: float = 120.0
     max_bake_s: float = 900.0
@@ -131,7 +150,7 @@ class Strategy(Struct, frozen=True, kw_only=True):
     @property
     def is_sized(self) -> bool:
         """Whether the users' share is free to choose, so that the budget can make a step smaller."""
-        return self.kind is StrategyKind.CANARY
+        return self.kind in (StrategyKind.CANARY, StrategyKind.MIRROR)
 
     @property
     def first_percent(self) -> int:

@@ -20,6 +20,17 @@ class Cluster(Struct, frozen=True, kw_only=True):
     per_try_timeout_s: float = 1.0
 
 
+class Copies(Struct, frozen=True, kw_only=True):
+    """Who gets copies of ``percent`` of the requests: GET and HEAD, with ``writes`` all but streams.
+
+    Their answers are thrown away.
+    """
+
+    cluster: str
+    percent: int
+    writes: bool = False
+
+
 class VirtualHost(Struct, frozen=True, kw_only=True):
     """One service: where it is reached and how its requests split. Weights sum to 100 or are empty.
 
@@ -32,6 +43,7 @@ class VirtualHost(Struct, frozen=True, kw_only=True):
     port: int
     weights: tuple[tuple[str, int], ...]
     clusters: tuple[Cluster, ...]
+    mirror: Copies | None = None
     request_timeout_s: float = 15.0
     per_try_timeout_s: float = 1.0
 

@@ -26,6 +26,7 @@ from poise.model.service import (
     Approvals,
     Detection,
     Health,
+    Mirror,
     Project,
     Replicas,
     Scaling,
@@ -61,6 +62,7 @@ STRATEGIES: Final = (
     replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),
     replace(STRATEGY, kind=StrategyKind.ROLLING, min_ready_s=30.0),
     replace(STRATEGY, kind=StrategyKind.RECREATE),
+    replace(STRATEGY, kind=StrategyKind.MIRROR, mirror=Mirror(time_s=120.0)),
 )
 OBJECTIVE_WINDOW_S: Final = 7200.0
 KINDS: Final = (

@@ -15,9 +15,11 @@ from poise.balance.gate import decide as gate_decide
 from poise.balance.gate import holding as gate_holding
 from poise.balance.gate import holds as gate_holds
 from poise.balance.gate import permits
+from poise.balance.gate import decide as gate_decide
+from poise.balance.gate import sizes
 from poise.balance.policy import decide as policy_decide
+from poise.delivery.rollout import asking, moves, plan, settings
 from poise.delivery.rollout import decide as rollout_decide
-from poise.delivery.rollout import moves, plan, settings
 from poise.delivery.rollout.facts import Seen
 from poise.engine.controller import Again, Dropped
 from poise.engine.loop import Loop
@@ -311,6 +313,23 @@ def _two_revisions() -> list[Swap]:
     return [(fleet_decide, "_waits", lambda seen, rollout: False)]
 
 
+def _trusted_shadow() -> list[Swap]:
+    """What a revision answered to copies is taken for what it answers to users."""
+
+    def trusting(rollout: Rollout, full: int) -> plan.Plan:
+        after = honest(rollout, full)
+        return replace(after, weight_percent=100, replicas=full) if rollout.shadow is not None else after
+
+    honest = plan.PLANS[StrategyKind.MIRROR]
+    return [
+        (plan, "PLANS", {**plan.PLANS, StrategyKind.MIRROR: trusting}),
+        (asking, "granted_percent", lambda rollout, verdict, asked: asked),
+        (rollout_decide, "granted_percent", lambda rollout, verdict, asked: asked),
+        (sizes, "cap_percent", lambda facts, kind, pace, *, stepped: 100),
+        (gate_decide, "cap_percent", lambda facts, kind, pace, *, stepped: 100),
+    ]
+
+
 PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "unchecked-generation": _unchecked_generation,
     "lost-intent": _lost_intent,
@@ -340,5 +359,6 @@ PLANTS: Final[dict[str, Callable[[], list[Swap]]]] = {
     "open-door": _open_door,
     "restless-need": _restless_need,
     "blind-batches": _blind_batches,
+    "trusted-shadow": _trusted_shadow,
     "two-revisions": _two_revisions,
 }

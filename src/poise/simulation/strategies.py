@@ -44,9 +44,12 @@ class StrategyLaws:
             rollout = rollouts.get(name)
             if rollout is None or weight <= serving.get(name, 0):
                 continue
+            kind, from_nobody = rollout.spec.strategy.kind, serving.get(name, 0) == 0
+            if kind is StrategyKind.MIRROR and weight == 100 and from_nobody and _is_judged(rollout):
+                self._book.breach("shadow-evidence-promotes-nobody", f"{name} gets all users at once")
             if weight == 100:
                 self._switched[rollout.key] = self._book.now()
-            elif rollout.spec.strategy.kind is StrategyKind.BLUE_GREEN and rollout.state.is_active:
+            elif kind is StrategyKind.BLUE_GREEN and rollout.state.is_active:
                 self._book.breach("all-users-change-at-once", f"{name} gets {weight} % of its users")
 
     def rollout(self, rollout: Rollout, before: Struct | None) -> None:
@@ -76,3 +79,8 @@ class StrategyLaws:
             if ready < rollout.replicas:
                 said = f"{rollout.key} gets {weight} % with {ready} of {rollout.replicas} replicas ready"
                 self._book.breach("a-share-has-its-replicas", said)
+
+
+def _is_judged(rollout: Rollout) -> bool:
+    """Whether it is on its way beside another one, and nobody has ordered it straight to all users."""
+    return rollout.state.is_active and rollout.baseline is not None and not rollout.straight

@@ -84,23 +84,27 @@ class Envoy:
             if not weights:
                 continue
             shape = 1.0 + 0.4 * math.sin(2 * math.pi * (begin / DAY_S - 0.25))
-            left = int(self._draws.poisson(self.rates[service] * shape * (end - begin)))
-            total = 100
+            came = int(self._draws.poisson(self.rates[service] * shape * (end - begin)))
+            left, total = came, 100
             for name, weight in weights.items():
                 taken = left if weight == total else int(self._draws.binomial(left, weight / total))
                 left, total = left - taken, total - weight
                 self._answer(service, name, taken)
+            self._copy(service, came)
+
+    def _copy(self, service: str, requests: int) -> None:
+        """What goes to a mirrored cluster too; nobody gets its answers."""
+        hosts = self.plan.hosts if self.plan else ()
+        copies = next((one.mirror for one in hosts if one.service == service), None)
+        if copies is None or not requests:
+            return
+        taken = int(self._draws.binomial(requests, copies.percent / 100))
+        counter = self.clusters.setdefault(copies.cluster, Counter())
+        counter.requests += taken
+        counter.failures += self._failures(service, copies.cluster, taken)
 
     def _answer(self, service: str, name: str, requests: int) -> None:
-        lives = self.machine.of_rollout(service, int(name.rpartition(".")[2]))
-        running = [life for life in lives if life.state == "running"]
-        serving = [life for life in running if life.hung_at is None]
-        if serving:
-            ratio = self.machine.error_ratio_of(serving[0])
-            ratio = min(1.0, ratio + HUNG_SHARE * (1 - len(serving) / len(running)))
-            failures = int(self._draws.binomial(requests, ratio)) if requests else 0
-        else:
-            failures = requests
+        failures = self._failures(service, name, requests)
         for counter in (
             self.services.setdefault(service, Counter()),
             self.clusters.setdefault(name, Counter()),
@@ -108,6 +112,16 @@ class Envoy:
             counter.requests += requests
             counter.failures += failures
         self.happened_bad[service] = self.happened_bad.get(service, 0) + failures
+
+    def _failures(self, service: str, name: str, requests: int) -> int:
+        lives = self.machine.of_rollout(service, int(name.rpartition(".")[2]))
+        running = [life for life in lives if life.state == "running"]
+        serving = [life for life in running if life.hung_at is None]
+        if not serving:
+            return requests
+        ratio = self.machine.error_ratio_of(serving[0])
+        ratio = min(1.0, ratio + HUNG_SHARE * (1 - len(serving) / len(running)))
+        return int(self._draws.binomial(requests, ratio)) if requests else 0
 
     def samples(self) -> Iterator[Sample]:
         """Every counter, named as in ``model.signal``."""

@@ -10,7 +10,7 @@ from poise.spec.document import Mapping, Scalar
 from poise.spec.problems import CONTRADICTION, Report
 from poise.spec.read import ServiceDocument
 
-_SPLIT: Final = (StrategyKind.CANARY,)
+_SPLIT: Final = (StrategyKind.CANARY, StrategyKind.MIRROR)
 _COMPARED: Final = (*_SPLIT, StrategyKind.ROLLING)
 BELONGS: Final[dict[str, tuple[StrategyKind, ...]]] = {
     **dict.fromkeys(
@@ -23,6 +23,7 @@ BELONGS: Final[dict[str, tuple[StrategyKind, ...]]] = {
     **dict.fromkeys(("warmup", "latency", "judgedBy"), _COMPARED),
     "alpha": (*_COMPARED, StrategyKind.BLUE_GREEN),
     **dict.fromkeys(("maxSurge", "maxUnavailable", "minReady"), (StrategyKind.ROLLING,)),
+    "mirror": (StrategyKind.MIRROR,),
     "promotion": (StrategyKind.BLUE_GREEN,),
     "keepWarm": (StrategyKind.BLUE_GREEN,),
 }  # fmt: skip

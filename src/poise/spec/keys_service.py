@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.access import Role
-from poise.model.service import Promotion, Protocol, StrategyKind
+from poise.model.service import AfterMirror, Promotion, Protocol, StrategyKind
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
 from poise.spec.shape import (
@@ -73,6 +73,24 @@ REPLICA_SHARE: Final = Text(
     hint="It is a number of replicas, 1, or a percent of all, '25%'.",
     any_scalar=True,
 )
+MIRROR: Final = Record(
+    fields=(
+        Field("percent", Integer(low=1, high=100), "percent", "The share of the requests that is copied."),
+        Field("time", Duration(low_s=1), "time_s", "How long at least."),
+        Field(
+            "writes",
+            Flag(),
+            "writes",
+            "Whether requests other than GET and HEAD are copied too: what they do is done twice.",
+        ),
+        Field(
+            "then",
+            Choice(words=tuple(AfterMirror)),
+            "then",
+            "What follows: a canary; end; or promote, if its own counters prove it, else a canary.",
+        ),
+    )
+)
 ROLLOUT: Final = Record(
     fields=(
         Field(
@@ -111,6 +129,7 @@ ROLLOUT: Final = Record(
             "min_ready_s",
             "Rolling: how long a batch serves before the next one begins.",
         ),
+        Field("mirror", MIRROR, "mirror", "Mirror: which requests are copied, how long, and what follows."),
         Field(
             "steps",
             STEPS,

@@ -75,6 +75,7 @@ class World:
         self.acks = True
         self.measured_at: datetime | None = None
         self.override_at: datetime | None = None
+        self.objective_bad_ratio: float | None = None
         self.before: World | None = None  # the environment that a release passes first
         self.configs: list[Config] = []
         self.secrets: list[Secret] = []
@@ -182,6 +183,7 @@ class World:
             ),
             measured_at=self.measured_at,
             override_at=self.override_at,
+            objective_bad_ratio=self.objective_bad_ratio,
             before=self.before.listed() if self.before else None,
             environment_before="staging" if self.before else "",
             configs=tuple(self.configs),
@@ -290,6 +292,12 @@ class World:
         )
 
     def serve(self) -> None:
+        for r in self.rollouts.values():
+            if r.state is RolloutState.STEPPING and r.mirror_percent:
+                copies = self.requests_per_s * r.mirror_percent // 100
+                failed = sum(self.rng.random() < self.errors.get(r.n, 0.0) for _ in range(copies))
+                trials, failures = self.totals.get(r.n, (0.0, 0.0))
+                self.totals[r.n] = trials + copies, failures + failed
         for n, percent in self.route.acked.items():
             requests = self.requests_per_s * percent // 100
             failed = sum(self.rng.random() < self.errors.get(n, 0.0) for _ in range(requests))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from poise.adapters.envoy.asides import copied
 from poise.adapters.envoy.listeners import DOORS, Doors, listeners
 from poise.adapters.envoy.xds import (
     CDS,
@@ -140,7 +141,7 @@ def _host(host: VirtualHost) -> Json:
     return {
         "name": host.service,
         "domains": [*names, f"127.0.0.1:{host.port}", f"localhost:{host.port}"],
-        "routes": _split(host) if host.weights else [_nothing(host.service)],
+        "routes": copied(_split(host), host.mirror) if host.weights else [_nothing(host.service)],
     }
 
 

@@ -20,6 +20,7 @@ from poise.delivery.rollout.moves import answer_key, decision, fail, hold, roll_
 from poise.delivery.rollout.orders import take_order, take_request
 from poise.delivery.rollout.plan import Plan, plan_of
 from poise.delivery.rollout.settings import take_settings
+from poise.delivery.rollout.shadow import shadowed
 from poise.delivery.rollout.vouching import vouched
 from poise.model import event_types
 from poise.model.balance import Verdict
@@ -218,7 +219,10 @@ def _step(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         rule = "promotion" if plan.asks else "unproven"
         return hold(seen, rollout, now, blocker, rule=rule, told_by=judging.ASKS)
     if blocker:
-        return decision(seen, now, replace(rollout, reason=blocker))
+        mirror_percent = plan.mirror_percent
+        return decision(seen, now, replace(rollout, reason=blocker, mirror_percent=mirror_percent))
+    if plan.mirror_percent:
+        return shadowed(seen, rollout, now)
     if seen.ready < rollout.replicas:
         return _await_ready(seen, rollout, now)
     rollout = replace(rollout, grown_at=None)
@@ -252,6 +256,8 @@ def _blocker(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> str:
     if plan.asks:
         how = f"run poise promote or poise abort {rollout.service_key}"
         return f"{judging.ASKS}it is ready beside the live one and takes no traffic; {how}"
+    if _is_held(rollout, plan, now) and plan.mirror_percent:
+        return f"copies of {plan.mirror_percent} % of the requests go to it for {plan.hold_s:g} s"
     if _is_held(rollout, plan, now):
         return f"watches {rollout.weight_percent} % for {plan.hold_s:g} s"
     return judging.lacks(seen, rollout, plan.weight_percent, now) if plan.judged else ""

@@ -39,10 +39,19 @@ def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
         trial = replace(trial, objective_bad_ratio=seen.objective_bad_ratio)
     totals = [total for total in seen.totals if total.metric in metrics]
     at = seen.measured_at or now
-    return sequential.consume(
+    after = sequential.consume(
         trial, totals, rollout.n, rollout.baseline, strategy, at, is_warm=warm, closes=since is None,
         metrics=metrics,
     )  # fmt: skip
+    was_shadow = rollout.shadow is not None and rollout.weight_percent == 0
+    return afresh(after) if was_shadow else after  # the last copies are no users
+
+
+def afresh(trial: Trial) -> Trial:
+    """A trial of what comes from now on."""
+    return Trial(
+        consumed=trial.consumed, objective_bad_ratio=trial.objective_bad_ratio, read_at=trial.read_at
+    )
 
 
 def harm(rollout: Rollout) -> str:
@@ -57,8 +66,15 @@ def harm(rollout: Rollout) -> str:
 
 
 def is_alone(rollout: Rollout) -> bool:
-    """Whether it has nobody beside it to be compared with: all users change over at once."""
-    return rollout.spec.strategy.kind in ALONE
+    """Whether nobody beside it can be compared with it request by request: all users change over at once, or
+    it gets copies, maybe of some kinds of requests alone.
+    """
+    return rollout.spec.strategy.kind in ALONE or rollout.mirror_percent > 0
+
+
+def keeps_objective(rollout: Rollout) -> bool:
+    """Whether its own counters prove that it fails less than its objective allows."""
+    return rollout.trial.e_value_kept >= 1 / rollout.spec.strategy.alpha
 
 
 def _harm_alone(rollout: Rollout) -> str:

@@ -115,6 +115,7 @@ def roll_back(
         rollout,
         state=RolloutState.ROLLING_BACK,
         weight_percent=0,
+        mirror_percent=0,
         beside=0 if rollout.beside == 0 else None,  # what cannot run twice comes back once this one is gone
         paused=False,
         reason=reason,

@@ -23,13 +23,14 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     ``replicas`` of the new revision must be ready; of the old one ``beside`` stay meanwhile (None: all).
     Where it stands now it stays for ``hold_s``, counted from Envoy's acknowledgement; at 100 percent that is
-    how long the old revision is kept. ``judged``: it goes on only with evidence. ``asks``: only a person lets
-    it go on.
+    how long the old revision is kept. Meanwhile copies of ``mirror_percent`` of the requests go to it.
+    ``judged``: it goes on only with evidence. ``asks``: only a person lets it go on.
     """
 
     weight_percent: int
     replicas: int
     beside: int | None = None
+    mirror_percent: int = 0
     hold_s: float = 0.0
     judged: bool = False
     asks: bool = False
@@ -59,6 +60,20 @@ def _canary(rollout: Rollout, full: int) -> Plan:
         replicas=full if weight >= FULL_FROM_PERCENT else few,
         hold_s=strategy.step_s * rollout.bake_factor if serves_some else 0.0,
         judged=serves_some,
+    )
+
+
+def _mirror(rollout: Rollout, full: int) -> Plan:
+    """Copies of requests while it takes no user; then as a canary, with evidence of its own."""
+    plan, mirror = _canary(rollout, full), rollout.spec.strategy.mirror
+    if rollout.baseline is None or rollout.straight or rollout.shadow is not None:
+        return plan
+    return Plan(
+        weight_percent=plan.weight_percent,
+        replicas=max(plan.replicas, math.ceil(full * mirror.percent / 100)),
+        mirror_percent=mirror.percent,
+        hold_s=mirror.time_s,
+        judged=True,
     )
 
 
@@ -145,6 +160,7 @@ PLANS: Final[Mapping[StrategyKind, Callable[[Rollout, int], Plan]]] = {
     StrategyKind.CANARY: _canary,
     StrategyKind.BLUE_GREEN: _blue_green,
     StrategyKind.ROLLING: _rolling,
+    StrategyKind.MIRROR: _mirror,
     StrategyKind.RECREATE: _recreate,
 }
 
