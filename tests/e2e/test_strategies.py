@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -144,7 +147,7 @@ def test_a_blue_green_changes_all_users_at_once_and_back_at_once() -> None:
 
 def test_a_rolling_update_replaces_batch_by_batch_and_goes_back_without_a_failed_request() -> None:
     """At most one replica more than four, at least three ready; a batch that never comes up ends it."""
-    with delivery("strategy: rolling, minReady: 2s", replicas=4) as made:
+    with delivery("strategy: rolling, minReady: 2s, latency: false", replicas=4) as made:
         house = made.house
         with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
             good = made.push("two")
@@ -194,7 +197,7 @@ def test_a_recreate_never_runs_two_revisions_and_comes_back_when_the_new_one_doe
 
 def test_a_mirror_is_judged_by_copies_and_no_user_meets_one_that_fails_them() -> None:
     """What answers copies with errors ends there; what is well goes on as a canary to all users."""
-    mirror = "strategy: mirror, mirror: {time: 4s}, steps: [50], step: 2s, maxBake: 6s, warmup: 1s"
+    mirror = "strategy: mirror, mirror: {time: 4s}, steps: [50], step: 2s, maxBake: 6s, latency: false"
     with delivery(f"{mirror}, minCanaryRequests: 20, onUnproven: promote") as made:
         house = made.house
         with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
@@ -211,3 +214,36 @@ def test_a_mirror_is_judged_by_copies_and_no_user_meets_one_that_fails_them() ->
             time.sleep(1)
         assert load.total["failed_requests"] == 0, load.total
         assert load.total["app_5xx"] == 0, load.total
+
+
+def test_who_asks_for_a_preview_reaches_the_new_revision_and_is_no_evidence() -> None:
+    """Testers meet it before any user does; what they find out is not what users met."""
+    canary = "preview: {header: x-poise-preview}, steps: [25], step: 12s, maxBake: 14s, latency: false"
+    with delivery(f"{canary}, minCanaryRequests: 20, onUnproven: promote") as made:
+        house = made.house
+
+        def ask(asks: bool) -> str:
+            headers = {"host": "app.localhost"} | ({"x-poise-preview": "1"} if asks else {})
+            asked = urllib.request.Request(f"http://127.0.0.1:{house.ingress_port}/", headers=headers)
+            with urllib.request.urlopen(asked, timeout=5) as answer:
+                return str(answer.read().decode())
+
+        with Loading(house.ingress_port, "app.localhost", RATE_PER_S) as load:
+            time.sleep(1)
+            new = made.push("two")
+            until(lambda: ask(True) == "two", 60.0, "the preview answers")
+            made.until(new, "stepping")
+            got = [ask(True) for _ in range(600)]
+            assert set(got) == {"two"}
+            over = made.until(new, *OVER)
+            assert over["state"] == "live", over["reason"]
+            until(lambda: ask(False) == "two" == ask(True), 10.0, "all users are on it")
+            time.sleep(1)
+        assert load.total["failed_requests"] == 0, load.total
+        with closing(sqlite3.connect(f"file:{house.data / 'poise.db'}?mode=ro", uri=True)) as store:
+            rows = [str(row) for row in store.execute("SELECT * FROM event")]
+        [last] = [row for row in rows if "goes from 25 % to " in row]
+        answered = {
+            arm: int(re.findall(rf'"{arm}_requests":(\d+)', last)[0]) for arm in ("canary", "baseline")
+        }
+        assert 0 < answered["canary"] < answered["baseline"], "600 previews are not among them"

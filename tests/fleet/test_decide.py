@@ -14,7 +14,7 @@ from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopRep
 from poise.model.delivery import Ask, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Identity, Route
 from poise.model.record import Decision
-from poise.model.service import Replicas, Strategy, StrategyKind
+from poise.model.service import Preview, Replicas, Strategy, StrategyKind
 
 from .conftest import KEY, NOW, SERVICE, World, rollout
 
@@ -238,6 +238,24 @@ def test_the_live_rollout_keeps_as_many_replicas_as_the_one_under_way_leaves_bes
     world.put(2, state=RolloutState.ROLLED_BACK)
     world.settle()
     assert sorted(world.replicas) == [f"{KEY}/000001/000", f"{KEY}/000001/001"]
+
+
+def test_who_asks_for_the_new_one_reaches_it_while_it_is_ready_and_on_its_way() -> None:
+    """Before it takes a user; and not one moment without a ready replica."""
+    world = live_world()
+    strategy = Strategy(preview=Preview(header="x-poise-preview"))
+    new = rollout(2, STARTING)
+    world.rollouts[2] = replace(new, spec=replace(new.spec, strategy=strategy))
+    world.tick()
+    assert world.route is not None and world.route.preview is None
+    world.settle()
+    assert world.route.preview == 2 and world.route.acked == {1: 100}
+    for key in world.processes:
+        if "/000002/" in key:
+            world.probe(key, failures=3)
+    world.tick()
+    world.tick()
+    assert world.route.preview is None
 
 
 def recreated(n: int, state: RolloutState, **fields: Any) -> Rollout:

@@ -53,6 +53,17 @@ def test_a_mirror_copies_reads_and_goes_on_as_a_canary_unless_it_says_otherwise(
         strategy("{strategy: mirror, mirror: {then: promotee}}")
 
 
+@pytest.mark.parametrize("one", ["header: x-poise-preview", "cookie: beta"])
+def test_a_preview_is_asked_for_by_a_header_or_a_cookie_and_by_one_of_them(one: str) -> None:
+    found = strategy(f"{{preview: {{{one}}}}}").preview
+    assert found.is_declared and one in (f"header: {found.header}", f"cookie: {found.cookie}")
+    for wrong in ("{}", "{header: a, cookie: b}"):
+        with pytest.raises(Problems, match="needs a header or a cookie, and only one of them"):
+            strategy(f"{{preview: {wrong}}}")
+    with pytest.raises(Problems, match="'preview' has no meaning for strategy 'rolling'"):
+        strategy("{strategy: rolling, preview: {header: a}}")
+
+
 def test_a_recreate_has_no_keys_of_its_own() -> None:
     assert strategy("{strategy: recreate, startTimeout: 30s}").kind is StrategyKind.RECREATE
     with pytest.raises(Problems, match="'alpha' has no meaning for strategy 'recreate'"):

@@ -264,7 +264,8 @@ def _may_stop(seen: Seen, replica: Replica, count: int, now: datetime) -> bool:
     if seen.traffic is None:
         return False
     rollout = next((r for r in seen.rollouts if r.n == replica.rollout), None)
-    active = seen.traffic.active.get(rollout.cluster, 0) if rollout else 0
+    names = (rollout.cluster, rollout.preview_cluster) if rollout else ()
+    active = sum(seen.traffic.active.get(name, 0) for name in names)
     waited_s = (now - route.changed_at).total_seconds() if route.changed_at else drain_s(seen)
     return active == 0 or waited_s >= drain_s(seen)
 
@@ -315,6 +316,7 @@ def _route(seen: Seen, now: datetime, out: _Wanted) -> tuple[PrefixRef, ...]:
             route,
             weights=aim.weights,
             mirror=aim.mirror,
+            preview=aim.preview,
             version=seen.top_version + 1,
             step=max((r.step for r in seen.rollouts if r.n == aim.raises), default=route.step),
             verdict=aim.verdict,
@@ -346,7 +348,7 @@ def _acknowledge(seen: Seen, route: Route, out: _Wanted) -> Route:
 def _is_new(seen: Seen, route: Route, aim: Split, now: datetime) -> bool:
     if seen.route is None or route.port != seen.route.port or aim.weights != route.weights:
         return True
-    if aim.mirror != route.mirror:
+    if (aim.mirror, aim.preview) != (route.mirror, route.preview):
         return True
     if aim.raises is not None and aim.verdict != route.verdict:
         return True  # the verdict it waited on was dropped; the rollout has asked again

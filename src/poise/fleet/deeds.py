@@ -6,7 +6,7 @@ whole plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -184,6 +184,11 @@ async def _has_left(traffic: Traffic, port: int) -> bool:
     return members is not None and port not in members
 
 
+def members_of(clusters: Iterable[str]) -> set[str]:
+    """The clusters that have endpoints of their own; one for previews shares those of its rollout."""
+    return {name for name in clusters if name.rpartition(".")[2] != "preview"}
+
+
 class TrafficPerformer:
     """Applies the plan made of all routes. ``endpoint_path(cluster)`` is where Envoy reads its endpoints."""
 
@@ -220,8 +225,8 @@ class TrafficPerformer:
             }
             plan = plan_of(routes, rollouts, settled | {act.service}, self._ingress_port)
             known = await self._traffic.observe()
-            names = {cluster.name for host in plan.hosts for cluster in host.clusters}
-            names |= set(known.active) if known else set()  # Envoy refuses a cluster without its file
+            names = {cluster.members for host in plan.hosts for cluster in host.clusters}
+            names |= members_of(known.active) if known else set()  # Envoy refuses a cluster without its file
             templates = {
                 name: EndpointTemplate(path=str(self._endpoint_path(name))) for name in sorted(names)
             }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import Route
 from poise.model.service import Protocol
-from poise.ports.traffic import Cluster, Copies, TrafficPlan, VirtualHost
+from poise.ports.traffic import Asked, Cluster, Copies, TrafficPlan, VirtualHost
 
 
 def plan_of(
@@ -45,14 +47,8 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
         port=route.port,
         weights=tuple((known[n].cluster, weight) for n, weight in sorted(weights.items()) if n in known),
         mirror=_mirror(route, known),
-        clusters=tuple(
-            Cluster(
-                name=rollout.cluster,
-                http2=rollout.spec.protocol is not Protocol.HTTP,
-                per_try_timeout_s=rollout.spec.per_try_timeout_s,
-            )
-            for rollout in sorted(running, key=lambda rollout: rollout.n)
-        ),
+        preview=_preview(route, known),
+        clusters=tuple(_clusters(running, route)),
         request_timeout_s=spec.request_timeout_s if spec else 15.0,
         per_try_timeout_s=spec.per_try_timeout_s if spec else 1.0,
     )
@@ -64,3 +60,23 @@ def _mirror(route: Route, known: Mapping[int, Rollout]) -> Copies | None:
     rollout = known[route.mirror[0]]
     writes = rollout.spec.strategy.mirror.writes
     return Copies(cluster=rollout.cluster, percent=route.mirror[1], writes=writes)
+
+
+def _clusters(running: Sequence[Rollout], route: Route) -> Iterator[Cluster]:
+    for rollout in sorted(running, key=lambda rollout: rollout.n):
+        cluster = Cluster(
+            name=rollout.cluster,
+            http2=rollout.spec.protocol is not Protocol.HTTP,
+            per_try_timeout_s=rollout.spec.per_try_timeout_s,
+        )
+        yield cluster
+        if rollout.n == route.preview:
+            yield replace(cluster, name=rollout.preview_cluster, endpoints=rollout.cluster)
+
+
+def _preview(route: Route, known: Mapping[int, Rollout]) -> Asked | None:
+    rollout = known.get(route.preview or 0)
+    if rollout is None:
+        return None
+    preview = rollout.spec.strategy.preview
+    return Asked(cluster=rollout.preview_cluster, header=preview.header, cookie=preview.cookie)

@@ -20,18 +20,28 @@ Weights = dict[int, int]
 class Split(Struct, frozen=True, kw_only=True):
     """Desired weights; ``raises`` names the canary that rises above what was acknowledged.
 
-    ``mirror``: the rollout that gets copies of so many percent of the requests.
+    ``mirror``: the rollout that gets copies of so many percent of the requests; ``preview``: the one that
+    those reach who ask for it.
     """
 
     weights: Weights
     mirror: tuple[int, int] | None = None
+    preview: int | None = None
     raises: int | None = None
     verdict: str | None = None
 
 
 def split(seen: Seen) -> Split:
     """The weights, and who is beside them, as far as readiness and verdicts let them."""
-    return replace(_split(seen), mirror=_mirror(seen))
+    return replace(_split(seen), mirror=_mirror(seen), preview=_preview(seen))
+
+
+def _preview(seen: Seen) -> int | None:
+    """Whoever asks for it may look at what is ready and on its way."""
+    new = newest(seen, lambda state: state in (RolloutState.STARTING, RolloutState.STEPPING))
+    if seen.service is None or new is None or not new.spec.strategy.preview.is_declared:
+        return None
+    return new.n if ready(seen, new.n) else None
 
 
 def _mirror(seen: Seen) -> tuple[int, int] | None:

@@ -347,6 +347,11 @@ class Rollout(Struct, frozen=True, kw_only=True):
         """Envoy's cluster for this rollout: never reused, independent of ports."""
         return f"{self.service_key}.{self.n}"
 
+    @property
+    def preview_cluster(self) -> str:
+        """The same replicas for those who asked for them: counted apart, so never as evidence."""
+        return f"{self.cluster}.preview"
+
 
 class Verb(StrEnum):
     """What a person may ask of a room."""

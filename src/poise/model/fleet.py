@@ -57,12 +57,13 @@ class Route(Struct, frozen=True, kw_only=True):
 
     ``weights`` are percents by rollout number and sum to 100; ``version`` is what was asked for,
     ``acked_version`` and ``acked`` what Envoy confirmed. ``mirror`` is the rollout that gets copies, and
-    of how many percent of the requests.
+    of how many percent of the requests; ``preview`` the one for which those are let in who ask for it.
     """
 
     service: str
     weights: dict[int, int] = {}
     mirror: tuple[int, int] | None = None
+    preview: int | None = None
     version: int = 0
     acked: dict[int, int] = {}
     acked_version: int = 0

@@ -113,6 +113,18 @@ class Mirror(Struct, frozen=True, kw_only=True):
     then: AfterMirror = AfterMirror.CANARY
 
 
+class Preview(Struct, frozen=True, kw_only=True):
+    """Whose requests go to the new revision whatever its share: those with this header or cookie."""
+
+    header: str = ""
+    cookie: str = ""
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether anybody may look at it before."""
+        return bool(self.header or self.cookie)
+
+
 class Strategy(Struct, frozen=True, kw_only=True):
     """How a rollout proceeds: its kind, canary weights and the bounds of its analysis.
 
@@ -133,6 +145,7 @@ class Strategy(Struct, frozen=True, kw_only=True):
     max_unavailable: str = "25%"
     min_ready_s: float = 10.0
     mirror: Mirror = Mirror()
+    preview: Preview = Preview()
     steps_percent: tuple[int, ...] = (5, 20, 50)
     step_s: float = 120.0
     max_bake_s: float = 900.0

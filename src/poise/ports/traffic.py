@@ -12,12 +12,19 @@ from poise.model.signal import Batch
 class Cluster(Struct, frozen=True, kw_only=True):
     """One rollout's replicas behind Envoy; endpoints are filled in by the keeper.
 
-    ``http2``: they speak HTTP/2 without TLS (h2c), as gRPC does; else HTTP/1.1.
+    ``http2``: they speak HTTP/2 without TLS (h2c), as gRPC does; else HTTP/1.1. ``endpoints`` is the cluster
+    whose replicas it shares, counted apart; empty: it has its own.
     """
 
     name: str
+    endpoints: str = ""
     http2: bool = False
     per_try_timeout_s: float = 1.0
+
+    @property
+    def members(self) -> str:
+        """The cluster whose endpoints the keeper fills in."""
+        return self.endpoints or self.name
 
 
 class Copies(Struct, frozen=True, kw_only=True):
@@ -29,6 +36,14 @@ class Copies(Struct, frozen=True, kw_only=True):
     cluster: str
     percent: int
     writes: bool = False
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """Requests with this ``header``, or else this ``cookie``, go to ``cluster`` whatever the weights."""
+
+    cluster: str
+    header: str = ""
+    cookie: str = ""
 
 
 class VirtualHost(Struct, frozen=True, kw_only=True):
@@ -44,6 +59,7 @@ class VirtualHost(Struct, frozen=True, kw_only=True):
     weights: tuple[tuple[str, int], ...]
     clusters: tuple[Cluster, ...]
     mirror: Copies | None = None
+    preview: Asked | None = None
     request_timeout_s: float = 15.0
     per_try_timeout_s: float = 1.0
 

@@ -27,6 +27,7 @@ from poise.model.service import (
     Detection,
     Health,
     Mirror,
+    Preview,
     Project,
     Replicas,
     Scaling,
@@ -58,11 +59,12 @@ SCALING: Final = Scaling(
 STRATEGY: Final = Strategy(
     steps_percent=(10, 50), step_s=60.0, max_bake_s=240.0, start_timeout_s=120.0, drain_s=5.0
 )
+PREVIEW: Final = Preview(header="x-poise-preview")
 STRATEGIES: Final = (
-    replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0),
+    replace(STRATEGY, kind=StrategyKind.BLUE_GREEN, keep_warm_s=300.0, preview=PREVIEW),
     replace(STRATEGY, kind=StrategyKind.ROLLING, min_ready_s=30.0),
     replace(STRATEGY, kind=StrategyKind.RECREATE),
-    replace(STRATEGY, kind=StrategyKind.MIRROR, mirror=Mirror(time_s=120.0)),
+    replace(STRATEGY, kind=StrategyKind.MIRROR, mirror=Mirror(time_s=120.0), preview=PREVIEW),
 )
 OBJECTIVE_WINDOW_S: Final = 7200.0
 KINDS: Final = (

@@ -24,6 +24,7 @@ BELONGS: Final[dict[str, tuple[StrategyKind, ...]]] = {
     "alpha": (*_COMPARED, StrategyKind.BLUE_GREEN),
     **dict.fromkeys(("maxSurge", "maxUnavailable", "minReady"), (StrategyKind.ROLLING,)),
     "mirror": (StrategyKind.MIRROR,),
+    "preview": (*_SPLIT, StrategyKind.BLUE_GREEN),
     "promotion": (StrategyKind.BLUE_GREEN,),
     "keepWarm": (StrategyKind.BLUE_GREEN,),
 }  # fmt: skip
@@ -40,6 +41,7 @@ def check_strategies(found: Sequence[ServiceDocument], report: Report) -> None:
             if isinstance(rollout, Mapping):
                 kind = _written(rollout, kind)
                 _check_room(rollout, report)
+                _check_preview(rollout, report)
                 for key, _ in rollout.entries:
                     if (key.line, key.column) not in told and not _belongs(key, kind):
                         told.add((key.line, key.column))
@@ -53,6 +55,15 @@ def _check_room(rollout: Mapping, report: Report) -> None:
     if lacking is not None and all(none):
         what = "'maxSurge' and 'maxUnavailable' are both 0, so no replica could be replaced"
         report.add(CONTRADICTION, lacking, what, mend="Make one of them at least 1.")
+
+
+def _check_preview(rollout: Mapping, report: Report) -> None:
+    """Exactly one way to ask for it: with two nobody knows which was meant."""
+    preview = rollout.get("preview")
+    keys = {key.text for key, _ in preview.entries} if isinstance(preview, Mapping) else set()
+    if isinstance(preview, Mapping) and len({"header", "cookie"} & keys) != 1:
+        what = "'preview' needs a header or a cookie, and only one of them"
+        report.add(CONTRADICTION, preview, what, mend="Write 'preview: {header: x-poise-preview}'.")
 
 
 def _written(rollout: Mapping, below: StrategyKind) -> StrategyKind:

@@ -91,6 +91,13 @@ MIRROR: Final = Record(
         ),
     )
 )
+TOKEN: Final = Text(pattern=r"[A-Za-z0-9_-]+", hint="A name has letters, digits, '-' and '_'.", max_chars=100)
+PREVIEW: Final = Record(
+    fields=(
+        Field("header", TOKEN, "header", "Requests with this header, whatever it says."),
+        Field("cookie", TOKEN, "cookie", "Requests with this cookie, whatever it says."),
+    )
+)
 ROLLOUT: Final = Record(
     fields=(
         Field(
@@ -129,6 +136,7 @@ ROLLOUT: Final = Record(
             "min_ready_s",
             "Rolling: how long a batch serves before the next one begins.",
         ),
+        Field("preview", PREVIEW, "preview", "Whose requests go to the new revision whatever its share."),
         Field("mirror", MIRROR, "mirror", "Mirror: which requests are copied, how long, and what follows."),
         Field(
             "steps",

@@ -57,7 +57,7 @@ class EnvoyTraffic:
         async with self._lock:
             wanted = config.clusters(plan)
             names = {cluster.name for cluster in wanted}
-            await self._endpoints(names)
+            await self._endpoints({cluster.members for cluster in wanted})
             keep = [cluster for cluster in self._written_clusters() if cluster.name not in names]
             files = config.render(plan, self._folder, keep, self.doors())
             await self._put(xds.CDS, files[xds.CDS], counters.CDS_VERSION)
@@ -252,7 +252,7 @@ class EnvoyTraffic:
     def _written_clusters(self) -> list[Cluster]:
         """Those whose endpoint file is there: Envoy would refuse any other."""
         named = [config.cluster_of(resource) for resource in self._written(xds.CDS)]
-        return [cluster for cluster in named if config.endpoint_file(self._folder, cluster.name).exists()]
+        return [cluster for cluster in named if config.endpoint_file(self._folder, cluster.members).exists()]
 
     def _running_weights(self, stats: Stats) -> dict[str, int] | None:
         """The weights of the routes that Envoy runs: those written, once it has acknowledged them."""

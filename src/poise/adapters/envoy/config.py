@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from poise.adapters.envoy.asides import copied
+from poise.adapters.envoy.asides import beside
 from poise.adapters.envoy.listeners import DOORS, Doors, listeners
 from poise.adapters.envoy.xds import (
     CDS,
@@ -83,14 +83,15 @@ def _cluster(cluster: Cluster, folder: Path) -> Json:
         "max_pending_requests": 8192,
         "max_requests": 8192,
     }
-    endpoints = endpoint_file(folder, cluster.name)
+    endpoints = endpoint_file(folder, cluster.members)
+    shared = {"service_name": cluster.endpoints} if cluster.endpoints else {}
     return {
         "@type": T + "config.cluster.v3.Cluster",
         "name": cluster.name,
         "type": "EDS",
         "connect_timeout": "0.5s",
         "lb_policy": "LEAST_REQUEST",
-        "eds_cluster_config": {"eds_config": source(endpoints.parent, endpoints.name)},
+        "eds_cluster_config": {"eds_config": source(endpoints.parent, endpoints.name), **shared},
         "circuit_breakers": {"thresholds": [thresholds]},
         "outlier_detection": _outliers(),
         "typed_extension_protocol_options": {
@@ -107,7 +108,8 @@ def cluster_of(resource: Json) -> Cluster:
     """The cluster that a resource of a CDS file was made of."""
     options = resource.get("typed_extension_protocol_options", {}).values()
     http2 = any(HTTP2 in option["explicit_http_config"] for option in options)
-    return Cluster(name=resource["name"], http2=http2)
+    shares = resource["eds_cluster_config"].get("service_name", "")
+    return Cluster(name=resource["name"], endpoints=shares, http2=http2)
 
 
 def _outliers() -> Json:
@@ -141,7 +143,7 @@ def _host(host: VirtualHost) -> Json:
     return {
         "name": host.service,
         "domains": [*names, f"127.0.0.1:{host.port}", f"localhost:{host.port}"],
-        "routes": copied(_split(host), host.mirror) if host.weights else [_nothing(host.service)],
+        "routes": beside(_split(host), host) if host.weights else [_nothing(host.service)],
     }
 
 
