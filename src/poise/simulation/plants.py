@@ -14,9 +14,7 @@ from poise.balance.gate import controller as gate_controller
 from poise.balance.gate import decide as gate_decide
 from poise.balance.gate import holding as gate_holding
 from poise.balance.gate import holds as gate_holds
-from poise.balance.gate import permits
-from poise.balance.gate import decide as gate_decide
-from poise.balance.gate import sizes
+from poise.balance.gate import permits, sizes
 from poise.balance.policy import decide as policy_decide
 from poise.delivery.rollout import asking, moves, plan, settings
 from poise.delivery.rollout import decide as rollout_decide

@@ -69,24 +69,24 @@ def preview(seen: Seen, release: Release, verdict: Verdict) -> Preview:
         change_class=release.change_class,
         strategy=spec.strategy.kind.value,
         verdict=verdict,
-        steps=_steps(rollout, verdict, seen.full(rollout)),
+        steps=_steps(rollout, verdict, seen),
         notes=_notes(seen, rollout),
     )
 
 
-def _steps(rollout: Rollout, verdict: Verdict, full: int) -> tuple[Step, ...]:
+def _steps(rollout: Rollout, verdict: Verdict, seen: Seen) -> tuple[Step, ...]:
     """As ``decide`` would take them while nothing changes; the first is no larger than the gate allows."""
     at = replace(rollout, steps_percent=verdict.steps_percent, bake_factor=verdict.bake_factor)
     found: list[Step] = []
     while at.weight_percent < 100 and len(found) < STEPS_MAX:
-        plan = plan_of(at, full)
+        plan = plan_of(at, seen.full(at), seen.live)
         weight = plan.weight_percent
         if not found and verdict.kind is not VerdictKind.HOLD:
             weight = granted_percent(at, verdict, weight)
         if weight <= at.weight_percent:
             break
         at = replace(at, weight_percent=weight)
-        then = plan_of(at, full)
+        then = plan_of(at, seen.full(at), seen.live)
         found.append(
             Step(
                 weight_percent=weight,
@@ -101,6 +101,11 @@ def _steps(rollout: Rollout, verdict: Verdict, full: int) -> tuple[Step, ...]:
 
 def _notes(seen: Seen, rollout: Rollout) -> tuple[str, ...]:
     notes = []
+    first = plan_of(rollout, seen.full(rollout), seen.live)
+    if first.mirror_percent:
+        notes.append(f"before that copies of {first.mirror_percent} % of the requests for {first.hold_s:g} s")
+    if first.beside == 0:
+        notes.append("what is live is stopped for it: nobody is served until it is ready")
     if seen.live is not None and seen.live.revision == rollout.revision:
         notes.append(f"rollout {seen.live.n} is live with the same revision: nothing to roll out")
     if not seen.may_enter(rollout.digest):
