@@ -196,6 +196,21 @@ def test_an_approval_of_what_another_pushed_is_in_force_at_once() -> None:
     play(scene)
 
 
+def test_who_pushed_a_change_does_not_approve_it_on_anothers_wish() -> None:
+    """Else a friend's wish would make one person two."""
+
+    async def scene() -> None:
+        async with House("ada", "bob", left=0.05) as house:
+            wish = await house.ask(GrantKind.APPROVAL, "cto", digest="d2")
+            with pytest.raises(Forbidden, match="whoever pushed a change cannot approve it: ada did"):
+                await house.decide(wish.n, "ada")
+            await house.decide(wish.n, "ada", allowed=False)
+            again = await house.ask(GrantKind.APPROVAL, "cto", digest="d2")
+            assert (await house.decide(again.n, "bob")).allowed is True
+
+    play(scene)
+
+
 def test_who_may_not_decide_gets_no_approval_by_asking() -> None:
     """A viewer's wish is a wish."""
 

@@ -195,6 +195,12 @@ async def decide_grant(
             "POISE-B406", f"{by} may not decide {wish.kind.value} {n}", where=service_key,
             why=f"Those who may: {', '.join(deciders) or 'nobody'}.", mend="Ask one of them.",
         )  # fmt: skip
+    seconds = allowed and wish.kind is GrantKind.APPROVAL and not _is_alone(deciders, by)
+    if seconds and by == await _author(store, place, wish.digest):
+        raise Forbidden(
+            "POISE-B408", f"whoever pushed a change cannot approve it: {by} did", where=service_key,
+            why="A second person decides where there is one.", mend="Ask another operator of the project.",
+        )  # fmt: skip
     both = _both(wish.reason, by, reason)
     after = sign(
         structs.replace(wish, allowed=allowed, decided_by=by, decided_at=now, reason=both), signing_key
@@ -252,14 +258,17 @@ def _is_alone(deciders: tuple[str, ...], by: str) -> bool:
 
 async def _is_anothers(store: Store, place: _Place, digest: str | None, by: str) -> bool:
     """Whether somebody else pushed what has this digest; false where nobody knows."""
+    return await _author(store, place, digest) not in ("", by)
+
+
+async def _author(store: Store, place: _Place, digest: str | None) -> str:
+    """Who pushed what has this digest; empty where nobody knows."""
     if digest is None:
-        return False
+        return ""
     rollouts, _ = await store.scan(Rollout, f"{place.service.key}/", limit=ROLLOUTS_LOOKED, last=True)
     commit = next((one.commit for one in reversed(rollouts) if one.digest == digest), None)
-    if commit is None:
-        return False
-    change, _ = await store.get(Change, f"{place.service.project}/{commit}")
-    return change is not None and change.pushed_by != by
+    change = (await store.get(Change, f"{place.service.project}/{commit}"))[0] if commit else None
+    return change.pushed_by if change is not None else ""
 
 
 def _both(first: str, by: str, second: str) -> str:
