@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from poise.balance.gate.decide import judge
-from poise.balance.gate.facts import OpenIncident, Question
+from poise.balance.gate.decide import facts_of, judge
+from poise.balance.gate.facts import Approvers, Holds, OpenIncident, Question
 from poise.balance.gate.relief import OVERRIDE, if_granted, reliefs
 from poise.model.balance import Budget, Override, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.grant import Grant, GrantKind
 from poise.model.policy import DAY_S, BudgetPolicy
-from poise.model.service import Service
+from poise.model.service import Approvals, Service
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SHOP = Service(project="acme", environment="production", name="shop", command="run", port=8000)
@@ -83,3 +84,15 @@ def test_a_wish_for_another_release_would_not_let_this_one_go() -> None:
     )
     assert if_granted(found, of_other).kind is HELD
     assert if_granted(found, of_all).kind is SLOWLY
+
+
+def test_the_last_approval_at_the_door_is_offered_and_one_of_many_is_not() -> None:
+    """It lets in what waits for one person, and alone it changes nothing where two are wanted."""
+    for required, expected in ((1, {"approval": WENT, OVERRIDE: WENT}), (2, {OVERRIDE: WENT})):
+        facts = facts_of(verdict(0.9).inputs)
+        service = structs.replace(SHOP, approvals=Approvals(required=required))
+        held = judge(
+            facts.question, service, facts.budgets, facts.policy, objectives=facts.objectives, now=NOW,
+            holds=Holds(approvers=Approvers(names=("ada", "bob", "eve"), author="ada")),
+        )  # fmt: skip
+        assert held.kind is HELD and {one.kind: one.verdict.kind for one in reliefs(held)} == expected

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, supposing
 from poise.balance.gate.facts import Facts
+from poise.balance.gate.holds import approvals
 from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.grant import Cause, Grant, GrantKind
 
@@ -75,6 +76,13 @@ def _grant(facts: Facts, kind: GrantKind, like: Grant | None = None) -> Grant:
     return Grant(
         kind=kind, service=facts.service.key, n=like.n if like else 0, by=like.by if like else _SOMEBODY,
         reason=like.reason if like else "", at=facts.now, expires_at=facts.now + _SUPPOSED,
-        digest=like.digest if like else None, cause=cause, decided_by=_SOMEBODY, decided_at=facts.now,
-        allowed=True,
+        digest=like.digest if like else facts.question.digest or None, cause=cause,
+        decided_by=_another(facts), decided_at=facts.now, allowed=True,
     )  # fmt: skip
+
+
+def _another(facts: Facts) -> str:
+    """Somebody who may approve this and has not, where there is anybody."""
+    holds, given = facts.holds.approvers, {one.decided_by for one in approvals(facts)}
+    others = [name for name in holds.names if name not in given and name != holds.author]
+    return next(iter(others or holds.names), _SOMEBODY)
