@@ -153,3 +153,13 @@ def test_slices_equal_counting_by_hand(gaps: list[bool], bad: list[int]) -> None
     assert [one.end_s for one in found] == [at for at, _ in expected]
     assert [one.good for one in found] == pytest.approx([good for _, good in expected])
     assert all(one.good + one.bad == pytest.approx(1.0) and 0 <= one.good <= 1 for one in found)
+
+
+@pytest.mark.parametrize("method", [Method.TIMESLICES, Method.RATIO_TIMESLICES])
+@pytest.mark.parametrize(("good", "bad"), [(120.0, -20.0), (-20.0, 120.0), (104.0, -4.0)])
+def test_a_slice_with_more_good_or_bad_events_than_events_is_unknown(
+    method: Method, good: float, bad: float
+) -> None:
+    """Clipped, it would be a good one."""
+    readings = [Reading(60.0, good, bad, 0.0), Reading(120.0, 101.0, -1.0, 60.0)]
+    assert [one.end_s for one in judged(readings, MINUTE, method)] == [120.0]

@@ -43,7 +43,9 @@ def curves(
         lost = np.interp(at_s - start_s, minutes, bad)
         seen = np.interp(at_s - start_s, minutes, measured)
         good = 10.0 * (at_s - start_s) - lost
-        return Curve(sums=Sums(good=good, bad=lost, known_s=seen, start_s=at_s), excluded=excluded)
+        return Curve(
+            sums=Sums(good=good, bad=lost, known_s=seen, start_s=at_s, excess=0.0 * at_s), excluded=excluded
+        )
 
     return curve
 
@@ -113,7 +115,8 @@ def test_what_was_not_measured_is_a_gap_and_never_good() -> None:
         found = deaf(key, at_s)
         assert found is not None
         nothing = np.zeros_like(at_s)
-        return Curve(sums=Sums(good=nothing, bad=nothing, known_s=found.sums.known_s, start_s=at_s))
+        known_s = found.sums.known_s
+        return Curve(sums=Sums(good=nothing, bad=nothing, known_s=known_s, start_s=at_s, excess=nothing))
 
     found = burn_down(no_events, OBJECTIVE, budget(bad=0.0, events=0.0), BudgetPolicy(), NOW)
     assert found is not None
@@ -169,7 +172,11 @@ def _flat(ratio: float, known: float) -> Curves:
         passed = at_s - (NOW.timestamp() - 50 * DAY_S)
         return Curve(
             sums=Sums(
-                good=10 * passed * (1 - ratio), bad=10 * passed * ratio, known_s=known * passed, start_s=at_s
+                good=10 * passed * (1 - ratio),
+                bad=10 * passed * ratio,
+                known_s=known * passed,
+                start_s=at_s,
+                excess=0.0 * at_s,
             )
         )
 

@@ -64,8 +64,10 @@ class Budget(Struct, frozen=True, kw_only=True):
     ``definition`` tells what was counted: a budget of another definition is counted anew. ``excluded_s`` of
     the window does not count; without exclusions ``unadjusted_bad`` events would have left
     ``unadjusted_left_ratio``. ``group`` is the one whose budget this is, the worst of ``groups``.
-    ``periods`` are the objective's windows, the gate's first. The budget is stale when it is older than the
-    policy says, or than ``stale_after_s`` where its source is read less often.
+    ``periods`` are the objective's windows, the gate's first. ``excess`` is by how many events the source's
+    good or bad ones outnumber all of its events, which cannot be: nobody knows such a budget. The
+    budget is stale when it is older than the policy says, or than ``stale_after_s`` where its source is read
+    less often.
     """
 
     service: str
@@ -95,6 +97,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     group: str = ""
     groups: tuple[GroupBudget, ...] = ()
     periods: tuple[PeriodBudget, ...] = ()
+    excess: float = 0.0
 
     @property
     def key(self) -> str:

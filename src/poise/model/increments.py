@@ -48,13 +48,16 @@ class Increments(Struct, frozen=True, eq=False, kw_only=True):
 class Sums(Struct, frozen=True, eq=False, kw_only=True):
     """Per place: what happened in [``start_s``, ``end_s``). ``start_s`` is the edge that was really used.
 
-    An edge lies on the book's grain, at or before the instant that was asked for.
+    An edge lies on the book's grain, at or before the instant that was asked for. ``excess`` is by how many
+    events the source's good or bad ones outnumber all of its events, which cannot be: they are not in
+    ``good`` and ``bad``, which are never below 0 and add up to all events.
     """
 
     good: Numbers
     bad: Numbers
     known_s: Numbers
     start_s: Numbers
+    excess: Numbers
 
 
 class Summed(Protocol):

@@ -2,7 +2,8 @@
 
 Slice ``n`` is (n x slice_s, (n + 1) x slice_s] since the epoch. One is judged once readings reach past its
 end, or ``late_s`` after it. It is unknown, and no unit at all, where less than half of it was measured; a
-known slice without events is good: no traffic burns nothing.
+known slice without events is good: no traffic burns nothing. One whose good or bad events outnumber all of
+its events (by more than one and ``SKEW_RATIO``) contradicts itself, and is unknown.
 
 A reading counts in the slice that it falls into; one that spans much more than a slice (a gap between two
 readings of the same counter) is spread over the time that it stands for.
@@ -21,6 +22,7 @@ from msgspec import Struct
 from poise.model.objective import Method, Slicing
 
 KNOWN_MIN_RATIO: Final = 0.5  # of a slice; with less it is unknown
+SKEW_RATIO: Final = 0.02  # of a slice's events: so much may counters differ that are not read at once
 LATE_S: Final = 120.0
 WHOLE_MAX: Final = 1.5  # slices: a shorter reading is not spread; one a minute is not quite a minute long
 FILLED_MAX: Final = 100_000  # slices of one advance; a longer gap is unknown time
@@ -105,6 +107,8 @@ def unit(good: float, bad: float, slicing: Slicing, method: Method) -> float:
 
 def _judge(number: int, filled: Filling, slicing: Slicing, method: Method) -> Slice | None:
     if filled.known_s < KNOWN_MIN_RATIO * slicing.slice_s:
+        return None
+    if -min(filled.good, filled.bad) > 1.0 + SKEW_RATIO * max(0.0, filled.good + filled.bad):
         return None
     good = unit(filled.good, filled.bad, slicing, method)
     return Slice((number + 1) * slicing.slice_s, good, 1.0 - good)

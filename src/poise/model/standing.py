@@ -140,7 +140,7 @@ def numbers_of(budget: Budget) -> tuple[float, ...]:
     """Every number that must be one for the budget to be usable."""
     rates = (burn.rate for burn in budget.burns if burn.rate is not None)
     counted = (budget.good, budget.bad, budget.allowed, budget.left_ratio, budget.coverage_ratio)
-    return (*counted, budget.target_ratio, budget.rate_per_s, *rates)
+    return (*counted, budget.target_ratio, budget.rate_per_s, budget.excess, *rates)
 
 
 def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | None:
@@ -155,6 +155,14 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
         rule, text, numbers = "future", f"{name} was measured in the future", {"age_s": age_s}
     elif not all(map(math.isfinite, numbers_of(budget))):
         rule, text, numbers = "no-number", f"{name} has no usable number", {}
+    elif budget.excess > 0:
+        rule, short = "contradiction", f"{budget.service.rpartition('/')[2]}/{name}"
+        text = (
+            f"{name}'s counters contradict one another: its source tells {budget.excess:,.4g} more good or"
+            " bad events than events. Count all with selectors of the same series, or take that time out:"
+            f" poise slo exclude NAME {short} --from INSTANT --for 1h --reason TEXT"
+        )
+        numbers = {"excess": budget.excess, "good": budget.good, "bad": budget.bad}
     elif contradiction := _contradiction(budget, now):
         rule, text, numbers = "contradiction", f"{name}'s numbers contradict one another: {contradiction}", {}
     elif _partial(budget, policy) and policy.on_unknown is OnUnknown.HOLD:

@@ -23,7 +23,8 @@ class Young:
 
     def curve(self, key: str, at_s: Floats) -> Sums:
         events = 600.0 * np.maximum(at_s - self.since.timestamp(), 0.0)
-        return Sums(good=events / 2, bad=events / 2, known_s=events / 600.0, start_s=at_s)
+        half, none = events / 2, np.zeros_like(events)
+        return Sums(good=half, bad=half, known_s=events / 600.0, start_s=at_s, excess=none)
 
 
 def test_no_episode_begins_before_anything_was_counted() -> None:

@@ -140,6 +140,11 @@ def _contradictory(case: Case, chance: Random) -> Case:
     return _changed(case, chance, **chance.choice(changes))
 
 
+def _counters_contradict(case: Case, chance: Random) -> Case:
+    """A source with more good events than events: clipped, its budget is a full one."""
+    return _changed(case, chance, bad=0.0, left_ratio=1.0, excess=chance.choice((2.0, 1e3, 1e9)))
+
+
 def _elsewhere(case: Case, chance: Random) -> Case:
     """The budget of another service or objective stands where this one's should."""
     change = chance.choice(({"service": "acme/production/pay"}, {"objective": "other"}))
@@ -200,6 +205,7 @@ BREAKS: dict[str, Break] = {
     "burn is no number": _burn_is_no_number,
     "partial": lambda case, chance: _changed(case, chance, coverage_ratio=chance.uniform(0.0, 0.899)),
     "contradictory": _contradictory,
+    "counters contradict": _counters_contradict,
     "of another": _elsewhere,
     "unreadable": _unreadable,
     "condition error": _condition_error,

@@ -418,4 +418,10 @@ def _bytes(rows: _Rows) -> bytes:
 def _sums(rows: _Rows, edges: Numbers) -> Sums:
     total = np.maximum(rows[_GOOD] + rows[_BAD], 0.0)
     bad = np.clip(rows[_BAD], 0.0, total)
-    return Sums(good=total - bad, bad=bad, known_s=np.maximum(rows[_KNOWN_MS], 0.0) / 1000.0, start_s=edges)
+    return Sums(
+        good=total - bad,
+        bad=bad,
+        known_s=np.maximum(rows[_KNOWN_MS], 0.0) / 1000.0,
+        start_s=edges,
+        excess=np.maximum(0.0, -np.minimum(rows[_GOOD], rows[_BAD])),
+    )

@@ -83,6 +83,7 @@ def budget_of(seen: Seen) -> Budget:
         recovers_at=_recovery(seen, allowed) if left <= 0 and not objective.is_derived else None,
         interpolated=seen.interpolated,
         problem=seen.problem,
+        excess=float(measures.excess[at]),
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
         stale_after_s=seen.sheet.policies[at].stale_after_s,

@@ -47,4 +47,5 @@ def _burn(made: Measures, column: int, parts: Sequence[int], composite: Composit
     made.rate_per_s[column] = made.rate_per_s[parts].sum()
     made.since_s[column] = made.since_s[parts].max()
     made.measured_s[column] = made.measured_s[parts].min()  # NaN where one was never measured
+    made.excess[column] = made.excess[parts].max()
     made.excluded_s[column] = made.excluded_s[parts].max()

@@ -22,7 +22,7 @@ def members(objective: Objective, groups: Sequence[str]) -> tuple[Objective, ...
 
 def worst(sheet: Sheet, measures: Measures) -> Measures:
     """The measures, those of a grouped objective being its worst group's. It is as fresh as its freshest,
-    and as old as its oldest.
+    and as old as its oldest; where one contradicts itself, it does.
     """
     if not sheet.members:
         return measures
@@ -32,6 +32,7 @@ def worst(sheet: Sheet, measures: Measures) -> Measures:
         if known:
             take_column(made, column, min(known, key=lambda one: float(made.left_ratio[one])))
             made.measured_s[column] = max(float(made.measured_s[one]) for one in known)
+            made.excess[column] = max(float(made.excess[one]) for one in known)
             made.since_s[column] = min(float(made.since_s[one]) for one in known)
     return made
 

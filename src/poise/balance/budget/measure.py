@@ -24,6 +24,7 @@ from poise.model.standing import FUTURE_TOLERANCE_S, MIN_FAILURES, edges
 
 RATE_WINDOW_S: Final = 3600.0
 LOOKED_BACK_S: Final = 93 * 86_400.0
+SKEW_S: Final = 60.0  # two counters may be read this long apart: so much of their traffic contradicts nothing
 Flags = NDArray[np.bool_]
 
 
@@ -111,6 +112,7 @@ class Measures(Struct, frozen=True, eq=False, kw_only=True):
     since_s: Numbers
     measured_s: Numbers
     excluded_s: Numbers  # of the period
+    excess: Numbers  # events, as ``Sums`` has them; 0 where there are no more than reading apart explains
 
 
 _NONE: Final[Mapping[int, Sequence[Stretch]]] = MappingProxyType({})
@@ -208,7 +210,7 @@ def measure(
     seen = _Seen(
         sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now_s, excluded=excluded
     )
-    windows, elapsed_s, excluded_s = _windows(seen, now, sheet.windows_s)
+    windows, elapsed_s, excluded_s, excess = _windows(seen, now, sheet.windows_s)
     period, burns = windows.rows(0), windows.rows(slice(1, None))
     rate, known = burn_rate(burns, sheet.target_ratio)
     sized = _sizes(seen, period)
@@ -225,6 +227,7 @@ def measure(
         since_s=since_s,
         measured_s=measured_s,
         excluded_s=excluded_s,
+        excess=_excess(sheet, excess, windows.good + windows.bad, elapsed_s),
     )
 
 
@@ -233,7 +236,7 @@ def sizes(sheet: Sheet, sums: Summed, since_s: Numbers, measured_s: Numbers, now
     seen = _Seen(
         sheet=sheet, sums=sums, since_s=since_s, measured_s=measured_s, now_s=now.timestamp(), excluded=_NONE
     )
-    windows, _, _ = _windows(seen, now, ())
+    windows, *_ = _windows(seen, now, ())
     return _sizes(seen, windows.rows(0))
 
 
@@ -275,6 +278,7 @@ def signature(sheet: Sheet, measures: Measures) -> NDArray[np.int64]:
     for policy, mine in _by_policy(sheet):
         own = [bit[mine] for bit in bits]
         own.append(measures.period.coverage_ratio[mine] < policy.coverage_min_ratio)
+        own.append(measures.excess[mine] > 0)
         for edge in edges(policy):
             own += [measures.left_ratio[mine] < edge, measures.left_ratio[mine] <= edge]
         for tier in policy.fast_burn:
@@ -298,15 +302,18 @@ class _Seen(Struct, frozen=True, eq=False):
     excluded: Mapping[int, Sequence[Stretch]]
 
 
-def _windows(seen: _Seen, now: datetime, windows_s: Sequence[float]) -> tuple[Windowed, Numbers, Numbers]:
-    """The period and burn windows (rows), how long each has lasted, and what is excluded of the period.
+def _windows(
+    seen: _Seen, now: datetime, windows_s: Sequence[float]
+) -> tuple[Windowed, Numbers, Numbers, Numbers]:
+    """The period and burn windows (rows), how long each has lasted, what is excluded of the period, and by
+    how many events each contradicts itself.
 
     What follows a fresh last reading is pending, not unknown, and so is a slice that has not ended. Where
     unknown time is charged, it held bad events at the mean rate of the period.
     """
-    good, bad, known_s, start_s = _sums(seen, now, windows_s)
+    good, bad, known_s, excess, start_s = _sums(seen, now, windows_s)
     start_s = np.maximum(start_s, seen.since_s)
-    excluded_s = _exclude(seen, start_s, good, bad, known_s)
+    excluded_s = _exclude(seen, start_s, good, bad, known_s, excess)
     measured = ~np.isnan(seen.measured_s)
     last_s = np.where(measured, seen.measured_s, -np.inf)
     fresh = seen.now_s - last_s <= seen.sheet.stale_after_s
@@ -325,27 +332,26 @@ def _windows(seen: _Seen, now: datetime, windows_s: Sequence[float]) -> tuple[Wi
     coverage = np.where(measured, ratio, 0.0)
     elapsed_s = np.maximum(seen.now_s - start_s, 0.0)
     windows = Windowed(good=good, bad=bad, assumed=assumed, coverage_ratio=coverage)
-    return windows, elapsed_s, excluded_s[0]
+    return windows, elapsed_s, excluded_s[0], excess
 
 
-def _sums(
-    seen: _Seen, now: datetime, windows_s: Sequence[float]
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Good, bad, known seconds and starts ``[1 + burn windows, columns]``: the period is the first row."""
+def _sums(seen: _Seen, now: datetime, windows_s: Sequence[float]) -> tuple[Numbers, ...]:
+    """Good, bad, known seconds, excess and starts ``[1 + burn windows, columns]``; the period comes first."""
     places = seen.sheet.places
     starts = starts_s(seen.sheet, now)
     asked_s = np.full(seen.sums.width, starts[0] if len(starts) else seen.now_s)
     asked_s[places] = starts
     found = [seen.sums.between(asked_s)]
     found += [seen.sums.between(seen.now_s - window_s) for window_s in windows_s]
-    good, bad, known_s, start_s = (
+    return tuple(
         np.array([getattr(one, name)[places] for one in found])
-        for name in ("good", "bad", "known_s", "start_s")
+        for name in ("good", "bad", "known_s", "excess", "start_s")
     )
-    return good, bad, known_s, start_s
 
 
-def _exclude(seen: _Seen, start_s: Numbers, good: Numbers, bad: Numbers, known_s: Numbers) -> Numbers:
+def _exclude(
+    seen: _Seen, start_s: Numbers, good: Numbers, bad: Numbers, known_s: Numbers, excess: Numbers
+) -> Numbers:
     """Take what lies in excluded time out of the sums, in place; how long it is ``[windows, columns]``.
 
     The cap is a share of each whole window, so a burn window may be excluded in full only where the window
@@ -366,8 +372,20 @@ def _exclude(seen: _Seen, start_s: Numbers, good: Numbers, bad: Numbers, known_s
                 good[row, column] = max(0.0, good[row, column] - sums.good[place])
                 bad[row, column] = max(0.0, bad[row, column] - sums.bad[place])
                 known_s[row, column] = max(0.0, known_s[row, column] - sums.known_s[place])
+                excess[row, column] = max(0.0, excess[row, column] - sums.excess[place])
                 excluded_s[row, column] += stretch[1] - stretch[0]
     return excluded_s
+
+
+def _excess(sheet: Sheet, excess: Numbers, events: Numbers, elapsed_s: Numbers) -> Numbers:
+    """By column: the most by which the period or a burn window of an hour or more contradicts itself.
+
+    One event, and a minute of the traffic, is what two counters differ by that are not read at once.
+    """
+    lasting = np.array([True, *(window_s >= RATE_WINDOW_S for window_s in sheet.windows_s)])
+    within = 1.0 + events * SKEW_S / np.maximum(elapsed_s, RATE_WINDOW_S)
+    found: Numbers = np.where(excess > within, excess, 0.0)[lasting].max(axis=0, initial=0.0)
+    return found
 
 
 def _rate(sheet: Sheet, burns: Windowed, elapsed_s: Numbers) -> Numbers:
