@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import tarfile
-import tempfile
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from bench.podman import Podman
+from bench.report import Unmeasured
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -277,78 +276,6 @@ def served(house: House) -> Iterator[str]:
         thread.join(10)
 
 
-APPLETS = ("sh", "httpd", "sleep", "cat", "echo", "id", "touch", "env", "mkdir", "printf", "chmod")
-
-
-class Podman:
-    """The real engine, with a storage of its own: no registry, and nobody else's images."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        conf = folder / "storage.conf"
-        conf.write_text(
-            f'[storage]\ndriver = "overlay"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/graph"\n'
-        )
-        os.environ["CONTAINERS_STORAGE_CONF"] = str(conf)
-
-    def __call__(self, *words: str) -> str:
-        """What a command of the engine prints; raises for one that fails."""
-        done = subprocess.run(["podman", *words], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def image(self, name: str, script: str) -> str:
-        """Build ``localhost/<name>`` from a static busybox: /bin/start is ``script``; gives NAME@DIGEST."""
-        root, packed = self.folder / "root", self.folder / "root.tar"
-        for folder in ("bin", "tmp", "www"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
-        for applet in APPLETS:
-            if not (root / "bin" / applet).is_symlink():
-                (root / "bin" / applet).symlink_to("busybox")
-        (root / "www" / "index.html").write_text(f"{name}\n")
-        (root / "bin" / "start").write_text(f"#!/bin/sh\n{script}\n")
-        (root / "bin" / "start").chmod(0o755)
-        with tarfile.open(packed, "w") as tar:
-            tar.add(root, arcname=".")
-        self("import", "--quiet", "--change", 'ENTRYPOINT ["/bin/start"]', str(packed), f"localhost/{name}")
-        digest = self("image", "inspect", "--format", "{{.Digest}}", f"localhost/{name}")
-        return f"localhost/{name.partition(':')[0]}@{digest}"
-
-    def problem(self) -> str:
-        """Why no container starts here, whoever asks (as in a CI without rights), in podman's words."""
-        image = self.image("probe:1", "exit 0")
-        limits = ("--ulimit", "nofile=1024:4096", "--ulimit", "nproc=4096:8192")
-        runtime = ["--runtime", "runc"] if Path("/sys/fs/cgroup/unified").is_dir() else []
-        words = ["podman", *runtime, "run", "--rm", "--network", "host", *limits, image]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        return "" if done.returncode == 0 else done.stderr.strip()[-300:]
-
-    def close(self) -> None:
-        """Remove everything, and end what still uses it.
-
-        The engine's locks are numbered across all storages: a client that is left behind would hold the lock
-        that a container of another storage gets.
-        """
-        self("rm", "--all", "--force", "--time", "0")
-        for process in map(int, self._users()):
-            with suppress(OSError):
-                os.kill(process, signal.SIGKILL)
-        subprocess.run(
-            ["umount", "--lazy", self.folder / "graph" / "overlay"], capture_output=True, check=False
-        )
-        del os.environ["CONTAINERS_STORAGE_CONF"]
-        shutil.rmtree(self.folder)
-
-    def _users(self) -> Iterator[str]:
-        """Who was started for this storage, by the mark in the environment."""
-        mark = f"CONTAINERS_STORAGE_CONF={self.folder}/storage.conf".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0") and int(folder.name) != os.getpid():
-                    yield folder.name
-
-
 HTTPD = """trap 'exit 0' TERM
 httpd -f -p 127.0.0.1:$PORT -h /www &
 wait"""
@@ -357,16 +284,10 @@ wait"""
 @pytest.fixture(scope="session")
 def podman() -> Iterator[Podman]:
     """The engine; skipped where it, a static busybox or the right to mount is missing."""
-    for name, package in (("podman", "podman"), ("busybox", "busybox-static")):
-        if shutil.which(name) is None:
-            pytest.skip(f"needs {name} (apt-get install {package})")
-    if os.geteuid() != 0:
-        pytest.skip("needs root: rootless podman wants newuidmap, which CI does not have")
-    made = Podman(Path(tempfile.mkdtemp(prefix="pod-", dir="/var/tmp")))
-    problem = made.problem()
-    if problem:
-        made.close()
-        pytest.skip(f"podman starts no container on this machine: {problem}")
+    try:
+        made = Podman.here()
+    except Unmeasured as missing:
+        pytest.skip(str(missing))
     yield made
     made.close()
 

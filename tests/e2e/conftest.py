@@ -1,12 +1,8 @@
 """A real house for tests that break it: the same one that the benchmarks drive."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from bench import shop
 from bench.house import House

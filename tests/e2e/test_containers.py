@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.house import House, kill_and_see, until
+from bench.podman import ContainerHouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SPEC = """apiVersion: poise.dev/v1
@@ -35,14 +35,6 @@ wait"""
 GOOD = SERVE % 'printf "Content-Type: text/plain\\r\\n\\r\\n$GREETING"'
 BAD = SERVE % 'printf "Status: 500 Broken\\r\\n\\r\\nsorry"'
 LEAK = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
-
-
-class ContainerHouse(House):
-    """With the storage of images that the tests build into."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return super().environment | {"CONTAINERS_STORAGE_CONF": os.environ["CONTAINERS_STORAGE_CONF"]}
 
 
 class Delivery:
