@@ -21,6 +21,7 @@ from poise.model.objective import (
     WhenDelayed,
     Window,
 )
+from poise.model.policy import Alerting, AlertTier, Urgency
 from poise.spec.explain_objective import explain_objective, measures
 from poise.spec.problems import Problems
 from poise.spec.service import parse_project
@@ -241,3 +242,37 @@ def test_explain_says_what_is_measured_and_what_cannot_be_met() -> None:
 def test_each_measurement_is_said_in_one_phrase(more: str, said: str) -> None:
     """As one would say it, not as it is stored."""
     assert measures(objective("{service: shop, target: 99%, " + more + "}")) == said
+
+
+def test_tiers_of_its_own_are_kept_and_told() -> None:
+    one = objective(
+        "{service: shop, target: 99.9%, good: g, total: t, alerts: {minFailures: 10, tiers: ["
+        "{long: 1h, short: 5m, factor: 10, severity: page, for: 2m}, "
+        "{long: 1d, short: 2h, factor: 2, severity: ticket}, {long: 3h, short: 15m, factor: 5}]}}"
+    )
+    assert one.alerts == Alerting(
+        tiers=(
+            AlertTier(long_s=3600, short_s=300, factor=10, severity=Urgency.PAGE, hold_s=120),
+            AlertTier(long_s=86_400, short_s=7200, factor=2, severity=Urgency.TICKET),
+            AlertTier(long_s=10_800, short_s=900, factor=5),
+        ),
+        failures_min=10,
+    )
+    rows = explain_objective(one)
+    assert ("alerts", "10x over 1h and 5m for 2m: page", "declared") in rows
+    assert ("minFailures", "10", "declared") in rows
+
+
+@pytest.mark.parametrize(
+    ("tier", "told"),
+    [
+        ("{long: 5m, short: 1h, factor: 10}", "'short' must be shorter"),
+        ("{long: 30d, short: 1h, factor: 10}", "outlasts the window"),
+        ("{long: 1m, short: 5s, factor: 10}", "less than two readings"),
+        ("{long: 1h, short: 5m}", "factor"),
+        ("{long: 1h, short: 5m, factor: 10, severity: sms}", "severity"),
+        ("{long: 1h, short: 5m, factor: 10, burnRate: 10}", "burnRate"),
+    ],
+)
+def test_a_tier_that_cannot_be_is_refused_at_its_place(tier: str, told: str) -> None:
+    assert told in refused(f"{{service: shop, target: 99%, good: g, total: t, alerts: {{tiers: [{tier}]}}}}")

@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 from msgspec.structs import replace
 
 from poise.model.balance import Budget, Burn
-from poise.model.policy import Level, PolicyState
+from poise.model.policy import Alerting, AlertTier, Level, PolicyState
 from poise.model.spend import BurnNow, Foresight, Outlook, Spend, SpendCause, SpendLedger
 from poise.web import pages
 from poise.web.objective_compose import period_words, queries
@@ -107,6 +107,22 @@ def test_a_tier_that_is_over_is_never_told_as_calm(samples: ModuleType) -> None:
     html = pages.objective(replace(view, budget=replace(view.budget, burns=hot)))
     assert "A tier below is over" in html and "no burn" not in words(html)
     assert "The sequential tests see no burn" in pages.objective(view)
+
+
+def test_tiers_of_its_own_stand_where_the_policys_would(samples: ModuleType) -> None:
+    """Who declared them wants to see these, with what they are for."""
+    view: ObjectiveView = samples.objective()
+    assert view.budget is not None
+    own = Alerting(tiers=(AlertTier(long_s=3600, short_s=300, factor=2, hold_s=120),), failures_min=7)
+    hot = tuple(replace(one, rate=3.0, bad=8.0) for one in view.budget.burns)
+    shown = replace(
+        view,
+        objective=replace(view.objective, alerts=own),
+        budget=replace(view.budget, alerts=own, burning_since=(None,), burns=hot),
+    )
+    text = words(pages.objective(shown))
+    assert "Tiers of its own" in text and "Tiers that page" not in text
+    assert "2× in 1 h and 5 min for 2 min: page" in text and "at least 7 failed" in text
 
 
 ratio = st.one_of(st.floats(-30.0, 1.0), st.sampled_from((0.0, 1.0, -18.66)))

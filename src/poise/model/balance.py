@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from poise.model.delivery import ChangeClass
 from poise.model.pacing import PARALLEL_MAX
-from poise.model.policy import Level
+from poise.model.policy import Alerting, Level
 
 
 class Burn(Struct, frozen=True, kw_only=True):
@@ -65,9 +65,10 @@ class Budget(Struct, frozen=True, kw_only=True):
     the window does not count; without exclusions ``unadjusted_bad`` events would have left
     ``unadjusted_left_ratio``. ``group`` is the one whose budget this is, the worst of ``groups``.
     ``periods`` are the objective's windows, the gate's first. ``excess`` is by how many events the source's
-    good or bad ones outnumber all of its events, which cannot be: nobody knows such a budget. The
-    budget is stale when it is older than the policy says, or than ``stale_after_s`` where its source is read
-    less often.
+    good or bad ones outnumber all of its events, which cannot be: nobody knows such a budget.
+    ``alerts`` are the objective's own tiers, ``burning_since`` is by tier since when it burns without a
+    break, None where it does not. The budget is stale when it is older than the policy says, or than
+    ``stale_after_s`` where its source is read less often.
     """
 
     service: str
@@ -98,6 +99,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     groups: tuple[GroupBudget, ...] = ()
     periods: tuple[PeriodBudget, ...] = ()
     excess: float = 0.0
+    alerts: Alerting | None = None
+    burning_since: tuple[datetime | None, ...] = ()
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from poise.model.policy import DAY_S
+from poise.model.policy import DAY_S, Alerting
 
 GROUPS_MAX: Final = 50
 EXCLUDED_MAX_RATIO: Final = 0.1  # of a window; so that exclusions cannot eat the objective
@@ -185,6 +185,7 @@ class Objective(Struct, frozen=True, kw_only=True):
     ``also`` are more windows over the same counts; the gate knows ``window_s`` and ``calendar`` alone.
     ``group_by`` are labels: each of their values has a budget of its own, and the worst one is the
     objective's. ``requires`` are objectives (keys) that this one cannot do better than.
+    ``alerts`` are tiers of its own; with None those of the policy and the project alert.
     """
 
     service: str
@@ -207,6 +208,7 @@ class Objective(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     excluded_max_ratio: float = EXCLUDED_MAX_RATIO
     title: str = ""
+    alerts: Alerting | None = None
     group: str = ""  # of one group that is counted by itself, such as ``region=eu``; never declared
     first_sample: Treatment = Treatment.COUNT  # of a series that is new among known ones
     on_reset: Treatment = Treatment.COUNT  # of a counter that fell

@@ -49,6 +49,35 @@ class BurnTier(Struct, frozen=True, kw_only=True):
     factor: float
 
 
+class Urgency(StrEnum):
+    """What a tier of an objective's own is for."""
+
+    PAGE = "page"  # somebody is paged
+    TICKET = "ticket"  # it waits for working hours
+
+
+class AlertTier(BurnTier, frozen=True, kw_only=True):
+    """A tier that an objective declares: it alerts once both windows burn over ``factor`` for ``hold_s``."""
+
+    severity: Urgency = Urgency.PAGE
+    hold_s: float = 0.0
+
+
+class Alerting(Struct, frozen=True, kw_only=True):
+    """An objective's own tiers, instead of the policy's; fewer bad events than ``failures_min`` are no burn.
+
+    None: as few as the project's alerts say.
+    """
+
+    tiers: tuple[AlertTier, ...]
+    failures_min: int | None = None
+
+    @property
+    def windows_s(self) -> tuple[float, ...]:
+        """The windows whose burn they ask for, ascending."""
+        return tuple(sorted({window for tier in self.tiers for window in (tier.long_s, tier.short_s)}))
+
+
 class Parallel(Struct, frozen=True, kw_only=True):
     """How many rollouts of one environment may be under way at once, by level."""
 

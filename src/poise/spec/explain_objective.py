@@ -8,6 +8,7 @@ from typing import Literal
 from poise.model.composite import infeasible
 from poise.model.objective import Combination, IndicatorKind, Objective, Treatment, WhenDelayed
 from poise.model.period import name
+from poise.model.policy import AlertTier
 from poise.spec.durations import format_duration
 
 Source = Literal["declared", "default"]
@@ -104,11 +105,26 @@ def _more(objective: Objective, bare: Objective) -> list[Row]:
         waits = _source(composite.when_delayed, WhenDelayed.UNKNOWN)
         rows.append(("maxDelay", format_duration(composite.max_delay_s), waits))
         rows.append(("whenDelayed", composite.when_delayed.value, waits))
+    if (alerts := objective.alerts) is not None:
+        rows += [("alerts", tier_said(one), "declared") for one in alerts.tiers]
+        least = "as the project's" if alerts.failures_min is None else str(alerts.failures_min)
+        rows.append(("minFailures", least, _source(alerts.failures_min, None)))
     if objective.requires:
         rows.append(("requires", ", ".join(objective.requires), "declared"))
     cap = f"{objective.excluded_max_ratio * 100:.6g}%"
     rows.append(("excludedMax", cap, _source(objective.excluded_max_ratio, bare.excluded_max_ratio)))
     return rows
+
+
+def tier_said(tier: AlertTier) -> str:
+    """A tier of an objective's own in one phrase.
+
+    >>> tier_said(AlertTier(long_s=3600, short_s=300, factor=10, hold_s=120))
+    '10x over 1h and 5m for 2m: page'
+    """
+    held = f" for {format_duration(tier.hold_s)}" if tier.hold_s else ""
+    long, short = format_duration(tier.long_s), format_duration(tier.short_s)
+    return f"{tier.factor:g}x over {long} and {short}{held}: {tier.severity.value}"
 
 
 def _source(value: object, default: object) -> Source:

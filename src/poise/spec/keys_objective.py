@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.objective import Method, Treatment, WhenDelayed
+from poise.model.policy import Urgency
+from poise.spec import limits
+from poise.spec.keys_policy import BURN_TIER
 from poise.spec.keys_text import NAME
 from poise.spec.shape import Choice, Duration, Field, Integer, ListOf, Number, Ratio, Record, Short, Text
 from poise.spec.window import NAMED
@@ -29,6 +32,28 @@ COMPONENT: Final = Record(
     )
 )
 _COMPONENTS: Final = ListOf(item=Short(scalar=OTHER, into=("objective",), record=COMPONENT), low=2, high=50)
+ALERTING: Final = Record(
+    fields=(
+        Field(
+            "tiers",
+            ListOf(
+                item=Record(
+                    fields=(
+                        *BURN_TIER.fields,
+                        Field("severity", Choice(words=tuple(Urgency)), "severity", "page, or ticket."),
+                        Field("for", Duration(high_s=86_400), "hold_s", "How long both must burn first; 0s."),
+                    )
+                ),
+                low=1,
+                high=limits.ALERT_TIERS,
+            ),
+            "tiers",
+            "Both windows over the factor.",
+            required=True,
+        ),
+        Field("minFailures", Integer(low=1, high=1_000_000), "failures_min", "Fewer bad events are no burn."),
+    )
+)
 OBJECTIVE: Final = Record(
     fields=(
         Field("service", NAME, "service", "A service of this file.", required=True),
@@ -83,6 +108,7 @@ OBJECTIVE: Final = Record(
         Field(
             "requires", ListOf(item=OTHER, high=20, alone=True), "requires", "What it cannot do better than."
         ),
+        Field("alerts", ALERTING, "alerts", "Burn-rate tiers of its own, instead of the policy's."),
         Field("excludedMax", Ratio(), "excluded_max_ratio", "The share of a window that may be excluded."),
         Field(
             "firstSample",

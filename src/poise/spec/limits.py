@@ -44,3 +44,4 @@ CLASS_RULES: Final = 20
 PATTERNS: Final = 50  # paths or labels of one rule
 PLAN_ITEMS: Final = 50
 DECIDERS: Final = 20
+ALERT_TIERS: Final = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from msgspec import convert
 from msgspec.structs import replace
 
 from poise.model.objective import (
@@ -28,11 +29,12 @@ from poise.model.objective import (
     WhenDelayed,
     Window,
 )
+from poise.model.policy import Alerting
 from poise.model.service import DataSource, Probe
 from poise.spec.counter import NotCounted, counter
 from poise.spec.document import Node
 from poise.spec.indicator import Indicator, check_expression
-from poise.spec.objective import Draft, Services, check_service, check_slices
+from poise.spec.objective import Draft, Services, check_service, check_slices, records
 from poise.spec.problems import (
     CONTRADICTION,
     DECLARED_TWICE,
@@ -45,6 +47,7 @@ from poise.spec.problems import (
 )
 from poise.spec.query import EMBEDDED, queries_of
 from poise.spec.read import Document, Found, plain
+from poise.spec.tiers import check_tier
 from poise.spec.window import WINDOW_S, check_starts, check_zone, named
 
 SLICE_S: Final = 60.0
@@ -85,9 +88,16 @@ def short_drafts(
         if indicator is not None and check_service(spec, indicator.counts_itself, services, report):
             for window in windows:
                 check_slices(slicing, window, spec.at("slice"), report)
+        _check_tiers(spec, windows, report)
         if len(report) == before and indicator is not None:
             for key in services[str(spec.text("service"))]:
                 yield _draft(document, key, indicator, windows, slicing, report.filename)
+
+
+def _check_tiers(spec: Found, windows: Sequence[Window], report: Report) -> None:
+    alerts = spec.values.get("alerts")
+    for tier in records(alerts.get("tiers")) if isinstance(alerts, dict) else []:
+        check_tier(tier.values, tier.at("long"), tier.at("short"), windows, report)
 
 
 def _draft(
@@ -118,6 +128,7 @@ def _draft(
         requires=tuple(required),
         excluded_max_ratio=values.get("excluded_max_ratio", EXCLUDED_MAX_RATIO),
         title=values.get("title", ""),
+        alerts=convert(values["alerts"], Alerting) if "alerts" in values else None,
         first_sample=Treatment(values.get("first_sample", Treatment.COUNT)),
         on_reset=Treatment(values.get("on_reset", Treatment.COUNT)),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import htpy as h
 
-from poise.model.balance import Burn
-from poise.model.policy import BurnTier
+from poise.model.balance import Budget, Burn
+from poise.model.policy import AlertTier, BurnTier
 from poise.model.spend import BurnNow, Foresight
 from poise.model.standing import MIN_FAILURES, fires
 from poise.web import objective_derived
@@ -75,7 +75,7 @@ def _sure(chance: float) -> str:
 
 def _unburned(view: ObjectiveView, chance: float) -> str:
     """What the tests say before they see a burn; a tier may be over already."""
-    over = view.budget is not None and any(fires(one, view.budget.burns) for one in view.policy.fast_burn)
+    over = view.budget is not None and any(_over(view.budget, one) for one in _alerting(view))
     if over:
         return (
             "A tier below is over. The sequential tests ask for more evidence: "
@@ -125,27 +125,46 @@ def _inputs(one: Burn, allowed: float) -> tuple[tuple[str, h.Node], ...]:
 
 
 def _tiers(view: ObjectiveView) -> h.Node:
-    if not view.policy.fast_burn or view.budget is None:
+    tiers = _alerting(view)
+    if not tiers or view.budget is None:
         return None
     by_window = {one.window_s: one for one in view.budget.burns}
+    title = "Tiers of its own" if view.objective.alerts else "Tiers that page"
     return h.fragment[
-        h.h3["Tiers that page"],
+        h.h3[title],
         table(
-            "Tiers that page",
+            title,
             ("both windows over", "long", "short", "now", "why"),
-            [_tier(view, one, by_window) for one in view.policy.fast_burn],
+            [_tier(view, one, by_window) for one in tiers],
             "lrrll",
         ),
     ]
 
 
+def _alerting(view: ObjectiveView) -> tuple[BurnTier, ...]:
+    """The objective's own tiers, or those of the policy that page."""
+    return view.objective.alerts.tiers if view.objective.alerts else view.policy.fast_burn
+
+
+def _over(budget: Budget, one: BurnTier) -> bool:
+    return fires(one, budget.burns, failures_min=_least(budget))
+
+
+def _least(budget: Budget) -> float:
+    return (budget.alerts and budget.alerts.failures_min) or MIN_FAILURES
+
+
 def _tier(view: ObjectiveView, one: BurnTier, burns: dict[float, Burn]) -> tuple[h.Node, ...]:
     long, short = burns.get(one.long_s), burns.get(one.short_s)
-    fired = view.budget is not None and fires(one, view.budget.burns)
+    fired = view.budget is not None and _over(view.budget, one)
+    least = MIN_FAILURES if view.budget is None else _least(view.budget)
     known = long is not None and long.rate is not None and short is not None and short.rate is not None
     word = pill("over", "hold") if fired else "below" if known else "not known"
     name = f"{one.factor:g}× in {_span(one.long_s)} and {_span(one.short_s)}"
-    rule = f"Both windows burn over {one.factor:g}×, and at least {MIN_FAILURES:g} failed in the long one."
+    rule = f"Both windows burn over {one.factor:g}×, and at least {least:g} failed in the long one."
+    if isinstance(one, AlertTier):
+        held = f" for {_span(one.hold_s)}" if one.hold_s else ""
+        name = f"{name}{held}: {one.severity.value}"
     inputs = tuple(
         (f"burn over {_span(window_s)}", times(burn.rate if burn else None))
         for window_s, burn in ((one.long_s, long), (one.short_s, short))

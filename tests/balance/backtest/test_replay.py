@@ -20,7 +20,7 @@ from poise.balance.backtest.report import AlertPolicy, Backtest, Point
 from poise.engine.query_past import QueryPast
 from poise.model.balance import Budget
 from poise.model.objective import IndicatorKind, Method, Objective, Queries, Slicing
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import Alerting, AlertTier, BudgetPolicy, Urgency
 from poise.model.samples import Labels
 from poise.model.spend import Outlook
 from poise.spec.condition import evaluate
@@ -94,7 +94,8 @@ def history(seed: int, minutes: int, *, every_s: int = 15, fault: bool = True) -
 
 def asked(minutes: int, **more: Any) -> Asked:
     until = T0 + timedelta(minutes=minutes)
-    return Asked(objectives=OBJECTIVES, policy=POLICY, since=T0, until=until, evaluate=evaluate, **more)
+    given = {"objectives": OBJECTIVES, "policy": POLICY, **more}
+    return Asked(since=T0, until=until, evaluate=evaluate, **given)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -237,3 +238,17 @@ def test_thinning_keeps_the_worst(lefts: list[float | None], most: int) -> None:
     known = [one.left_ratio for one in points if one.left_ratio is not None]
     if known and None not in lefts:
         assert min(one.left_ratio for one in kept if one.left_ratio is not None) == min(known)
+
+
+def test_own_tiers_are_replayed_with_their_hold_instead_of_the_policys() -> None:
+    """The same fault, told by a tier that nobody else has, once it burned for ten minutes."""
+    tier = AlertTier(long_s=1200, short_s=120, factor=2, severity=Urgency.TICKET)
+    samples, pages, tickets = history(4, 300), [], []
+    for hold_s in (0.0, 600.0):
+        held = msgspec.structs.replace(tier, hold_s=hold_s)
+        own = msgspec.structs.replace(OBJECTIVES[0], alerts=Alerting(tiers=(held,)))
+        alerts = run(samples, 300, objectives=(own,)).objectives[0].alerts
+        pages += [one for one in alerts if one.policy is AlertPolicy.PAGE]
+        tickets.append(next(one for one in alerts if one.policy is AlertPolicy.TICKET))
+    assert not pages and [one.test for one in tickets] == ["2x", "2x"]
+    assert tickets[1].fired_at - tickets[0].fired_at == timedelta(minutes=10)

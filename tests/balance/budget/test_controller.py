@@ -17,6 +17,7 @@ from poise.adapters.totals import StoredTotals
 from poise.balance.budget.controller import ALL, REFRESHES, BudgetController
 from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.objective import IndicatorKind, Objective
+from poise.model.policy import Alerting, AlertTier
 from poise.model.record import Ref, Write
 from poise.model.service import Project
 from poise.model.signal import ERRORS_TOTAL, LATENCY_BUCKET, REQUESTS_TOTAL, Batch, Sample, Series
@@ -354,5 +355,35 @@ def test_a_look_without_news_costs_nothing_until_silence_itself_is_news() -> Non
         silent = await world.look(110)
         assert (before.measured_at, silent.at) == (silent.measured_at, at(110))
         assert silent.coverage_ratio < before.coverage_ratio
+
+    anyio.run(play)
+
+
+def test_a_tier_of_its_own_is_measured_and_told_since_when_it_burns() -> None:
+    """Over windows that no policy asks for; a restart in between changes nothing, an hour's silence does."""
+    tier = AlertTier(long_s=600, short_s=50, factor=5, hold_s=60)
+
+    async def play() -> None:
+        world = World(structs.replace(AVAILABLE, alerts=Alerting(tiers=(tier,))))
+        await world.declare()
+        await world.read(-5, 0, 0)
+        await world.look(0)
+        for second in range(5, 1200, 5):
+            await world.read(second, second * 10, 0)
+        quiet = await world.look(1200)
+        assert quiet.burning_since == (None,) and {50.0, 600.0} <= {one.window_s for one in quiet.burns}
+        for second in range(1205, 1405, 5):
+            await world.read(second, second * 10, (second - 1200) * 5)
+            if second % 10 == 0:
+                burning = await world.look(second)
+        (since,) = burning.burning_since
+        assert since is not None and at(1205) < since < at(1300)
+        world.restart()
+        again = await world.look(1410)
+        assert again.burning_since == (since,)
+        world.restart()
+        await world.read(1500, 15_000, 1_500)
+        later = await world.look(1800)
+        assert later.burning_since != (since,)
 
     anyio.run(play)

@@ -22,7 +22,7 @@ from poise.model.objective import (
     Queries,
     Slicing,
 )
-from poise.model.policy import BudgetPolicy, BurnTier
+from poise.model.policy import Alerting, AlertTier, BudgetPolicy, BurnTier
 
 SHOP = Objective(
     service="acme/production/shop",
@@ -150,3 +150,16 @@ def test_below_the_bound_one_failure_is_over_the_tier(target: float, factor: flo
     for per_h, is_over in ((bound * 0.99, True), (bound * 1.01, False)):
         rate = 1.0 / (per_h * long_s / 3600.0) / (1.0 - target)
         assert (rate > factor) is is_over
+
+
+def test_own_tiers_are_looked_over_instead_of_the_policys() -> None:
+    """One that cannot fire is a mistake of the file itself, whoever else alerts."""
+    mute = AlertTier(long_s=3600, short_s=300, factor=30)
+    own = replace(SHOP, target_ratio=0.9, alerts=Alerting(tiers=(mute,)))
+    (dead,) = [one for one in found(own) if one.rule == "tier-cannot-fire"]
+    assert dead.severity is Severity.ERROR and "in its alerts" in dead.mend and "30x" in dead.what
+    heard = replace(own, alerts=Alerting(tiers=(replace(mute, factor=5.0),)))
+    assert not [one for one in found(heard) if one.rule == "tier-cannot-fire"]
+    short = replace(heard, alerts=Alerting(tiers=(replace(mute, factor=5.0, short_s=60.0),)))
+    rules = {one.rule for one in found(short, healthy())}
+    assert "window-under-two-scrapes" in rules

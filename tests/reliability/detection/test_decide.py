@@ -13,7 +13,7 @@ from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertState, Severity
 from poise.model.ingress import Certificate
-from poise.model.policy import BurnTier
+from poise.model.policy import Alerting, AlertTier, BurnTier, Urgency
 from poise.model.record import Decision
 from poise.model.service import BurnAlerts, Detection, Service
 from poise.model.spend import BurnNow, Outlook
@@ -344,3 +344,47 @@ def test_replicas_that_a_rolling_update_replaced_are_not_missing() -> None:
     one = (replica(0), replica(1, ready=False, failing_s=600))
     assert "replicas" in alerts(decide(seen(replicas=one), NOW))
     assert "replicas" not in alerts(decide(seen(replicas=one, active=active), NOW))
+
+
+OWN = Alerting(
+    tiers=(
+        AlertTier(long_s=3600, short_s=300, factor=2, hold_s=120),
+        AlertTier(long_s=21_600, short_s=1800, factor=1, severity=Urgency.TICKET),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "since", "severity"),
+    [
+        (3.0, 0.0, (ago(200), None), Severity.SEV1),
+        (3.0, 0.0, (ago(60), None), None),  # not for long enough
+        (20.0, 20.0, (None, None), None),  # the policy's tiers are not asked
+        (0.5, 1.5, (None, ago(1)), Severity.SEV3),
+        (3.0, 1.5, (ago(60), ago(60)), Severity.SEV3),
+    ],
+)
+def test_tiers_of_an_objectives_own_alert_instead_of_the_policys(
+    fast: float, slow: float, since: tuple[datetime | None, ...], severity: Severity | None
+) -> None:
+    own = budget(burns=burns(fast=fast, slow=slow), alerts=OWN, burning_since=since)
+    for timing in (Detection(), Detection(burns=BurnAlerts.SEQUENTIAL)):
+        found = alerts(decide(seen(budgets=(own,), timing=timing), NOW))
+        assert {name: one.severity for name, one in found.items()} == (
+            {"burn/availability": severity} if severity else {}
+        )
+
+
+def test_a_tier_that_has_to_hold_is_looked_at_again_when_it_has() -> None:
+    for slow, since in ((0.0, None), (1.5, ago(1))):  # also while another one alerts already
+        own = budget(burns=burns(fast=3.0, slow=slow), alerts=OWN, burning_since=(ago(100), since))
+        assert decide(seen(budgets=(own,)), NOW).wake_at == NOW + timedelta(seconds=20)
+
+
+def test_few_failures_are_no_burn_by_the_objectives_own_bound_or_the_projects() -> None:
+    for bound, least, fires in ((None, 1000, False), (1000, 4, False), (50, 1000, True)):
+        own = budget(
+            burns=burns(fast=3.0), burning_since=(ago(200), None), alerts=replace(OWN, failures_min=bound)
+        )
+        found = alerts(decide(seen(budgets=(own,), timing=Detection(failures_min=least)), NOW))
+        assert bool(found) is fires

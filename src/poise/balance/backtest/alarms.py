@@ -1,7 +1,8 @@
 """The alerts of a replay: the workbook's tiers and the sequential tests, minute by minute, as they fire live.
 
 A grouped objective burns when its worst group does, one of OpenSLO's composites as its parts do times their
-weights, and what is excluded burns nothing.
+weights, and what is excluded burns nothing. Tiers of an objective's own alert instead of the others, once
+they burned for as long as they say.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from poise.balance.burn.watch import BurnWatch
 from poise.model.exclusion import effective
 from poise.model.increments import Increments, Round
 from poise.model.objective import Composite, Objective
-from poise.model.policy import BudgetPolicy, BurnTier
+from poise.model.policy import Alerting, AlertTier, BudgetPolicy, BurnTier, Urgency
 from poise.model.standing import MIN_FAILURES
 
 
@@ -47,6 +48,11 @@ class Alarms:
         self._watch = BurnWatch()
         self._firing: list[dict[AlertPolicy, _Firing]] = [{} for _ in objectives]
         self._alerts: list[list[Alert]] = [[] for _ in objectives]
+        self._own: dict[Alerting, list[int]] = {}  # columns by what they declare
+        for column, one in enumerate(objectives):
+            if one.alerts is not None:
+                self._own.setdefault(one.alerts, []).append(column)
+        self._over: dict[tuple[int, AlertTier], datetime] = {}  # since when a tier of its own burns
         self.allowed: dict[str, float] = {}  # of each objective's budget, as far as it is known
 
     def look(self, now: datetime, increments: Increments) -> None:
@@ -65,18 +71,45 @@ class Alarms:
     # -- tiers --------------------------------------------------------------------------------------
 
     def _page(self, now: datetime, policy: AlertPolicy, tiers: tuple[BurnTier, ...]) -> None:
-        counting = self._budgets.counting
-        hot = burning_now(
-            counting.book, counting.sheet.places, self._budgets.allowed_ratio(), tiers, now.timestamp()
-        )
-        hot = self._told(hot, tiers, now)
-        for column in np.flatnonzero(hot >= 0).tolist():
-            tier = tiers[hot[column]]
+        hot = self._hot(tiers, MIN_FAILURES, now)
+        found: dict[int, BurnTier] = {
+            column: tiers[hot[column]]
+            for column in np.flatnonzero(hot >= 0).tolist()
+            if self._objectives[column].alerts is None
+        }
+        found |= self._held(Urgency.PAGE if policy is AlertPolicy.PAGE else Urgency.TICKET, now)
+        for column, tier in found.items():
             since = now - timedelta(seconds=tier.long_s)
             self._fire(column, policy, f"{tier.factor:g}x", policy is AlertPolicy.PAGE, since, now)
-        self._end(policy, {*np.flatnonzero(hot < 0).tolist()}, now)
+        self._end(policy, {*range(len(self._objectives))} - found.keys(), now)
 
-    def _told(self, hot: NDArray[np.int64], tiers: tuple[BurnTier, ...], now: datetime) -> NDArray[np.int64]:
+    def _held(self, severity: Urgency, now: datetime) -> dict[int, AlertTier]:
+        """By column, the fastest of the objective's own tiers that burned for as long as it says."""
+        found: dict[int, AlertTier] = {}
+        for alerts, columns in self._own.items():
+            least = float(alerts.failures_min or MIN_FAILURES)
+            mine = (one for one in alerts.tiers if one.severity is severity)
+            for tier in sorted(mine, key=lambda one: -one.factor):
+                hot = self._hot((tier,), least, now)
+                for column in columns:
+                    if hot[column] < 0:
+                        self._over.pop((column, tier), None)
+                        continue
+                    began = self._over.setdefault((column, tier), now)
+                    if (now - began).total_seconds() >= tier.hold_s:
+                        found.setdefault(column, tier)
+        return found
+
+    def _hot(self, tiers: tuple[BurnTier, ...], least: float, now: datetime) -> NDArray[np.int64]:
+        """By objective that was declared: the place of the tier that burns, -1 without one."""
+        counting, allowed = self._budgets.counting, self._budgets.allowed_ratio()
+        places = counting.sheet.places
+        hot = burning_now(counting.book, places, allowed, tiers, now.timestamp(), least)
+        return self._told(hot, tiers, least, now)
+
+    def _told(
+        self, hot: NDArray[np.int64], tiers: tuple[BurnTier, ...], least: float, now: datetime
+    ) -> NDArray[np.int64]:
         """By objective that was declared: the tier that burns, groups and composites told as a whole."""
         sheet, made = self._budgets.counting.sheet, hot[: len(self._objectives)].copy()
         left: NDArray[np.float64] | None = None
@@ -88,14 +121,14 @@ class Alarms:
         for column in sheet.composites:
             composite = sheet.objectives[column].composite
             if composite is not None and sheet.objectives[column].slicing is None:
-                made[column] = self._burning(composite, tiers, now)
+                made[column] = self._burning(composite, tiers, least, now)
         excluded = self._budgets.excluded(now)
         for column in np.flatnonzero(made >= 0).tolist():
             if column in excluded:
-                made[column] = self._adjusted(column, tiers, now)
+                made[column] = self._adjusted(column, tiers, least, now)
         return made
 
-    def _burning(self, composite: Composite, tiers: tuple[BurnTier, ...], now: datetime) -> int:
+    def _burning(self, composite: Composite, tiers: tuple[BurnTier, ...], least: float, now: datetime) -> int:
         """The tier that a composite burns at: the rates of its parts, times their weights."""
         columns = [self._budgets.counting.columns[one.objective] for one in composite.components]
         weights = np.array([one.weight for one in composite.components])
@@ -106,11 +139,11 @@ class Alarms:
                 share = np.where(total > 0, bad / np.where(total > 0, total, 1.0), 0.0)
                 rates.append(float((weights * share / self._budgets.allowed_ratio()[columns]).sum()))
                 failed.append(float(bad.sum()))
-            if failed[0] >= MIN_FAILURES and min(rates) > tier.factor:
+            if failed[0] >= least and min(rates) > tier.factor:
                 return number
         return -1
 
-    def _adjusted(self, column: int, tiers: tuple[BurnTier, ...], now: datetime) -> int:
+    def _adjusted(self, column: int, tiers: tuple[BurnTier, ...], least: float, now: datetime) -> int:
         """The tier that burns without the time that does not count."""
         now_s, objective = now.timestamp(), self._objectives[column]
         most_s = objective.excluded_max_ratio * objective.window_s
@@ -125,7 +158,7 @@ class Alarms:
                     less = self._sums(columns, start_s, end_s if end_s < now_s else None)
                     bad, total = bad - less[0], total - less[1]
                 hot = hot and bool((bad > tier.factor * allowed * total).any())
-                hot = hot and (window_s != tier.long_s or float(bad.max()) >= MIN_FAILURES)
+                hot = hot and (window_s != tier.long_s or float(bad.max()) >= least)
             if hot:
                 return number
         return -1

@@ -283,29 +283,27 @@ class BudgetController:
         refreshed = old[np.argsort(marks.at_s[old])][:REFRESHES]
         due = {*refreshed.tolist(), *(one for one in self._reexcluded if one < len(moved))} - {*groups}
         columns = np.union1d(np.flatnonzero(moved), np.array(sorted(due), dtype=np.int64)).tolist()
-        marks.signature = seen
+        watched, marks.signature = marks.signature != -1, seen
         for column in columns[:WRITES_MAX]:
-            yield self._decided(counting, measures, column, problems[column], column in due)
+            marked = column in due, bool(watched[column])
+            yield self._decided(counting, measures, column, problems[column], *marked)
         marks.signature[columns[WRITES_MAX:]] = -1
 
     def _decided(
-        self, counting: Counting, measures: Measures, column: int, problem: str, is_due: bool
+        self, counting: Counting, measures: Measures, column: int, problem: str, is_due: bool, watched: bool
     ) -> Decision:
         key = counting.sheet.objectives[column].key
         written = self._written.get(key, _Written(body=None, ref=Ref("Budget", key, 0)))
         seen = Seen(
-            sheet=counting.sheet,
-            measures=measures,
-            sums=counting.book,
-            column=column,
-            before=written.body,
-            ref=written.ref,
+            sheet=counting.sheet, measures=measures, sums=counting.book, column=column,
+            before=written.body, ref=written.ref,
             interpolated=counting.counter.columns[key].interpolated or self._interpolated_of(key),
             problem=problem,
             is_due=is_due,
+            is_watched=watched,
             excluded=self._expanded.get(column, ()),
             unadjusted=self._plain if column in self._expanded else None,
-        )
+        )  # fmt: skip
         decision = decide(seen, measures.now)
         self._doubt(decision)
         return decision

@@ -19,16 +19,18 @@ from poise.model.increments import Summed
 from poise.model.period import period
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, Ref, Write
-from poise.model.standing import classify
+from poise.model.standing import MIN_FAILURES, classify, fires
 
 REFRESH_MAX_S: Final = 60.0
 MATERIAL_RATIO: Final = 0.001
+LOOKED_MAX_S: Final = 300.0  # a burn whose budget was not written for longer is not known to have gone on
 
 
 class Seen(Struct, frozen=True, kw_only=True):
     """One budget: its column among all that were measured, and what was written of it before.
 
-    ``is_due``: it was not written for so long that it is written though nothing changed.
+    ``is_due``: it was not written for so long that it is written though nothing changed. ``is_watched``: it
+    was looked at ever since it was written, however long ago.
     """
 
     sheet: Sheet
@@ -40,6 +42,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     interpolated: bool = False
     problem: str = ""
     is_due: bool = False
+    is_watched: bool = False
     excluded: tuple[Stretch, ...] = ()
     unadjusted: Measures | None = None  # without exclusions; None where there are none for this budget
 
@@ -64,6 +67,7 @@ def budget_of(seen: Seen) -> Budget:
     left, allowed = float(measures.left_ratio[at]), float(measures.allowed[at])
     measured_s = float(measures.measured_s[at])
     groups = group_budgets(seen.sheet, measures, at)
+    burns, since = _burns(seen), _instant(float(measures.since_s[at]))
     return Budget(
         service=objective.service,
         objective=objective.name,
@@ -73,10 +77,10 @@ def budget_of(seen: Seen) -> Budget:
         bad=float(period.bad[at]),
         allowed=allowed,
         left_ratio=left,
-        burns=_burns(seen),
+        burns=burns,
         coverage_ratio=float(period.coverage_ratio[at]),
         bootstrap=bool(measures.bootstrap[at]),
-        since=_instant(float(measures.since_s[at])),
+        since=since,
         measured_at=None if math.isnan(measured_s) else _instant(measured_s),
         at=measures.now,
         rate_per_s=float(measures.rate_per_s[at]),
@@ -84,6 +88,8 @@ def budget_of(seen: Seen) -> Budget:
         interpolated=seen.interpolated,
         problem=seen.problem,
         excess=float(measures.excess[at]),
+        alerts=objective.alerts,
+        burning_since=_burning_since(seen, burns, since),
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
         stale_after_s=seen.sheet.policies[at].stale_after_s,
@@ -121,7 +127,8 @@ def _told(seen: Seen) -> int:
 
 def _burns(seen: Seen) -> tuple[Burn, ...]:
     at, sheet, measures = seen.column, seen.sheet, seen.measures
-    own, column = burn_windows(sheet.policies[at]), measures.burns.columns(at)
+    own = burn_windows(sheet.policies[at], sheet.objectives[at].alerts)
+    column = measures.burns.columns(at)
     told = zip(
         sheet.windows_s,
         measures.burn_rate[:, at].tolist(),
@@ -135,6 +142,23 @@ def _burns(seen: Seen) -> tuple[Burn, ...]:
         Burn(window_s=window_s, rate=rate if known else None, coverage_ratio=covered, events=events, bad=bad)
         for window_s, rate, known, covered, events, bad in told
         if window_s in own
+    )
+
+
+def _burning_since(seen: Seen, burns: tuple[Burn, ...], since: datetime) -> tuple[datetime | None, ...]:
+    """By tier of the objective's own: since when it burns. What nobody looked at for long begins anew."""
+    objective, before, now = seen.sheet.objectives[seen.column], seen.before, seen.measures.now
+    alerts = objective.alerts
+    if alerts is None:
+        return ()
+    known: tuple[datetime | None, ...] = (None,) * len(alerts.tiers)
+    if before is not None and before.alerts == alerts and before.definition == definition(objective):
+        looked = seen.is_watched or (now - before.at).total_seconds() <= LOOKED_MAX_S
+        known = before.burning_since if looked else known
+    age_s, least = (now - since).total_seconds(), alerts.failures_min or MIN_FAILURES
+    return tuple(
+        (began or now) if fires(tier, burns, age_s, least) else None
+        for tier, began in zip(alerts.tiers, known, strict=True)
     )
 
 
@@ -162,7 +186,9 @@ def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: d
         return True
     if (before.unadjusted_left_ratio is None) != (after.unadjusted_left_ratio is None):
         return True
-    if before.definition != after.definition:
+    if (before.definition, before.alerts) != (after.definition, after.alerts):
+        return True
+    if [one is None for one in before.burning_since] != [one is None for one in after.burning_since]:
         return True
     if abs(after.left_ratio - before.left_ratio) >= MATERIAL_RATIO:
         return True

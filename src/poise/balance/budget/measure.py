@@ -19,12 +19,13 @@ from poise.model.exclusion import Stretch, effective
 from poise.model.increments import Numbers, Places, Summed, Sums
 from poise.model.objective import Objective
 from poise.model.period import period
-from poise.model.policy import BURN_WINDOWS_S, BudgetPolicy, OnUnknown
+from poise.model.policy import BURN_WINDOWS_S, Alerting, BudgetPolicy, OnUnknown
 from poise.model.standing import FUTURE_TOLERANCE_S, MIN_FAILURES, edges
 
 RATE_WINDOW_S: Final = 3600.0
 LOOKED_BACK_S: Final = 93 * 86_400.0
 SKEW_S: Final = 60.0  # two counters may be read this long apart: so much of their traffic contradicts nothing
+OWN_BITS: Final = 48  # of a signature, above which the tiers of an objective's own stand
 Flags = NDArray[np.bool_]
 
 
@@ -122,6 +123,7 @@ def sheet(objectives: Sequence[Objective], policies: Sequence[BudgetPolicy], pla
     """Columns of declared objectives, each with its project's policy and its place in the book."""
     distinct = {id(policy): policy for policy in policies}.values()
     windows = {*BURN_WINDOWS_S, *(window for policy in distinct for window in burn_windows(policy))}
+    windows |= {window for one in objectives if one.alerts for window in one.alerts.windows_s}
     return Sheet(
         objectives=tuple(objectives),
         policies=tuple(policies),
@@ -171,9 +173,10 @@ def _members(objectives: Sequence[Objective]) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def burn_windows(policy: BudgetPolicy) -> tuple[float, ...]:
-    """The windows (seconds, ascending) that burn is measured over: the workbook's and the policy's."""
-    return tuple(sorted({*policy.burn_windows_s, *BURN_WINDOWS_S}))
+def burn_windows(policy: BudgetPolicy, alerts: Alerting | None = None) -> tuple[float, ...]:
+    """The windows (seconds, ascending) that burn is measured over: the workbook's, the policy's, its own."""
+    own = alerts.windows_s if alerts else ()
+    return tuple(sorted({*policy.burn_windows_s, *BURN_WINDOWS_S, *own}))
 
 
 def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:
@@ -182,7 +185,7 @@ def horizon_s(objective: Objective, policy: BudgetPolicy) -> float:
         one.window_s * (2 if one.calendar is not None and one.window_s <= LOOKED_BACK_S else 1)
         for one in objective.windows
     )
-    return max(*windows, *burn_windows(policy))
+    return max(*windows, *burn_windows(policy, objective.alerts))
 
 
 def starts_s(sheet: Sheet, now: datetime) -> Numbers:
@@ -274,7 +277,7 @@ def signature(sheet: Sheet, measures: Measures) -> NDArray[np.int64]:
     bits = [age_s <= sheet.stale_after_s, age_s >= -FUTURE_TOLERANCE_S, measures.bootstrap]
     failed = measures.burns.failed
     row = {window_s: number for number, window_s in enumerate(sheet.windows_s)}
-    found = np.zeros(len(sheet.objectives), dtype=np.int64)
+    found = _own_tiers(sheet, measures, row)
     for policy, mine in _by_policy(sheet):
         own = [bit[mine] for bit in bits]
         own.append(measures.period.coverage_ratio[mine] < policy.coverage_min_ratio)
@@ -288,6 +291,18 @@ def signature(sheet: Sheet, measures: Measures) -> NDArray[np.int64]:
             own.append((enough & both)[mine])
         for number, bit in enumerate(own):
             found[mine] += bit.astype(np.int64) << number
+    return found
+
+
+def _own_tiers(sheet: Sheet, measures: Measures, row: Mapping[float, int]) -> NDArray[np.int64]:
+    """By column: which of the objective's own tiers have both windows over, as the highest bits."""
+    found = np.zeros(len(sheet.objectives), dtype=np.int64)
+    for column, objective in enumerate(sheet.objectives):
+        for number, tier in enumerate(objective.alerts.tiers if objective.alerts else ()):
+            rates = measures.burn_rate[[row[tier.long_s], row[tier.short_s]], column]
+            failed = measures.burns.failed[row[tier.long_s], column]
+            least = (objective.alerts and objective.alerts.failures_min) or MIN_FAILURES
+            found[column] += int((rates > tier.factor).all() and failed >= least) << (OWN_BITS + number)
     return found
 
 

@@ -14,7 +14,7 @@ from poise.balance.lint.finding import Finding, Measured, Severity
 from poise.model.composite import infeasible
 from poise.model.counting import selectors
 from poise.model.objective import CalendarUnit, IndicatorKind, Objective
-from poise.model.policy import BudgetPolicy, BurnTier
+from poise.model.policy import BudgetPolicy, BurnTier, Urgency
 
 DECREASES_MIN: Final = 5  # restarts happen; this many, and of a hundredth of all steps, are a gauge
 DECREASES_RATIO: Final = 0.01
@@ -87,21 +87,32 @@ def _static(one: Objective, policy: BudgetPolicy) -> _Found:
         )  # fmt: skip
 
 
+def _pages(one: Objective, policy: BudgetPolicy) -> tuple[BurnTier, ...]:
+    """The tiers that page: its own, or the policy's."""
+    own = one.alerts.tiers if one.alerts else None
+    return policy.fast_burn if own is None else tuple(tier for tier in own if tier.severity is Urgency.PAGE)
+
+
+def _tickets(one: Objective) -> tuple[BurnTier, ...]:
+    own = one.alerts.tiers if one.alerts else None
+    return TICKETS if own is None else tuple(tier for tier in own if tier.severity is Urgency.TICKET)
+
+
 def _tiers(one: Objective, policy: BudgetPolicy) -> _Found:
-    allowed = 1.0 - one.target_ratio
-    pages = [tier for tier in policy.fast_burn if tier.factor * allowed >= 1.0 - 1e-12]
-    tickets = [tier for tier in TICKETS if tier.factor * allowed >= 1.0 - 1e-12]
+    allowed, every = 1.0 - one.target_ratio, _pages(one, policy)
+    pages = [tier for tier in every if tier.factor * allowed >= 1.0 - 1e-12]
+    tickets = [tier for tier in _tickets(one) if tier.factor * allowed >= 1.0 - 1e-12]
     for tier in (*pages, *tickets):
-        is_dead = tier in pages and len(pages) == len(policy.fast_burn)
-        limit = 1.0 - 1.0 / tier.factor
+        is_dead = tier in pages and len(pages) == len(every)
+        limit, where = 1.0 - 1.0 / tier.factor, "its alerts" if one.alerts else "the policy's fastBurn"
         yield (
-            "tier-cannot-fire", Severity.ERROR if is_dead else Severity.WARNING,
+            "tier-cannot-fire", Severity.ERROR if is_dead or one.alerts else Severity.WARNING,
             f"the tier of {tier.factor:g}x can never fire at a target of {_percent(one.target_ratio)}",
             f"Even a total outage burns {1.0 / allowed:.3g} times too fast. "
             + ("No page tier is left." if is_dead else ""),
-            f"Raise the target above {_percent(limit)}, or lower the factor in the policy's fastBurn.",
+            f"Raise the target above {_percent(limit)}, or lower the factor in {where}.",
         )  # fmt: skip
-    for tier in policy.fast_burn:
+    for tier in _pages(one, policy):
         if tier.long_s > one.window_s:
             yield (
                 "tier-over-window", Severity.WARNING,
@@ -204,7 +215,8 @@ def _intervals(one: Objective, policy: BudgetPolicy, seen: Measured) -> _Found:
     if not known:
         return
     interval_s = max(known)
-    windows = {("the tier's window", tier.short_s) for tier in policy.fast_burn}
+    own = one.alerts.tiers if one.alerts else ()
+    windows = {("the tier's window", tier.short_s) for tier in (*_pages(one, policy), *own)}
     if one.slicing is not None:
         windows.add(("the time slice", one.slicing.slice_s))
     for what, window_s in sorted(windows):
@@ -250,7 +262,7 @@ def _traffic(one: Objective, policy: BudgetPolicy, seen: Measured) -> _Found:
         )  # fmt: skip
         return
     goal = _percent(one.target_ratio)
-    for tier in policy.fast_burn:
+    for tier in _pages(one, policy):
         bound = traffic_bound_per_h(one, tier)
         if per_h < bound:
             target = 1.0 - (1.0 - one.target_ratio) * bound / per_h

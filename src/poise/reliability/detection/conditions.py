@@ -15,7 +15,7 @@ from poise.model.delivery import Rollout
 from poise.model.fleet import HealOrder, Replica, RollbackRequest
 from poise.model.incident import Alert, AlertSource, Severity
 from poise.model.ingress import Certificate, is_for, urgent_at, warn_at
-from poise.model.policy import BudgetPolicy, BurnTier
+from poise.model.policy import AlertTier, BudgetPolicy, BurnTier, Urgency
 from poise.model.record import Read
 from poise.model.service import BurnAlerts, Detection, Service
 from poise.model.spend import BurnNow, Outlook
@@ -97,7 +97,7 @@ def _burns(seen: Seen, now: datetime) -> Iterator[Condition]:
             continue
         outlook = outlooks.get(budget.objective)
         burn = outlook.burn if outlook is not None and _is_fresh(outlook, now) else None
-        yield _burn(budget, name, burn, outlook, seen.timing, seen.policy)
+        yield _burn(budget, name, burn, outlook, seen.timing, seen.policy, now)
 
 
 def _burn(
@@ -107,19 +107,21 @@ def _burn(
     outlook: Outlook | None,
     timing: Detection,
     policy: BudgetPolicy,
+    now: datetime,
 ) -> Condition:
     """What the tiers or the tests say, whichever is worse; the tests know more of it."""
     tiers = [] if timing.burns is BurnAlerts.SEQUENTIAL else _tiers(timing, policy)
-    age_s = (budget.at - budget.since).total_seconds()
-    hit = next((one for one in tiers if fires(one[0], budget.burns, age_s, timing.failures_min)), None)
-    found = None if hit is None else _burning(budget, name, *hit)
+    tiers = _own_tiers(budget) or tiers
+    hit = next((one for one in tiers if _fires(one[0], budget, timing, now)), None)
+    found = None if hit is None else structs.replace(_burning(budget, name, *hit), at=_held(budget, now))
     if burn is not None and timing.burns is not BurnAlerts.TIERS:
         tested = _tested(budget, name, burn)
         if found is None or _rank(tested) < _rank(found):
             return tested
     if found is None:
         known = all(_is_known(tier, budget.burns) for tier, severity in tiers if severity.pages)
-        return Condition(name=name, source=AlertSource.BURN, holds=Holds.NO if known else Holds.UNKNOWN)
+        holds = Holds.NO if known else Holds.UNKNOWN
+        return Condition(name=name, source=AlertSource.BURN, holds=holds, at=_held(budget, now))
     if outlook is None:
         return found
     told = {"real_chance": outlook.real_chance} if burn is None else _evidence(burn)
@@ -132,6 +134,37 @@ def _tiers(timing: Detection, policy: BudgetPolicy) -> list[tuple[BurnTier, Seve
     paging = sorted(policy.fast_burn, key=lambda tier: -tier.factor)
     severities = [Severity.SEV1, *[Severity.SEV2] * len(paging)]
     return [*zip(paging, severities, strict=False), *((tier, Severity.SEV3) for tier in timing.tickets)]
+
+
+def _own_tiers(budget: Budget) -> list[tuple[BurnTier, Severity]]:
+    """The objective's own, which are there to be heeded whatever else tells of burns; as ``_tiers``."""
+    own = budget.alerts.tiers if budget.alerts else ()
+    paging = sorted((one for one in own if one.severity is Urgency.PAGE), key=lambda tier: -tier.factor)
+    severities = [Severity.SEV1, *[Severity.SEV2] * len(paging)]
+    tickets = ((one, Severity.SEV3) for one in own if one.severity is Urgency.TICKET)
+    return [*zip(paging, severities, strict=False), *tickets]
+
+
+def _fires(tier: BurnTier, budget: Budget, timing: Detection, now: datetime) -> bool:
+    """Whether it burns; one of the objective's own, for as long as it says."""
+    least: float = timing.failures_min
+    if isinstance(tier, AlertTier) and budget.alerts is not None:
+        least = budget.alerts.failures_min or least
+        began = budget.burning_since[budget.alerts.tiers.index(tier)]
+        if began is None or (now - began).total_seconds() < tier.hold_s:
+            return False
+    return fires(tier, budget.burns, (budget.at - budget.since).total_seconds(), least)
+
+
+def _held(budget: Budget, now: datetime) -> datetime | None:
+    """When the next of the objective's own tiers will have burned for long enough."""
+    tiers = budget.alerts.tiers if budget.alerts else ()
+    ahead = (
+        began + timedelta(seconds=tier.hold_s)
+        for tier, began in zip(tiers, budget.burning_since, strict=True)
+        if began is not None
+    )
+    return min((at for at in ahead if at > now), default=None)
 
 
 def _is_fresh(outlook: Outlook, now: datetime) -> bool:
