@@ -75,6 +75,7 @@ spec:
   port: 8080
   health: /healthz
   replicas: 2
+  env: {POISE_BENCH: @MARK@}
   rollout: {drain: 3s, startTimeout: 30s, @STRATEGY@}
 ---
 apiVersion: poise.dev/v1
@@ -134,7 +135,7 @@ class Versions:
     def _write(self, version: int, fail_one_in: int = 0) -> None:
         runs = f"image: localhost/{SERVICE}:{version}" if self.podman else "command: python3 server.py"
         spec = SPEC.replace("@RUNS@", runs).replace("@STRATEGY@", STRATEGIES[self.strategy])
-        self.house.write({"poise.yaml": spec})
+        self.house.write({"poise.yaml": spec.replace("@MARK@", self.house.folder.name)})
         if not self.podman:
             self.house.write({"server.py": source(version, fail_one_in)})
             self.house.write({".github/workflows/ci.yml": WORKFLOW})
