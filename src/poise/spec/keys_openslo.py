@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.objective import Comparison, Method
+from poise.model.policy import Urgency
+from poise.spec import limits
 from poise.spec.keys_text import NAME
 from poise.spec.shape import (
     Anything,
@@ -17,6 +19,7 @@ from poise.spec.shape import (
     ListOf,
     Number,
     Record,
+    Short,
     Text,
 )
 from poise.spec.window import SHORTHAND
@@ -153,6 +156,94 @@ TARGET: Final = Record(
         ),
     ),
 )
+_ABOVE: Final = "Write 'op: gt': what burns above the threshold alerts."
+ALERT_CONDITION: Final = Record(
+    fields=(
+        Field("description", Text(), "_about", "A note for people."),
+        Field("severity", Choice(words=tuple(Urgency)), "severity", "page, or ticket.", required=True),
+        Field(
+            "condition",
+            Record(
+                fields=(
+                    Field("kind", Choice(words=("burnrate",)), "kind", "A burn rate.", required=True),
+                    Field(
+                        "op",
+                        Choice(words=("gt",), refused=dict.fromkeys(("gte", "lt", "lte"), _ABOVE)),
+                        "op",
+                        "How it is compared: above.",
+                        required=True,
+                    ),
+                    Field(
+                        "threshold",
+                        Number(low=0, high=100_000, open_ends=True),
+                        "threshold",
+                        "The burn rate above which both windows must be.",
+                        required=True,
+                    ),
+                    Field(
+                        "lookbackWindow",
+                        Text(pattern=r"[1-9][0-9]{0,4}[mhdw]", hint="Write minutes to weeks, such as 1h."),
+                        "lookback",
+                        "The long window; the short one is a twelfth of it.",
+                        required=True,
+                    ),
+                    Field(
+                        "alertAfter",
+                        Text(pattern=r"[0-9]{1,4}[mh]", hint="Write minutes or hours, such as 5m."),
+                        "after",
+                        "How long both must burn first.",
+                    ),
+                )
+            ),
+            "condition",
+            "When it alerts.",
+            required=True,
+        ),
+    )
+)
+
+
+def _whole_or_named(kind: str, ref: str, spec: Record) -> Record:
+    return Record(
+        fields=(
+            Field(ref, NAME, "ref", f"The name of a document of kind {kind}."),
+            Field("kind", Choice(words=(kind,)), "kind", "The kind."),
+            Field("metadata", OPENSLO_METADATA, "metadata", "Its name."),
+            Field("spec", spec, "spec", "What it is."),
+        )
+    )
+
+
+ALERT_POLICY: Final = Record(
+    fields=(
+        Field("description", Text(), "_about", "A note for people."),
+        Field("alertWhenNoData", Flag(), "_no_data", "No effect here: missing data always alerts."),
+        Field("alertWhenResolved", Flag(), "_resolved", "No effect here: the end is always told."),
+        Field("alertWhenBreaching", Flag(), "breaching", "Must be true: it alerts while both burn."),
+        Field(
+            "conditions",
+            ListOf(item=_whole_or_named("AlertCondition", "conditionRef", ALERT_CONDITION), low=1, high=1),
+            "conditions",
+            "One condition.",
+            required=True,
+        ),
+        Field(
+            "notificationTargets",
+            ListOf(item=Anything()),
+            "_targets",
+            "No effect here: kind EscalationPolicy says who is paged.",
+        ),
+    )
+)
+ALERT_TARGET: Final = Record(
+    fields=(
+        Field("description", Text(), "_about", "A note for people."),
+        Field("target", Text(), "_target", "No effect here: kind EscalationPolicy says who is paged."),
+    )
+)
+_POLICIES: Final = Short(
+    scalar=NAME, into=("ref",), record=_whole_or_named("AlertPolicy", "alertPolicyRef", ALERT_POLICY)
+)
 SLO: Final = Record(
     fields=(
         Field("description", Text(), "_about", "A note for people."),
@@ -172,7 +263,12 @@ SLO: Final = Record(
             "How events are counted.",
         ),
         Field("objectives", ListOf(item=TARGET, low=1, high=10), "objectives", "The targets.", required=True),
+        Field(
+            "alertPolicies",
+            ListOf(item=_POLICIES, high=limits.ALERT_TIERS),
+            "alert_policies",
+            "Burn-rate tiers of its own, instead of the budget policy's.",
+        ),
     ),
-    refused={"alertPolicies": "Remove it: the budget policy decides, alerts come later."},
 )
 OPENSLO_SERVICE: Final = Record(fields=(Field("description", Text(), "_about", "A note for people."),))

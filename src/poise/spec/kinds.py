@@ -13,7 +13,15 @@ from poise.spec.keys_datasource import DATA_SOURCE
 from poise.spec.keys_freeze import FREEZE_WINDOW
 from poise.spec.keys_objective import EXCLUSION, OBJECTIVE
 from poise.spec.keys_oncall import ESCALATION, SCHEDULE
-from poise.spec.keys_openslo import INDICATOR_SPEC, OPENSLO_METADATA, OPENSLO_SERVICE, SLO
+from poise.spec.keys_openslo import (
+    ALERT_CONDITION,
+    ALERT_POLICY,
+    ALERT_TARGET,
+    INDICATOR_SPEC,
+    OPENSLO_METADATA,
+    OPENSLO_SERVICE,
+    SLO,
+)
 from poise.spec.keys_policy import POLICY, PROJECT
 from poise.spec.keys_probe import PROBE
 from poise.spec.keys_scrape import SCRAPE_CONFIG
@@ -118,6 +126,27 @@ KINDS: Final = {
             about="An indicator that several objectives share (OpenSLO v1).",
         ),
         KindTable(
+            kind="AlertPolicy",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=ALERT_POLICY,
+            about="A burn-rate tier that objectives name (OpenSLO v1).",
+        ),
+        KindTable(
+            kind="AlertCondition",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=ALERT_CONDITION,
+            about="The condition of alert policies (OpenSLO v1).",
+        ),
+        KindTable(
+            kind="AlertNotificationTarget",
+            api_version=OPENSLO_V1,
+            metadata=OPENSLO_METADATA,
+            spec=ALERT_TARGET,
+            about="No effect here: kind EscalationPolicy says who is paged (OpenSLO v1).",
+        ),
+        KindTable(
             kind="Probe",
             api_version=POISE_V1,
             metadata=METADATA,
@@ -150,9 +179,6 @@ SERVICE_ELSEWHERE: Final = KindTable(
 )
 
 KINDS_REFUSED: Final = {
-    "AlertPolicy": "Remove it: alerts come later.",
-    "AlertCondition": "Remove it: alerts come later.",
-    "AlertNotificationTarget": "Remove it: alerts come later.",
     "Stack": "Remove it: infrastructure comes later.",
     "HorizontalPodAutoscaler": "Remove it: use 'replicas' in the service.",
 }

@@ -24,6 +24,7 @@ from poise.model.objective import (
 )
 from poise.model.service import DataSource
 from poise.spec import limits
+from poise.spec.alert_policies import AlertPolicies, alert_policies, alerting_of
 from poise.spec.checks import circle
 from poise.spec.document import Node
 from poise.spec.durations import parse_duration
@@ -127,11 +128,7 @@ def objectives_of(drafts: Sequence[Draft], services: Services, report: Report) -
 
 
 def openslo_drafts(
-    slos: Sequence[Document],
-    slis: Sequence[Document],
-    services: Services,
-    report: Report,
-    sources: Sequence[DataSource] = (),
+    documents: Sequence[Document], services: Services, report: Report, sources: Sequence[DataSource] = ()
 ) -> Iterator[Draft]:
     """The objectives of OpenSLO's documents, in every environment of their service.
 
@@ -139,11 +136,14 @@ def openslo_drafts(
     composite, which has the document's name. ``sources`` are those that queries may name.
     """
     shared = {
-        one.name: indicator_of(one.spec, one.spec, "", sources, report) if one.clean else None for one in slis
+        one.name: indicator_of(one.spec, one.spec, "", sources, report) if one.clean else None
+        for one in documents
+        if one.kind == "SLI"
     }
-    for document in slos:
-        if document.clean:
-            yield from _declared(document, shared, services, sources, report)
+    policies = alert_policies(documents, report)
+    for document in documents:
+        if document.clean and document.kind == "SLO":
+            yield from _declared(document, shared, services, sources, policies, report)
 
 
 def check_service(spec: Found, counts_itself: bool, services: Services, report: Report) -> bool:
@@ -171,8 +171,9 @@ def check_slices(slicing: Slicing | None, window: Window, place: Node, report: R
 
 
 def _declared(
-    document: Document, shared: Shared, services: Services, sources: Sequence[DataSource], report: Report
-) -> Iterator[Draft]:
+    document: Document, shared: Shared, services: Services, sources: Sequence[DataSource],
+    policies: AlertPolicies, report: Report,
+) -> Iterator[Draft]:  # fmt: skip
     spec, before = document.spec, len(report)
     items = records(spec.values.get("objectives"))
     method = Method(spec.text("method") or Method.OCCURRENCES)
@@ -180,6 +181,7 @@ def _declared(
     whole = None if is_composite else _indicator(spec, "indicator.spec", shared, sources, report)
     check_service(spec, is_composite or (whole is not None and whole.counts_itself), services, report)
     window = _window(spec, report)
+    alerts = alerting_of(spec, policies, window, report)
     if is_composite:
         _check_composite(spec, items, report)
     parts = [
@@ -200,9 +202,12 @@ def _declared(
             if has_port or part.indicator.counts_itself
         ]
         for objective in own:
+            if not is_composite:
+                objective = replace(objective, alerts=alerts)
             yield Draft(objective=objective, place=document.place, declarer=document.name)
         if is_composite and own:
-            yield _composite(document, made, own, method)
+            whole_one = _composite(document, made, own, method)
+            yield replace(whole_one, objective=replace(whole_one.objective, alerts=alerts))
 
 
 def _objective(

@@ -55,7 +55,7 @@ def parse_objectives(text: str, *, project: str, environment: str, filename: str
     }
     sources = _sources(nodes, documents, url, report)
     drafts = [
-        *openslo_drafts(of_kind(documents, "SLO"), of_kind(documents, "SLI"), services, report, sources),
+        *openslo_drafts(documents, services, report, sources),
         *short_drafts(of_kind(documents, "Objective"), services, sources, (), report),
     ]
     objectives = objectives_of(drafts, services, report)

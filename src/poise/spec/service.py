@@ -103,7 +103,7 @@ def parse_project(
         for name in dict.fromkeys(document.name for document in found)
     }
     drafts = [
-        *openslo_drafts(of_kind(documents, "SLO"), of_kind(documents, "SLI"), services, report, sources),
+        *openslo_drafts(documents, services, report, sources),
         *short_drafts(of_kind(documents, "Objective"), services, sources, probes, report),
     ]
     objectives = objectives_of(drafts, services, report)

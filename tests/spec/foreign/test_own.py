@@ -22,11 +22,13 @@ from poise.model.objective import (
     Window,
 )
 from poise.model.period import longest_s
+from poise.model.policy import Alerting, AlertTier, Urgency
 from poise.model.service import DataSource
 from poise.spec.foreign.own import openslo_of, slos_of
 from poise.spec.foreign.sloth_rules import Wanted, rule_file
 from poise.spec.foreign.written import as_yaml
 from poise.spec.objective_file import parse_objectives
+from poise.spec.openslo.documents import check_references, read_openslo
 from poise.spec.problems import Problems
 from poise.spec.service import parse_project
 
@@ -41,8 +43,11 @@ SHOP = Objective(
 )
 CALENDAR = Calendar(unit=CalendarUnit.MONTH, count=1, zone="Europe/Berlin", starts="2026-01-01T00:00:00")
 SLICED = replace(SHOP, method=Method.TIMESLICES, slicing=Slicing(slice_s=60.0, target_ratio=0.95))
+PAGE = AlertTier(long_s=3600, short_s=300, factor=10, hold_s=120)
+TICKET = AlertTier(long_s=86_400, short_s=7200, factor=1.5, severity=Urgency.TICKET)
 SAID = [
     SHOP,
+    replace(SHOP, alerts=Alerting(tiers=(PAGE, TICKET))),
     replace(SHOP, queries=Queries(source="prom", total="a_total", good='a_total{ok="1"}'), title="Orders"),
     replace(SHOP, queries=Queries(total="a_total", good='a_total{ok="1"}')),
     replace(SHOP, window_s=90 * 60.0),
@@ -88,6 +93,18 @@ def test_any_target_window_and_slice_reads_back(
     assert read(as_yaml(openslo_of([one], {}))) == (one,)
 
 
+def test_alert_policies_are_valid_openslo() -> None:
+    """As the specification wants them, targets included."""
+    source = DataSource(name="prom", url="http://p:9090")
+    text = as_yaml(openslo_of([replace(SHOP, alerts=Alerting(tiers=(PAGE, TICKET)))], {}, [source]))
+    found = read_openslo(text, "slo.yaml")
+    check_references(found, "slo.yaml")
+    (slo,) = [one for one in found if one.kind == "SLO"]
+    conditions = [one["spec"]["conditions"][0]["spec"] for one in slo.body["spec"]["alertPolicies"]]
+    assert [one["condition"]["lookbackWindow"] for one in conditions] == ["1h", "1d"]
+    assert [one["severity"] for one in conditions] == ["page", "ticket"]
+
+
 def test_a_whole_project_reads_back() -> None:
     """With its service and data source, as ``poise.yaml``."""
     text = as_yaml(
@@ -109,6 +126,9 @@ UNSAID = [
     (replace(SHOP, indicator=IndicatorKind.AVAILABILITY, queries=None), None, "Envoy"),
     (replace(SHOP, calendar=CALENDAR), None, "rolling window"),
     (SLICED, None, "Timeslices"),
+    (replace(SHOP, alerts=Alerting(tiers=(PAGE,), failures_min=9)), "minFailures", "the workbook's tiers"),
+    (replace(SHOP, alerts=Alerting(tiers=(replace(PAGE, short_s=60.0),))), "a twelfth", "workbook's tiers"),
+    (replace(SHOP, alerts=Alerting(tiers=(replace(PAGE, hold_s=90.0),))), "whole minutes", "workbook's"),
 ]
 
 

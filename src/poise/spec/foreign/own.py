@@ -24,7 +24,9 @@ from poise.model.objective import (
     Objective,
     Treatment,
 )
+from poise.model.policy import AlertTier
 from poise.model.service import DataSource
+from poise.spec.alert_policies import SHORT_RATIO
 from poise.spec.counter import counters_of
 from poise.spec.durations import format_duration
 from poise.spec.foreign.openslo import OPENSLO_V1
@@ -76,6 +78,8 @@ def _slo(one: Objective) -> Slo | str:
     """The objective in the words that other tools share, or why not."""
     if one.calendar is not None or one.also:
         return "rules have one rolling window"
+    if one.alerts is not None:
+        return "rules have the workbook's tiers, not its own"
     if one.method is not Method.OCCURRENCES:
         return f"rules have no {one.method.value}"
     indicator = _indicator(one)
@@ -147,7 +151,37 @@ def _document(one: Objective) -> dict[str, Any] | str:
         "budgetingMethod": one.method.value,
         "objectives": [target],
     }
+    tiers = one.alerts.tiers if one.alerts else ()
+    if tiers:
+        spec["alertPolicies"] = [_alert(f"{one.name}-{n}", tier) for n, tier in enumerate(tiers, 1)]
     return _named("SLO", one.name, spec)
+
+
+def _alert(name: str, tier: AlertTier) -> dict[str, Any]:
+    """A whole policy; whom it tells says a kind of our own, and OpenSLO wants a target."""
+    condition = {
+        "kind": "burnrate",
+        "op": "gt",
+        "threshold": tier.factor,
+        "lookbackWindow": _rolling(tier.long_s),
+        "alertAfter": _rolling(tier.hold_s) if tier.hold_s else "0m",
+    }
+    spec = {"severity": tier.severity.value, "condition": condition}
+    return {
+        "kind": "AlertPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "alertWhenBreaching": True,
+            "conditions": [{"kind": "AlertCondition", "metadata": {"name": name}, "spec": spec}],
+            "notificationTargets": [
+                {
+                    "kind": "AlertNotificationTarget",
+                    "metadata": {"name": "escalation"},
+                    "spec": {"target": "poise"},
+                }
+            ],
+        },
+    }
 
 
 def _unsaid(one: Objective) -> str:
@@ -156,6 +190,13 @@ def _unsaid(one: Objective) -> str:
         return "OpenSLO v1 has no groups"
     if one.also:
         return "OpenSLO v1 has one window"
+    if one.alerts is not None:
+        if one.alerts.failures_min is not None:
+            return "OpenSLO v1 has no 'minFailures'"
+        if any(tier.short_s * SHORT_RATIO != tier.long_s for tier in one.alerts.tiers):
+            return "OpenSLO v1 has one window a condition: 'short' must be a twelfth of 'long'"
+        if any(tier.hold_s % 60 or tier.long_s % 60 for tier in one.alerts.tiers):
+            return "OpenSLO v1 has whole minutes alone for 'long' and 'for'"
     if one.requires:
         return "OpenSLO v1 has no 'requires'"
     if (one.first_sample, one.on_reset) != (Treatment.COUNT, Treatment.COUNT):
