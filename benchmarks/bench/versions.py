@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from contextlib import suppress
 from typing import Any
 
 from bench.house import House, until
@@ -174,10 +172,13 @@ class Versions:
             return one is not None and (self.acknowledged(n) > 0 or one["state"] in OVER)
 
         until(met, ROLLOUT_S, f"{self.strategy}: users meet rollout {n}")
-        with suppress(subprocess.SubprocessError):
-            if self.house.poise("abort", SERVICE, "--reason", "measured", check=False).returncode != 0:
-                self.house.poise("rollback", SERVICE, "--reason", "measured")
-        until(lambda: (self.rollout(n) or {})["state"] in OVER, ROLLOUT_S, f"rollout {n} is over")
+        self.house.poise("abort", SERVICE, "--reason", "measured", check=False)
+        over: Any = until(
+            lambda: one if (one := self.rollout(n)) and one["state"] in OVER else None,
+            ROLLOUT_S, f"{self.strategy}: rollout {n} is over",
+        )  # fmt: skip
+        if over["state"] == "live":  # it had all users before the word reached it
+            self.house.poise("rollback", SERVICE, "--reason", "measured")
 
         def back() -> int:
             live = self.house.service(SERVICE)["live"]
