@@ -48,6 +48,15 @@ def test_clusters_of_rollouts_that_run_are_kept_without_weight() -> None:
     assert plan.hosts[0].hostnames == ("shop.localhost",)
 
 
+def test_a_host_name_stands_once_and_who_serves_keeps_it() -> None:
+    """Envoy refuses the whole where one stands twice, and then no service's traffic could change."""
+    other = "aaa/production/shop"
+    rollouts = {KEY: [rollout(1, RolloutState.LIVE)], other: []}
+    routes = [route(KEY, 4, {1: 100}, {1: 100}), route(other, 5, {}, {})]
+    plan = plan_of(routes, rollouts, {KEY, other}, 8080)
+    assert {host.service: host.hostnames for host in plan.hosts} == {KEY: ("shop.localhost",), other: ()}
+
+
 def test_config_is_laid_over_what_is_declared_and_secrets_over_that() -> None:
     """Secrets reach the environment and no other part of what the keeper is asked."""
     base = rollout(1, RolloutState.LIVE)

@@ -30,7 +30,23 @@ def plan_of(
         if host is not None:
             hosts.append(host)
     version = max((route.version for route in routes), default=0)
-    return TrafficPlan(version=version, ingress_port=ingress_port, hosts=tuple(hosts))
+    return TrafficPlan(version=version, ingress_port=ingress_port, hosts=_distinct(hosts))
+
+
+def _distinct(hosts: Sequence[VirtualHost]) -> tuple[VirtualHost, ...]:
+    """Each host name once: Envoy refuses the whole configuration where one stands twice.
+
+    Declarations are refused for it; should two get by all the same, who serves under the name keeps it, and
+    the other is reached by its port.
+    """
+    owners: dict[str, str] = {}
+    for host in sorted(hosts, key=lambda host: not host.weights):
+        for name in host.hostnames:
+            owners.setdefault(name, host.service)
+    return tuple(
+        replace(host, hostnames=tuple(name for name in host.hostnames if owners[name] == host.service))
+        for host in hosts
+    )
 
 
 def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout]) -> VirtualHost | None:

@@ -161,6 +161,26 @@ async def test_a_push_with_an_unknown_key_is_refused_with_its_line(tmp_path: Pat
         assert code == 0, said
 
 
+@pytest.mark.anyio
+async def test_a_host_name_of_another_project_is_refused(tmp_path: Path, copy: Path) -> None:
+    """Two projects with a service of one name: the second learns at once, and how to go on."""
+    repositories = GitRepositories(tmp_path / "repos")
+    repositories.ensure("one")
+    repositories.ensure("two")
+    await commit(copy, {"poise.yaml": SERVICE})
+    async with Server(tmp_path / "repos") as server:
+        for _ in range(2):
+            code, said = await git(copy, "push", f"{server.url}/one.git", "main")
+            assert code == 0, said
+        code, said = await git(copy, "push", f"{server.url}/two.git", "main")
+        assert code != 0 and "already that of one/production/" in said and ".two.localhost" in said, said
+        name = SERVICE.split("name: ")[1].split("}")[0].split("\n")[0]
+        assert repositories.branches("two") == {}
+        await commit(copy, {"poise.yaml": SERVICE.rstrip() + f"\n  hostname: {name}.two.localhost\n"})
+        code, said = await git(copy, "push", f"{server.url}/two.git", "main")
+        assert code == 0, said
+
+
 RULES = "groups:\n  - name: web\n    rules:\n      - alert: Down\n        expr: up == 0\n"
 
 

@@ -10,13 +10,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from poise.model.errors import PoiseError
 
 if TYPE_CHECKING:
+    from poise.model.service import Service
     from poise.spec.rules import Glob
+    from poise.spec.service import Declared
 
 READ_BYTES: Final = 4 * 2**20
 PROBLEMS: Final = 20
@@ -63,6 +67,7 @@ def _refusal(commit: str, path: str, text: str) -> PoiseError | None:
                 sys.stderr.write(f"note: {note}\n")
             if declared.rule_globs:
                 _check_rules(commit, declared.rule_globs, path)
+            _check_hosts(declared, path)
     except PoiseError as error:
         return error
     return None
@@ -81,6 +86,28 @@ def _check_rules(commit: str, globs: Sequence[Glob], filename: str) -> None:
         read=lambda path: _read(commit, path),
         check=expression_fault,
     )
+
+
+def _check_hosts(declared: Declared, filename: str) -> None:
+    """Raise for a host name that the ``poise.yaml`` of a repository beside this one has."""
+    from poise.spec.hosts import taken
+    from poise.spec.service import parse_project
+
+    here = Path(os.environ.get("GIT_DIR", ".")).resolve()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    for folder in sorted(here.parent.glob("*.git")):
+        if folder == here:
+            continue
+        show = ["git", "-C", str(folder), "show", "HEAD:poise.yaml"]
+        done = subprocess.run(show, capture_output=True, timeout=GIT_S, check=False, env=clean)
+        if done.returncode != 0:
+            continue
+        others: Sequence[Service] = ()
+        with suppress(PoiseError):  # e.g. a file that it names; its own pushes say so
+            others = parse_project(done.stdout.decode(errors="replace"), project=folder.stem).services
+        problem = next(taken(declared.services, others, filename), None)
+        if problem is not None:
+            raise problem
 
 
 def _pushed(lines: Iterable[str]) -> Iterable[str]:

@@ -20,6 +20,7 @@ from poise.model.rules import RuleFile
 from poise.model.service import Project, Service
 from poise.ports.artifacts import Repositories
 from poise.ports.store import Store
+from poise.spec.hosts import taken
 from poise.spec.rules import Check, read_rule_files, unchecked
 from poise.spec.service import Declared, parse_project
 
@@ -58,6 +59,8 @@ class InfrastructureController:
         try:
             declared = await anyio.to_thread.run_sync(declared_at, self._repositories, key, head, self._check)
             refused = ""
+            if declared is not None:
+                await require_own_hosts(self._store, declared)
         except Invalid as error:
             declared, refused = None, str(error)
         if declared is None and not refused:  # a repository without declarations withdraws nothing
@@ -109,11 +112,19 @@ def declared_at(
     return replace(declared, rule_files=files)
 
 
+async def require_own_hosts(store: Store, declared: Declared) -> None:
+    """Raise ``Invalid`` for the first host name that reaches a service of another project."""
+    everyone, _ = await store.scan(Service, "")
+    for problem in taken(declared.services, everyone):
+        raise problem
+
+
 async def apply(store: Store, declared: Declared, by: str, now: datetime) -> Decision:
     """The decision for ``poise apply``: closes every difference, whatever commit is at the head.
 
     The caller commits it (``Stale`` means: call again). The next push of another commit applies anew.
     """
+    await require_own_hosts(store, declared)
     current, reads = await on_record(store, declared.project.name)
     return change(current, declarations(declared), by, reads)
 
