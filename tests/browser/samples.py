@@ -14,7 +14,7 @@ from tests.browser.rollout_samples import under_way
 from poise.delivery.rollout.analysis import analysis
 from poise.model.attestation import Bill, Lockfile, Outcome
 from poise.model.balance import VerdictKind
-from poise.model.delivery import RolloutState, RunState, TestCount, Verb
+from poise.model.delivery import RolloutState, RunState, TestCount, Trial, Verb
 from poise.model.output import OutputLine, OutputPage
 from poise.web import links, overview_views, rollout_views, run_views, service_views
 from poise.web import views as v
@@ -146,9 +146,8 @@ def held_rollout() -> rollout_views.RolloutView:
         reasons=("availability's budget is spent (-7 % is left)",),
         weight_percent=0,
         steps=(),
-        baseline=None,
-        canary=None,
-        relative_risk=None,
+        analysis=analysis(replace(under_way(), trial=Trial(), state=RolloutState.WAITING)),
+        chart=None,
         orders=(Verb.ABORT,),
         permits=replace(_PERMITS["permits"](held=True), digest="sha256:4f", rollout=44),
     )
