@@ -31,14 +31,21 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together where two processes share them: those of a file, and all that use podman.
+REAL_PARTS = ("adapters/envoy", "adapters/load", "e2e", "fleet", "keeper")
+"""Folders whose tests start Envoy, keepers and workloads on ports of the machine."""
 
-    The engine numbers its locks across all storages, so two of its users at once get in one another's way.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together where two processes share them: those of a file, and all with real parts.
+
+    These take fixed ports, and podman numbers its locks across all storages: two at once get in one
+    another's way.
     """
+    here = Path(__file__).parent
     for item in items:
-        together = "podman" if "podman" in getattr(item, "fixturenames", ()) else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(together))
+        folder = item.path.parent.relative_to(here).as_posix()
+        is_real = folder.startswith(REAL_PARTS) or "podman" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("machine" if is_real else item.path.as_posix()))
 
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
