@@ -155,6 +155,12 @@ FIRES = {
     "one of three is enough too few": (
         seen(replicas=(replica(0), replica(1), replica(2, ready=False, failing_s=900))), {}
     ),
+    "one died a moment ago and its next start is not seen yet": (
+        seen(replicas=(replica(0), replica(1, ready=False, exited_at=ago(1)))), {}
+    ),
+    "one died a minute ago and was not started again": (
+        seen(replicas=(replica(0), replica(1, ready=False, exited_at=ago(61)))), {"replicas": Severity.SEV2}
+    ),
     "a canary that is not ready": (
         seen(
             active=rollout(2, RolloutState.STARTING),

@@ -315,9 +315,15 @@ def _replicas(seen: Seen, now: datetime) -> Condition:
 def _short_since(mine: Sequence[Replica], needed: int, live: Rollout) -> datetime:
     """Since when fewer than ``needed`` are ready: when one too many became unready."""
     fallback = live.finished_at or live.created_at
-    lost = sorted(r.failing_since or r.started_at or r.asked_at or fallback for r in mine if not r.ready)
+    lost = sorted(_lost_at(one) or fallback for one in mine if not one.ready)
     spare = len(mine) - needed
     return max(fallback, lost[spare]) if 0 <= spare < len(lost) else max(fallback, *lost[:1], fallback)
+
+
+def _lost_at(one: Replica) -> datetime | None:
+    """When one became unready: its start says so only of a process that runs."""
+    ended = one.exited_at if one.identity is None else None
+    return one.failing_since or ended or one.started_at or one.asked_at
 
 
 def _signal(seen: Seen, now: datetime) -> Condition:
