@@ -8,7 +8,7 @@ from poise.simulation.run import simulate_many
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_three_hundred_seeded_days_of_trouble_break_no_invariant() -> None:
     """Rare orders of events need many tries; a seed that fails here becomes a test of its own."""
     report = simulate_many(range(1, 301), 1.0, jobs=2)
