@@ -43,7 +43,7 @@ spec: {service: web, target: 99.5%%, probe: home, window: week}
 apiVersion: poise.dev/v1
 kind: Objective
 metadata: {name: visit}
-spec: {service: web, target: 95%%, allOf: [reachable, availability], slice: 10s}
+spec: {service: web, target: 95%%, allOf: [reachable, availability], slice: 10s, maxDelay: 45s}
 """
 WEB = "/api/v1/projects/site/environments/production/services/web"
 
@@ -86,7 +86,7 @@ def test_gauges_probes_and_journeys_have_budgets_over_their_windows(house: House
         mine = [found.get(name) for name in ("idle", "reachable", "visit")]
         return found if all(one and one["measured_at"] and one["good"] > 0 for one in mine) else None
 
-    found = until(measured, 120.0, "every kind is measured")
+    found = until(measured, 180.0, "every kind is measured")
     assert found["idle"]["left_ratio"] == 1.0 and found["idle"]["problem"] == ""
     assert [one["name"] for one in found["idle"]["periods"]][:2] == ["28d", "month (Europe/Berlin)"]
     assert found["reachable"]["periods"][0]["name"] == "week (UTC)"
