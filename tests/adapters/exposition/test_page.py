@@ -274,3 +274,11 @@ def test_a_flipped_byte_costs_at_most_its_own_lines(data: st.DataObject) -> None
     assert len(strict.current.series) + len(strict.timed) >= 3
     assert fast.current.series == strict.current.series
     assert np.array_equal(fast.current.values, strict.current.values, equal_nan=True)
+
+
+def test_a_tab_before_the_value_of_a_known_series_is_a_separator() -> None:
+    """As it is in a line that is met for the first time."""
+    warm = Exposition("t")
+    warm.read(b"load1 1\n", TEXT, NOW)
+    found = read(b"load1 \t2\n", TEXT, warm)
+    assert not found.counts and found.current.values.tolist() == [[2.0]]

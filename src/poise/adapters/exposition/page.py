@@ -167,8 +167,10 @@ class Exposition:
                 continue
             try:
                 value = number(tail)
-            except Faulty as fault:
-                page.faults.add(fault.kind, fault.what, line=place + 1, column=len(head) + 2)
+            except Faulty:
+                self._slow(
+                    page, place, line
+                )  # the strict reader says what is wrong, or knows a tab for a space
                 continue
             _take(page, place, labels, value, None)  # type: ignore[arg-type]
         return self._made(page, lines)
