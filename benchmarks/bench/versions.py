@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.house import House, until
+from bench.patient import WORKFLOW
 from bench.podman import ContainerHouse, Podman
 from bench.report import Unmeasured
 
@@ -55,15 +56,6 @@ class Server(ThreadingHTTPServer):
 
 
 Server(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
-"""
-WORKFLOW = """name: ci
-on: push
-jobs:
-  build:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - run: python3 -m py_compile server.py
 """
 SPEC = """apiVersion: poise.dev/v1
 kind: Service

@@ -12,6 +12,7 @@ import pytest
 from bench import shop
 from bench.house import House, kill_and_see, until
 from bench.loading import Loading
+from bench.patient import WORKFLOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE_S = 240  # a busy machine burns latency, and the gate rightly holds until that has passed
@@ -38,15 +39,6 @@ def shout():
 
 threading.Thread(target=shout, daemon=True).start()
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Noisy).serve_forever()
-"""
-WORKFLOW = """name: ci
-on: push
-jobs:
-  build:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - run: python3 -m py_compile server.py
 """
 SPEC = """apiVersion: poise.dev/v1
 kind: Service
