@@ -90,6 +90,20 @@ def test_a_canary_without_ready_replicas_gets_no_traffic() -> None:
     assert world.route is not None and world.route.weights == {1: 100}
 
 
+def test_a_canary_whose_process_died_since_the_last_look_gets_no_traffic() -> None:
+    """What was recorded as ready a moment ago is no proof: this look has seen that it is gone."""
+    world = live_world()
+    world.rollouts[2] = rollout(2, STEPPING, weight=5)
+    world.settle()
+    assert world.replicas[f"{KEY}/000002/000"].ready
+    world.put(2, ask=Ask(n=1, step=1, digest="sha256:2", weight_percent=5, at=NOW))
+    world.processes[f"{KEY}/000002/000"] = world.process()
+    world.tick()
+    assert world.route is not None and world.route.weights == {1: 100}
+    world.settle()
+    assert world.route.acked == {1: 95, 2: 5}
+
+
 def test_a_dropped_raise_waits_for_the_next_ask() -> None:
     """An old verdict must not be asked for again and again."""
     world = live_world()
@@ -225,6 +239,25 @@ def test_shrinking_stops_the_last_replicas_and_only_while_the_others_are_ready()
     assert len(world.replicas) == 2
     world.settle()
     assert sorted(world.replicas) == [f"{KEY}/000001/000"]
+
+
+def test_a_replica_that_cannot_go_yet_is_looked_at_and_healed_like_the_others() -> None:
+    """Else one that recovered would count as failing for ever, and a mass failure would not end."""
+    world = live_world()
+    first, last = f"{KEY}/000001/000", f"{KEY}/000001/001"
+    for key in (first, last):
+        world.probe(key, failures=3)
+    world.service = replace(SERVICE, replicas=Replicas(min=1, max=4))
+    world.tick()
+    assert (world.replicas[first].ready, world.replicas[last].ready) == (False, False)
+    world.probe(last)
+    world.tick()
+    assert world.replicas[last].ready and world.replicas[last].failures == 0
+    identity = world.processes[last].identity
+    assert identity is not None
+    world.orders = (HealOrder(replica=last, identity=identity, reason="hangs", at=NOW),)
+    world.tick()
+    assert [act.replica for act in acts(world, RestartReplica) if isinstance(act, RestartReplica)] == [last]
 
 
 def test_the_live_rollout_keeps_as_many_replicas_as_the_one_under_way_leaves_beside_it() -> None:
@@ -391,9 +424,9 @@ class Lawful(World):
     """A world whose every tick is checked against the laws."""
 
     def tick(self) -> Decision:
-        before, ready = self.route, {r.rollout for r in self.replicas.values() if r.ready}
+        before = self.route
         decision = super().tick()
-        _laws(self, before, ready)
+        _laws(self, before, {r.rollout for r in self.replicas.values() if r.ready})
         return decision
 
 

@@ -45,16 +45,17 @@ class _Wanted:
 def decide(seen: Seen, now: datetime) -> Decision:
     """The next writes, intents and events for one service; nothing changes where nothing was observed."""
     out = _Wanted()
+    known = {replica.key: replica for replica in seen.replicas}
+    seen = replace(seen, replicas=tuple(_as_observed(seen, replica, now) for replica in seen.replicas))
     route_reads = _route(seen, now, out)
     counts = {rollout.n: desired(seen, rollout) for rollout in seen.rollouts}
-    known = {replica.key: replica for replica in seen.replicas}
     for rollout in seen.rollouts:
         for index in range(0 if _waits(seen, rollout) else counts[rollout.n]):
             key = Replica(service=seen.key, rollout=rollout.n, index=index).key
             if key not in known:
                 _ask_for(seen, rollout, index, now, out)
     for replica in seen.replicas:
-        _replica(seen, replica, counts.get(replica.rollout, 0), now, out)
+        _replica(seen, replica, known[replica.key], counts.get(replica.rollout, 0), now, out)
     for key in sorted(_orphans(seen, known)):
         _stop_orphan(seen, key, out)
     again_s = LOOK_AGAIN_S if out.restless or out.writes or out.intents else LOOK_SLOWLY_S
@@ -117,24 +118,28 @@ def _spawn(replica: Replica, rollout: Rollout) -> Intent:
     return Intent(key=spawn_key(replica), act=SpawnReplica(replica=replica.key, rollout=rollout.key))
 
 
-def _replica(seen: Seen, replica: Replica, count: int, now: datetime, out: _Wanted) -> None:
+def _replica(seen: Seen, replica: Replica, before: Replica, count: int, now: datetime, out: _Wanted) -> None:
     if seen.processes is None:
         return  # nothing is known of what runs: leave everything as it is
     process = seen.processes.get(replica.key)
     if replica.draining or replica.index >= count:
-        _leave(seen, replica, process, count, now, out)
+        _leave(seen, replica, before, count, now, out)
         return
     if process is None:
         _respawn(seen, replica, now, out)
         return
-    fresh = _observed(seen, replica, process, now)
-    if fresh != replica:
-        out.put(fresh)
-        _tell_change(replica, fresh, out)
-    if not fresh.ready:
+    if not replica.ready:
         out.restless = True
+    _keep(seen, replica, before, out)
+
+
+def _keep(seen: Seen, replica: Replica, before: Replica, out: _Wanted) -> None:
+    """Note how it is, and heal it where that was ordered."""
+    if replica != before:
+        out.put(replica)
+        _tell_change(before, replica, out)
     for order in seen.orders:
-        if order.replica == replica.key and not order.mass and order.identity == process.identity:
+        if order.replica == replica.key and not order.mass and order.identity == replica.identity:
             out.intents.append(_heal(order))
 
 
@@ -156,6 +161,14 @@ def _respawn(seen: Seen, replica: Replica, now: datetime, out: _Wanted) -> None:
     out.put(anew)
     out.intents.append(_spawn(anew, rollout))
     out.tell(event_types.REPLICA_ASKED, replica.key, f"{replica.key} is gone from the keeper; asked for anew")
+
+
+def _as_observed(seen: Seen, replica: Replica, now: datetime) -> Replica:
+    """The replica as it is at this look: nobody is given users on the word of the look before."""
+    if seen.processes is None or replica.draining:
+        return replica
+    process = seen.processes.get(replica.key)
+    return replace(replica, ready=False) if process is None else _observed(seen, replica, process, now)
 
 
 def _observed(seen: Seen, replica: Replica, process: Process, now: datetime) -> Replica:
@@ -225,17 +238,17 @@ def _heal(order: HealOrder) -> Intent:
     return Intent(key=f"heal/{order.replica}/{mark}", act=act)
 
 
-def _leave(
-    seen: Seen, replica: Replica, process: Process | None, count: int, now: datetime, out: _Wanted
-) -> None:
+def _leave(seen: Seen, replica: Replica, before: Replica, count: int, now: datetime, out: _Wanted) -> None:
     """Out of rotation, in flight done, stopped, forgotten: each once the one before is observed."""
     out.restless = True
-    key = stop_key(replica)
+    key, process = stop_key(replica), (seen.processes or {}).get(replica.key)
     if not replica.draining:
         if _may_stop(seen, replica, count, now):
             gone = replace(replica, draining=True, ready=False)
             out.put(gone)
             out.intents.append(_stop(seen, gone))
+        else:
+            _keep(seen, replica, before, out)  # who has to stay is looked after as before
         return
     if process is None and key in seen.settled:
         out.writes.append(Write(kind="Replica", key=replica.key, body=None))
