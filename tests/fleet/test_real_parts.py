@@ -168,14 +168,18 @@ class Place:
     async def replicas(self) -> list[Replica]:
         return (await self.store.scan(Replica, f"{KEY}/"))[0]
 
-    async def until(self, holds: Callable[[], object], within_s: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], object], within_s: float = 60.0) -> None:
         """Wait until an async predicate holds, or fail with all that is known."""
         with anyio.move_on_after(within_s):
             while not await holds():  # type: ignore[misc]
                 await anyio.sleep(0.02)
             return
-        log = self.data / "logs" / "keeper.log"
-        raise AssertionError(f"{await self.route()}\n{await self.replicas()}\n{log.read_text()[-1000:]}")
+        route = await self.route()
+        asked = await self.store.intent(f"traffic/{KEY}/{route.version}")
+        paths = [self.data / name for name in ("logs/keeper.log", "envoy/envoy.log")]
+        logs = [path.read_text()[-1000:] for path in paths if path.exists()]
+        known = [route, await self.replicas(), asked, await self.traffic.observe(), *logs]
+        raise AssertionError("\n".join(str(one) for one in known))
 
     async def acked(self, weights: dict[int, int]) -> bool:
         return (await self.route()).acked == weights
