@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from poise.delivery.rollout.revision import revision_of
-from poise.model.service import Replicas, Resources, Service
+from poise.delivery.rollout.revision import hashed, revision_of
+from poise.model.service import Health, Replicas, Resources, Service
 
 SPEC = Service(
     project="acme", environment="production", name="shop", command="run", port=8080, env={"A": "1"}
@@ -16,6 +16,29 @@ SPEC = Service(
 def test_a_process_keeps_its_revision_when_poise_learns_new_keys() -> None:
     """An upgrade of Poise must roll nothing out: this is what it was before images and limits were known."""
     assert revision_of("sha256:a", SPEC) == "sha256:a+0bf1bccc2079"
+
+
+@pytest.mark.parametrize(
+    ("change", "revision"),
+    [
+        ({"health": Health(path="/healthz", failures=5)}, "164ab8cf9ca3"),
+        ({"image": "shop:1", "resources": Resources(memory_bytes=1 << 26)}, "e7727a50c798"),
+        ({"depends_on": ("stock",), "hostname": "shop.test", "read_only": True}, "f096e7d21209"),
+    ],
+)
+def test_the_revisions_that_houses_have_on_record_stay(change: dict[str, object], revision: str) -> None:
+    """Hashes of earlier versions of Poise: another one would make a canary of the next push everywhere."""
+    assert revision_of("sha256:a", replace(SPEC, **change)) == f"sha256:a+{revision}"
+
+
+def test_a_key_that_poise_learns_counts_once_it_says_something() -> None:
+    """At its default it changes nothing of what runs."""
+
+    class LaterHealth(Health, frozen=True, kw_only=True):
+        host: str = ""
+
+    assert hashed(LaterHealth(path="/healthz")) == hashed(Health(path="/healthz"))
+    assert hashed(LaterHealth(host="shop")) != hashed(Health())
 
 
 @pytest.mark.parametrize(
