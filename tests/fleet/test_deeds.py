@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -17,9 +17,10 @@ from poise.fleet.deeds import SpawnPerformer, TrafficPerformer, drained
 from poise.model.acts import ApplyTraffic, SpawnReplica
 from poise.model.balance import Verdict, VerdictKind, verdict_key
 from poise.model.config import Config, Secret
-from poise.model.delivery import Rollout, RolloutState
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid
 from poise.model.fleet import Replica, Route
+from poise.model.lock import Lock
 from poise.model.record import Intent, Write
 from poise.ports.runtime import Process, Runtime, Workload
 from poise.ports.store import IntentState, Transaction
@@ -214,3 +215,58 @@ async def test_another_services_plan_raises_nothing_that_is_not_allowed_now(
     await performer.perform(ApplyTraffic(service=other.service, version=6), "k", 1, NOW)
     (host,) = (one for one in place.plan.hosts if one.service == KEY)
     assert dict(host.weights) == {f"{KEY}.{n}": weight for n, weight in weights.items()}
+
+
+SOON = timedelta(seconds=5)
+
+
+def lock(place: str, at: datetime, lifted: bool = False) -> Lock:
+    return Lock(
+        place=place, by="ada", reason="moving the database", at=at, expires_at=NOW + timedelta(hours=1),
+        lifted_at=at if lifted else None,
+    )  # fmt: skip
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("locked", "kind", "lapses_at", "refusal"),
+    [
+        (None, ChangeClass.FEATURE, None, ""),
+        (lock("acme/production", NOW), ChangeClass.FEATURE, None, "ada locked acme/production"),
+        (lock(KEY, NOW), ChangeClass.FIX, None, f"ada locked {KEY}"),
+        (lock(KEY, NOW), ChangeClass.ROLLBACK, None, ""),
+        (lock(KEY, NOW, lifted=True), ChangeClass.FEATURE, None, ""),
+        (lock("acme/staging", NOW), ChangeClass.FEATURE, None, ""),
+        (None, ChangeClass.FEATURE, NOW + SOON, ""),
+        (None, ChangeClass.FEATURE, NOW, "a freeze window opened at 00:00:00 UTC"),
+    ],
+)
+async def test_what_was_granted_waits_for_a_lock_or_a_freeze_that_came_after(
+    locked: Lock | None, kind: ChangeClass, lapses_at: datetime | None, refusal: str
+) -> None:
+    """A verdict is good for half a minute; who locks something means now, and a calendar does too."""
+    store, place = MemoryStore(), Planned()
+    live = rollout(1, RolloutState.LIVE)
+    canary = replace(rollout(2, RolloutState.STEPPING, weight=10, ask=1), change_class=kind)
+    ask = verdict_key(canary.key, 1)
+    route = Route(
+        service=KEY, port=18001, weights={1: 90, 2: 10}, version=5, acked={1: 100}, acked_version=4,
+        verdict=ask,
+    )  # fmt: skip
+    said = Verdict(
+        kind=VerdictKind.GO, service=KEY, digest=canary.digest, step=1, at=NOW - SOON, weight_percent=10,
+        max_weight_percent=10, change_class=kind, bake_factor=1.0, steps_percent=(10,), reasons=(),
+        until=None, lapses_at=lapses_at,
+    )  # fmt: skip
+    writes = [Write(kind="Rollout", key=one.key, body=one) for one in (live, canary)]
+    writes += [Write(kind="Route", key=KEY, body=route), Write(kind="Verdict", key=ask, body=said)]
+    writes += [Write(kind="Lock", key=locked.key, body=locked)] if locked else []
+    await store.commit(Transaction(at=NOW, writes=writes))
+    performer = TrafficPerformer(store, place, place, 8080, lambda name: Path("/x") / name)  # type: ignore[arg-type]
+    act = ApplyTraffic(service=KEY, version=5, raises=2, verdict=ask)
+    if refusal:
+        with pytest.raises(Dropped, match=refusal):
+            await performer.perform(act, "k", 1, NOW)
+    else:
+        await performer.perform(act, "k", 1, NOW)
+        assert dict(place.plan.hosts[0].weights) == {f"{KEY}.1": 90, f"{KEY}.2": 10}

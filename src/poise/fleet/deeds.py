@@ -22,9 +22,10 @@ from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopRep
 from poise.model.attestation import Verification
 from poise.model.balance import Verdict, VerdictKind, verdict_key
 from poise.model.config import Config, Secret
-from poise.model.delivery import Rollout, RolloutState
+from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import Invalid, NotFound
 from poise.model.fleet import Replica, Route
+from poise.model.lock import Lock, places_of
 from poise.ports.artifacts import Artifacts
 from poise.ports.runtime import EndpointTemplate, Runtime
 from poise.ports.store import IntentState, Store
@@ -270,6 +271,16 @@ class TrafficPerformer:
                 raise Dropped(f"no verdict allows rollout {rollout.n} to rise")
             step_weight = weight if has_live else rollout.weight_percent
             _must_allow(verdict, rollout, step_weight, now)
+            await self._must_be_unlocked(rollout, now)
+
+    async def _must_be_unlocked(self, rollout: Rollout, now: datetime) -> None:
+        """Somebody may have locked it since the verdict. A way back passes, and what nobody serves beside."""
+        if rollout.change_class is ChangeClass.ROLLBACK or rollout.beside == 0:
+            return
+        for place in places_of(rollout.spec):
+            lock, _ = await self._store.get(Lock, place)
+            if lock is not None and lock.is_in_force(now):
+                raise Dropped(lock.sentence)
 
 
 def _must_allow(verdict: Verdict, rollout: Rollout, weight: int, now: datetime) -> None:
@@ -280,6 +291,8 @@ def _must_allow(verdict: Verdict, rollout: Rollout, weight: int, now: datetime) 
         raise Dropped(f"the verdict is {verdict.sentence}")
     if not 0 <= age_s <= VERDICT_MAX_AGE_S:
         raise Dropped(f"the verdict is {age_s:.0f} s old, allowed are 0 to {VERDICT_MAX_AGE_S:g} s")
+    if verdict.lapses_at is not None and verdict.lapses_at <= now:
+        raise Dropped(f"a freeze window opened at {verdict.lapses_at:%H:%M:%S} UTC, after the verdict")
     if ask is None or (verdict.step, verdict.digest) != (ask.step, rollout.digest):
         raise Dropped("the verdict is for another step or digest")
     if weight > verdict.max_weight_percent:

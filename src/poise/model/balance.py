@@ -141,7 +141,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     ``max_weight_percent`` caps this step so that even if every canary request failed it would cost at
     most the policy's share of the budget left. ``parallel_rollouts`` is how many rollouts of the environment
-    may be under way at once, this one included. ``inputs`` re-derive the verdict byte for byte.
+    may be under way at once, this one included. ``inputs`` re-derive the verdict byte for byte. From
+    ``lapses_at`` on, where a freeze window opens before it is too old, it allows nothing any more.
     """
 
     kind: VerdictKind
@@ -160,6 +161,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     level: Level = Level.NORMAL
     parallel_rollouts: int = PARALLEL_MAX
     policy: str = ""
+    lapses_at: datetime | None = None
     inputs: dict[str, Any] = {}
 
     @property

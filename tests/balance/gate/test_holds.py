@@ -12,7 +12,7 @@ from tests.balance.gate.test_levels import GO, HOLD, NOW, SHOP, ask, budget, gra
 
 from poise.balance.gate.decide import replay
 from poise.balance.gate.facts import Approvers, Holds, Need, OpenFreeze
-from poise.balance.gate.holding import open_freezes
+from poise.balance.gate.holding import freezes_at, open_freezes
 from poise.model.access import Role
 from poise.model.balance import Override, Verdict
 from poise.model.delivery import ChangeClass, RolloutState
@@ -51,6 +51,36 @@ def test_in_a_freeze_window_features_wait_and_repairs_go(kind: ChangeClass, verd
         assert (found.level, found.until, rules(found)) == (Level.FREEZE, FREEZE.until, ["freeze-window"])
         assert "freeze window 'year-end' until 2026-11-20 13:00 UTC: the books close" in found.sentence
         assert replay(found.inputs) == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "overridden", "lapses"),
+    [
+        (ChangeClass.FEATURE, False, True),
+        (ChangeClass.FEATURE, True, False),
+        (ChangeClass.FIX, False, False),
+        (ChangeClass.ROLLBACK, False, False),
+    ],
+)
+def test_a_verdict_lapses_when_a_freeze_window_opens_for_what_it_would_hold(
+    kind: ChangeClass, overridden: bool, lapses: bool
+) -> None:
+    """What was granted a moment before the window opens must not reach users in it."""
+    opens = NOW + timedelta(seconds=10)
+    overrides = (OVERRIDE,) if overridden else ()
+    found = ask(budget(), kind=kind, overrides=overrides, holds=Holds(freezes_at=opens))
+    assert (found.kind, found.lapses_at) == (GO, opens if lapses else None)
+    assert replay(found.inputs) == found
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "is_told"), [(-1, False), (0, False), (1, True), (30, True), (31, False)]
+)
+def test_only_a_window_that_opens_while_the_verdict_may_be_used_is_told(ahead_s: int, is_told: bool) -> None:
+    """NOW is 12:00: the window opens so many seconds later."""
+    opens = NOW + timedelta(seconds=ahead_s)
+    freeze = window(starts=f"{opens:%Y-%m-%dT%H:%M:%S}")
+    assert freezes_at([freeze, window(environments=("staging",))], SHOP, NOW) == (opens if is_told else None)
 
 
 def test_a_first_release_waits_for_the_end_of_a_freeze_too() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.delivery.rollout.world import World, hold
+from datetime import timedelta
+
+from tests.delivery.rollout.world import World, hold, verdict
 
 from poise.model.delivery import RolloutState as S
 
@@ -16,5 +18,22 @@ def test_a_lock_stops_a_step_that_was_granted_before_it() -> None:
     world.run(3)
     assert world.rollouts[2].weight_percent == 5 and not world.rollouts[2].reason
     world.gate, world.override_at = hold, world.now
+    world.run(3)
+    assert world.rollouts[2].reason.startswith("hold:")
+
+
+def test_a_verdict_is_asked_for_again_once_a_freeze_window_has_opened() -> None:
+    """It said until when it is good."""
+    world = World().settled()
+    world.acks = False
+    opens = world.now + timedelta(seconds=20)
+    world.gate = lambda seen, rollout: (
+        verdict(seen, rollout, lapses_at=opens) if seen.now < opens else hold(seen, rollout)
+    )
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    assert world.now < opens and not world.rollouts[2].reason
+    while world.now <= opens:
+        world.run(1)
     world.run(3)
     assert world.rollouts[2].reason.startswith("hold:")

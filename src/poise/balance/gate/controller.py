@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, judge, standings
 from poise.balance.gate.facts import Approvers, Holds, Need, OpenIncident, OverdueAction, Question
-from poise.balance.gate.holding import approvers_of, locks_on, needs_of, open_freezes
+from poise.balance.gate.holding import approvers_of, freezes_at, locks_on, needs_of, open_freezes
 from poise.balance.gate.seal import is_genuine
 from poise.balance.gate.standing import PolicyStanding
 from poise.balance.gate.variables import values_of
@@ -79,6 +79,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
             foresights=self.foresights,
             holds=Holds(
                 freezes=open_freezes(self.project.freezes, self.service, now),
+                freezes_at=freezes_at(self.project.freezes, self.service, now),
                 locks=tuple(one for one in self.locks if one.is_in_force(now)),
                 needs=self.needs,
                 approvers=self.approvers,

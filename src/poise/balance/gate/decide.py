@@ -143,7 +143,17 @@ def _verdict(facts: Facts) -> Verdict:
         level=answer.level,
         parallel_rollouts=PARALLEL_MAX if answer.unbounded else pace.parallel_rollouts,
         policy=facts.policy.name,
+        lapses_at=_lapses_at(facts, answer),
     )
+
+
+def _lapses_at(facts: Facts, answer: _Answer) -> datetime | None:
+    """When a freeze window opens for what was not held: people go by the calendar, not by an earlier word."""
+    question = facts.question
+    passes = facts.repairs or question.interrupted or question.change_class is ChangeClass.ROLLBACK
+    if passes or answer.override is not None or answer.kind is VerdictKind.HOLD:
+        return None
+    return facts.holds.freezes_at
 
 
 def _beside(facts: Facts, answer: _Answer) -> tuple[Reason, ...]:

@@ -83,9 +83,10 @@ class Approvers(Struct, frozen=True, kw_only=True):
 
 
 class Holds(Struct, frozen=True, kw_only=True):
-    """What holds a change besides the budget."""
+    """What holds a change besides the budget; ``freezes_at`` is when a window opens shortly, if any."""
 
     freezes: tuple[OpenFreeze, ...] = ()
+    freezes_at: datetime | None = None
     locks: tuple[Lock, ...] = ()
     needs: tuple[Need, ...] = ()
     approvers: Approvers = Approvers()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from poise.balance.gate.facts import Approvers, Need, OpenFreeze
+from poise.engine.limits import VERDICT_MAX_AGE_S
 from poise.model.access import Principal
 from poise.model.balance import Budget, Counted
 from poise.model.delivery import Change, Release, Rollout, RolloutState
@@ -23,6 +24,7 @@ ROLLOUTS_LOOKED: Final = 10  # newest ones of a needed service: what is older ha
 PRINCIPALS_LIMIT: Final = 1000
 RELEASES_LOOKED: Final = 200
 AHEAD: Final = timedelta(days=93)  # so far ahead is looked for the end of windows that touch
+SHORTLY: Final = timedelta(seconds=VERDICT_MAX_AGE_S + 1)  # its end is left out
 
 
 def open_freezes(freezes: Iterable[FreezeWindow], service: Service, now: datetime) -> tuple[OpenFreeze, ...]:
@@ -42,6 +44,15 @@ def open_freezes(freezes: Iterable[FreezeWindow], service: Service, now: datetim
         for start, own_end in own
         if start <= at < own_end
     )  # fmt: skip
+
+
+def freezes_at(freezes: Iterable[FreezeWindow], service: Service, now: datetime) -> datetime | None:
+    """When the next freeze window opens for a service while a verdict of ``now`` may still be used."""
+    at = now.timestamp()
+    known = (stretches(one, now, now + SHORTLY) for one in freezes if one.covers(service))
+    starts = (start for own in known for start, _ in own if at < start <= at + VERDICT_MAX_AGE_S)
+    first = min(starts, default=None)
+    return None if first is None else datetime.fromtimestamp(first, UTC)
 
 
 async def locks_on(store: Store, service: Service) -> tuple[tuple[Lock, ...], tuple[Read, ...]]:

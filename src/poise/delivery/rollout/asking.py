@@ -37,7 +37,8 @@ def answer(seen: Seen, rollout: Rollout, now: datetime, step: int, weight: int) 
     if seen.override_at is not None and seen.override_at > verdict.at:
         return ask(seen, rollout, now, step, weight)  # somebody may have locked it since
     age_s = (now - verdict.at).total_seconds()
-    if not 0 <= age_s <= VERDICT_FRESH_S:
+    has_lapsed = verdict.lapses_at is not None and verdict.lapses_at <= now
+    if has_lapsed or not 0 <= age_s <= VERDICT_FRESH_S:
         return ask(seen, rollout, now, step, weight)
     return verdict
 

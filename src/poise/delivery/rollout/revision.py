@@ -13,7 +13,7 @@ from poise.model.service import Resources, Service
 HASHED_FROM_THE_FIRST: Final = frozenset(
     {"path", "interval_s", "timeout_s", "failures", "memory_bytes", "cpu"}
 )
-"""Fields that are in the hash at their default too: they always were, and what runs must keep its revision."""
+"""Fields that are in the hash at their default too: they always were, and what runs keeps its revision."""
 
 
 def revision_of(digest: str, spec: Service, config: int = 0, secret: int = 0) -> str:
