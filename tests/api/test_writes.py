@@ -9,8 +9,10 @@ import anyio
 import pytest
 from litestar import Litestar, get
 from litestar.testing import TestClient
+from tests.conftest import NOW
 
-from poise.model.delivery import Order
+from poise.model.delivery import ChangeClass, Order, Rollout
+from poise.model.delivery import RolloutState as S
 from poise.model.rules import RuleFile
 from poise.model.service import Service
 
@@ -51,6 +53,50 @@ def test_a_create_sent_twice_happens_once_and_is_answered_the_same(
     assert len(orders(house)) == 1
     client.post(f"{WEB}/orders", json=ORDER, headers=headers(idempotency_key="k2"))
     assert len(orders(house)) == 2
+
+
+def rollout(n: int, state: S) -> Rollout:
+    return Rollout(
+        project="shop", environment="production", service="web", n=n, release=n, digest=f"sha256:{n}",
+        revision=str(n), commit="c", summary="s", change_class=ChangeClass.FEATURE, created_at=NOW,
+        spec=Service(project="shop", environment="production", name="web", command="run", port=8080),
+        state=state, finished_at=NOW if state is S.LIVE else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verb", "states", "why", "mend"),
+    [
+        (
+            "abort",
+            (S.RETIRED, S.LIVE),
+            "too late: rollout 2 is live since 12:00:00 UTC",
+            "poise rollback web",
+        ),
+        ("abort", (S.LIVE, S.ROLLING_BACK), "rollout 2 is rolling back already", "poise rollout status web"),
+        ("abort", (S.LIVE, S.PROMOTING), "", ""),
+        ("abort", (S.LIVE, S.STEPPING), "", ""),
+        ("promote", (S.LIVE, S.PROMOTING), "rollout 2 is promoting", "poise abort web"),
+        ("pause", (S.RETIRED, S.LIVE), "no rollout is under way", "poise rollout status web"),
+        ("rollback", (S.RETIRED, S.LIVE), "", ""),
+        ("rollback", (S.FAILED, S.LIVE), "no earlier live release is known", ""),
+        ("rollback", (S.FAILED, S.FAILED), "nothing of it is live", ""),
+    ],
+)
+def test_an_order_that_comes_too_late_is_refused_with_what_helps(
+    house: Any, client: Client, headers: Headers, verb: str, states: tuple[S, S], why: str, mend: str
+) -> None:
+    """Who is told that a release was aborted goes home: it must not be live then."""
+    house.write(*(rollout(n, state) for n, state in enumerate(states, 1)))
+    asked = {"verb": verb, "reason": "it looks bad"}
+    answer = client.post(f"{WEB}/orders", json=asked, headers=headers(idempotency_key="k1"))
+    if not why:
+        assert (answer.status_code, len(orders(house))) == (201, 1)
+        return
+    problem = four_parts(answer)
+    assert (answer.status_code, problem["exit_code"], problem["mend"]) == (409, 4, mend)
+    assert why in problem["why"]
+    assert orders(house) == []
 
 
 def test_a_key_belongs_to_its_asker(house: Any, client: Client, headers: Headers) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -488,31 +487,3 @@ def test_after_a_quiet_period_what_is_wanted_is_what_is(seed: int) -> None:
 def test_identity_is_a_pair() -> None:
     """A pid alone may be another process tomorrow."""
     assert Identity(pid=1, start_ticks=1) != Identity(pid=1, start_ticks=2)
-
-
-def test_an_end_that_nobody_asked_for_is_a_crash_and_is_counted_once() -> None:
-    """Healing asks for a rollback when a release's replicas crash; looking twice must not double them."""
-    world = live_world()
-    key = f"{KEY}/000001/000"
-    ended = replace(world.process(), exited_at=NOW, crashed=True, restarts=2)
-    world.processes[key] = ended
-    world.tick()
-    world.tick()
-    assert world.replicas[key].crashes == (NOW, NOW)
-    world.processes[key] = replace(world.process(), exited_at=NOW + timedelta(seconds=9), crashed=False)
-    world.tick()
-    assert len(world.replicas[key].crashes) == 2
-
-
-def test_the_end_of_a_process_that_was_healed_is_no_crash() -> None:
-    """It was told to end."""
-    world = live_world()
-    key = f"{KEY}/000001/000"
-    identity = world.replicas[key].identity
-    assert identity is not None
-    world.orders = (HealOrder(replica=key, identity=identity, reason="r", at=NOW, gentle=True),)
-    world.processes[key] = replace(world.process(), exited_at=NOW, crashed=True)
-    world.tick()
-    world.orders = ()
-    world.tick()
-    assert world.replicas[key].crashes == ()

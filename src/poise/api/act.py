@@ -21,7 +21,7 @@ from poise.api.asks import (
     MakeProject,
     MakeToken,
 )
-from poise.api.idempotency import create_once
+from poise.api.idempotency import create_once, create_patiently
 from poise.api.params import Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
@@ -29,10 +29,11 @@ from poise.api.views import Created, Difference, Minted, Plan
 from poise.delivery.infrastructure.controller import apply as apply_declared
 from poise.delivery.infrastructure.controller import declarations, on_record
 from poise.delivery.infrastructure.decide import plan as differences_between
-from poise.delivery.rollout.controller import RELEASES_SEEN, environment_before
-from poise.delivery.rollout.facts import was_live
+from poise.delivery.rollout.controller import RELEASES_SEEN, ROLLOUTS_SEEN, environment_before
+from poise.delivery.rollout.facts import Seen, was_live
+from poise.delivery.rollout.orders import refusal
 from poise.model.access import Principal, Token
-from poise.model.delivery import Order, Release, Verb
+from poise.model.delivery import Order, Release, Rollout, Verb
 from poise.model.errors import Conflict, Invalid, NotFound
 from poise.model.record import Decision, Event, Write
 from poise.model.service import Project
@@ -74,7 +75,7 @@ async def give_order(
     parts = parts_of(request)
     key = f"{project}/{environment}/{service}"
     await queries.service_or_raise(parts, key)
-    return await create_once(
+    return await create_patiently(
         request, parts, data, Created, lambda: order_decision(parts, request.scope["user"], key, data)
     )
 
@@ -82,10 +83,14 @@ async def give_order(
 async def order_decision(
     parts: Parts, asker: Principal, key: str, data: JSONBody[GiveOrder]
 ) -> tuple[Decision, Created]:
-    """The next order of a service, to be committed."""
+    """The next order of a service, to be committed while what it is about is as it was looked at.
+
+    ``Conflict`` for one that comes too late: what is taken is done.
+    """
     if data.verb is Verb.DEPLOY:
         await _may_deploy(parts, key, data.release)
     orders, ref = await parts.store.scan(Order, f"{key}/", limit=1, last=True)
+    rollouts, rollouts_ref = await parts.store.scan(Rollout, f"{key}/", limit=ROLLOUTS_SEEN, last=True)
     order = Order(
         service=key,
         n=orders[-1].n + 1 if orders else 1,
@@ -96,6 +101,10 @@ async def order_decision(
         release=data.release,
         rollout=data.rollout,
     )
+    refused = refusal(Seen(key=key, rollouts=tuple(rollouts)), order)
+    if refused is not None:
+        why, mend = refused
+        raise Conflict("POISE-R410", f"{data.verb} of {key} was refused", why=f"{why}.", mend=mend)
     event = Event(
         type="dev.poise.order.given",
         subject=order.key,
@@ -104,7 +113,7 @@ async def order_decision(
         data={"verb": data.verb, "reason": data.reason},
     )
     decision = Decision(
-        reads=(ref,), writes=(Write(kind="Order", key=order.key, body=order),), events=(event,)
+        reads=(ref, rollouts_ref), writes=(Write(kind="Order", key=order.key, body=order),), events=(event,)
     )
     return decision, Created(key=order.key, sentence=event.summary)
 

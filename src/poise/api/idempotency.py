@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from litestar import Request
@@ -18,9 +19,11 @@ from poise.api.parts import Parts
 from poise.model.access import Answer
 from poise.model.errors import Conflict, Invalid
 from poise.model.record import Decision, Write
-from poise.ports.store import Transaction
+from poise.ports.store import Stale, Transaction
 
 T = TypeVar("T", bound=Struct)
+R = TypeVar("R")
+ATTEMPTS: Final = 5
 _KEY = re.compile(r"[!-~]{1,200}")  # what a header carries unchanged
 
 
@@ -62,3 +65,22 @@ async def create_once(
         )
     )
     return made
+
+
+async def create_patiently(
+    request: Request,  # type: ignore[type-arg]
+    parts: Parts,
+    ask: Struct,
+    answer: type[T],
+    make: Callable[[], Awaitable[tuple[Decision, T]]],
+) -> T:
+    """As ``create_once``; what somebody else wrote in the same instant is no reason to refuse."""
+    return await patiently(lambda: create_once(request, parts, ask, answer, make))
+
+
+async def patiently(attempt: Callable[[], Awaitable[R]]) -> R:
+    """``attempt``'s result; decided again while something that it was decided from changes meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(Stale):
+            return await attempt()
+    return await attempt()

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from poise.api import access
 from poise.api.asks import Name
-from poise.api.idempotency import create_once
+from poise.api.idempotency import create_patiently
 from poise.api.params import After, Cursor, Flag, Limit, Number, Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
@@ -30,13 +30,11 @@ from poise.model.incident import (
 )
 from poise.model.incident import Page as PageSent
 from poise.model.record import Decision
-from poise.ports.store import Stale
 from poise.reliability.incident.controller import give_order, open_by_hand
 
 LISTED: Final = 5000  # the newest incidents that a list looks through
 ALERTS_SHOWN: Final = 20
 PAGES_SHOWN: Final = 100
-ATTEMPTS: Final = 5
 _PROJECT: Final = "/api/v1/projects/{project:str}"
 _INCIDENT: Final = _PROJECT + "/incidents/{n:int}"
 _DEVELOPERS_SAY: Final = (IncidentVerb.ACKNOWLEDGE, IncidentVerb.NOTE)
@@ -160,7 +158,7 @@ async def say_in_incident(request: Asked, project: Part, n: Number, data: JSONBo
         )
         return decision, Created(key=decision.writes[0].key, sentence=f"{asker.name}: {data.verb} {n}.")
 
-    return await _patiently(request, parts, data, make)
+    return await create_patiently(request, parts, data, Created, make)
 
 
 @post(_PROJECT + "/incidents", opt={"permission": "developer", "once": True})
@@ -179,17 +177,7 @@ async def open_incident(request: Asked, project: Part, data: JSONBody[OpenIncide
         )
         return decision, Created(key=incident.key, sentence=decision.events[0].summary)
 
-    return await _patiently(request, parts, data, make)
-
-
-async def _patiently(request: Asked, parts: Parts, data: Struct, make: Any) -> Created:
-    """As ``create_once``; what somebody else wrote in the same instant is no reason to refuse."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return await create_once(request, parts, data, Created, make)
-        except Stale:
-            continue
-    return await create_once(request, parts, data, Created, make)
+    return await create_patiently(request, parts, data, Created, make)
 
 
 async def _incident(parts: Parts, project: str, n: int) -> tuple[Incident, str]:

@@ -5,7 +5,6 @@ What people say is written as a ReviewEdit, one after another; the review room f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time
 from typing import Annotated, Any, Final
 
@@ -14,7 +13,7 @@ from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
 from poise.api.asks import Name
-from poise.api.idempotency import create_once
+from poise.api.idempotency import create_patiently
 from poise.api.params import Cursor, Flag, Limit, Number, Part
 from poise.api.parts import Parts
 from poise.api.read import page_of, parts_of
@@ -26,7 +25,6 @@ from poise.ports.store import Stale, Transaction
 from poise.reliability.review.decide import ACTIONS_MAX, folded, numbered
 from poise.reliability.review.draft import plain
 
-ATTEMPTS: Final = 5
 PENDING_MAX: Final = 1000  # edits that the room has not folded yet
 _REVIEWS: Final = "/api/v1/projects/{project:str}/reviews"
 _REVIEW: Final = _REVIEWS + "/{n:int}"
@@ -156,7 +154,7 @@ async def set_action(request: Asked, project: Part, n: Number, data: JSONBody[Se
         said = f"Action {number} of incident {n}: {action.owner} has until {action.due_at:%Y-%m-%d}."
         return decision, Created(key=str(number), sentence=said)
 
-    return await _patiently(request, parts, data, make)
+    return await create_patiently(request, parts, data, Created, make)
 
 
 @post(_REVIEW + "/actions/{action:int}/done", opt={"permission": "developer", "once": True})
@@ -176,7 +174,7 @@ async def finish_action(request: Asked, project: Part, n: Number, action: Number
         said = f"{_asker(request)} has done action {action} of incident {n}."
         return decision, Created(key=str(action), sentence=said)
 
-    return await _patiently(request, parts, Nothing(), make)
+    return await create_patiently(request, parts, Nothing(), Created, make)
 
 
 @post(_REVIEW + "/outage-class", opt={"permission": "developer", "once": True})
@@ -190,7 +188,7 @@ async def name_class(request: Asked, project: Part, n: Number, data: JSONBody[Na
         said = f"{_asker(request)} says that incident {n} is of class {data.outage_class}."
         return decision, Created(key=key, sentence=said)
 
-    return await _patiently(request, parts, data, make)
+    return await create_patiently(request, parts, data, Created, make)
 
 
 @post(_REVIEW + "/publish", opt={"permission": "operator", "once": True})
@@ -208,7 +206,7 @@ async def publish(request: Asked, project: Part, n: Number) -> Created:
         decision, key = _edit(request, now, publish=True)
         return decision, Created(key=key, sentence=f"{_asker(request)} published the review of incident {n}.")
 
-    return await _patiently(request, parts, Nothing(), make)
+    return await create_patiently(request, parts, Nothing(), Created, make)
 
 
 def _checked(parts: Parts, ask: SetAction, before: Action | None, where: str) -> Action:
@@ -294,18 +292,6 @@ def _edit(request: Asked, now: _Now, **what: Any) -> tuple[Decision, str]:
     at = parts_of(request).clock.now()
     edit = ReviewEdit(incident=now.review.incident, k=now.k, by=_asker(request), at=at, **what)
     return Decision(reads=now.reads, writes=(Write(kind="ReviewEdit", key=edit.key, body=edit),)), edit.key
-
-
-async def _patiently(
-    request: Asked, parts: Parts, ask: Struct, make: Callable[[], Awaitable[tuple[Decision, Created]]]
-) -> Created:
-    """As ``create_once``; what somebody else wrote in the same instant is no reason to refuse."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return await create_once(request, parts, ask, Created, make)
-        except Stale:
-            continue
-    return await create_once(request, parts, ask, Created, make)
 
 
 def _check_match(given: str, ref: Ref, where: str) -> None:

@@ -13,8 +13,11 @@ from litestar.response import Redirect
 from poise.api.access import PUBLIC, SESSION_COOKIE, revoke_session
 from poise.api.act import order_decision
 from poise.api.asks import GiveOrder
+from poise.api.idempotency import patiently
 from poise.api.params import Number, Part, Subject
+from poise.api.parts import Parts
 from poise.api.read import parts_of
+from poise.model.access import Principal
 from poise.model.delivery import Verb
 from poise.model.errors import Invalid, NotFound
 from poise.ports.store import Transaction
@@ -122,17 +125,21 @@ async def act(
     key, reason = f"{project}/{environment}/{service}", data.get("reason", "").strip()
     if len(reason) < 3:
         raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
-    now = parts.clock.now()
     if verb not in set(Verb):
         raise NotFound("POISE-E404", f"no act {verb}", why=f"There are {', '.join(Verb)}.")
     number = int(data["rollout"]) if data.get("rollout", "").isdigit() else None
     asked = GiveOrder(verb=Verb(verb), reason=reason, rollout=number)
+    await patiently(lambda: _give(parts, asker, key, asked))
+    back = links.service(key) if number is None else links.rollout(key, number)
+    return Redirect(back, status_code=303)
+
+
+async def _give(parts: Parts, asker: Principal, key: str, asked: GiveOrder) -> None:
     decision, _ = await order_decision(parts, asker, key, asked)
+    now = parts.clock.now()
     await parts.store.commit(
         Transaction(at=now, reads=decision.reads, writes=decision.writes, events=decision.events)
     )
-    back = links.service(key) if number is None else links.rollout(key, number)
-    return Redirect(back, status_code=303)
 
 
 @post(links.LOGOUT, opt={"permission": "viewer", "page": True})

@@ -92,20 +92,67 @@ def _release(seen: Seen, number: int | None) -> Release | None:
     return next((release for release in seen.releases if release.n == number), None)
 
 
-def _rollback(seen: Seen, now: datetime, order: Order) -> Decision | None:
-    """Back to what was live before; while a rollout is under way, ending that one is the way back."""
+def refusal(seen: Seen, order: Order) -> tuple[str, str] | None:
+    """Why an order about what runs comes to nothing as things are, and a command that helps; None: it goes.
+
+    Of ``seen`` only the rollouts are looked at.
+    """
+    match order.verb:
+        case Verb.ROLLBACK:
+            return _no_way_back(seen, order)
+        case Verb.PROMOTE | Verb.ABORT | Verb.PAUSE | Verb.RESUME:
+            return _no_steering(seen, order)
+        case _:
+            return None
+
+
+def _no_way_back(seen: Seen, order: Order) -> tuple[str, str] | None:
     active, live = seen.active, seen.live
     if active is not None and active.state is not RolloutState.ROLLING_BACK:
-        return roll_back(seen, active, now, "order", f"{order.by}: {order.reason}", order.by, order.n)
-    if active is not None or live is None:
-        return _refuse(seen, now, order, "there is nothing to roll back from")
-    retired = _earlier(seen)
-    if order.release is not None:
-        retired = [r for r in retired if r.release == order.release]
-    if not retired:
-        return _refuse(seen, now, order, "no earlier live release is known")
+        return None
+    if active is not None:
+        return f"rollout {active.n} is rolling back already", _watch(order)
+    if live is None:
+        return "nothing of it is live", ""
+    return None if _retired(seen, order) else ("no earlier live release is known", "")
+
+
+def _no_steering(seen: Seen, order: Order) -> tuple[str, str] | None:
+    rollout, live, verb = focus(seen.rollouts), seen.live, order.verb
+    if rollout is None or order.rollout not in (None, rollout.n):
+        if verb is Verb.ABORT and live is not None and order.rollout in (None, live.n) and rollout is None:
+            since = f" since {live.finished_at:%H:%M:%S} UTC" if live.finished_at else ""
+            return f"it is too late: rollout {live.n} is live{since}", f"poise rollback {_name(order)}"
+        what = "no rollout is" if order.rollout is None else f"rollout {order.rollout} is not"
+        return f"{what} under way", _watch(order)
+    if rollout.state is RolloutState.ROLLING_BACK:
+        return f"rollout {rollout.n} is rolling back already", _watch(order)
+    if rollout.state is RolloutState.PROMOTING and verb is not Verb.ABORT:
+        return f"rollout {rollout.n} is promoting: all users are changing over", f"poise abort {_name(order)}"
+    return None
+
+
+def _watch(order: Order) -> str:
+    return f"poise rollout status {_name(order)}"
+
+
+def _name(order: Order) -> str:
+    return order.service.rpartition("/")[2]
+
+
+def _rollback(seen: Seen, now: datetime, order: Order) -> Decision | None:
+    """Back to what was live before; while a rollout is under way, ending that one is the way back."""
+    refused = refusal(seen, order)
+    if refused is not None:
+        return _refuse(seen, now, order, *refused)
+    if seen.active is not None:
+        return roll_back(seen, seen.active, now, "order", f"{order.by}: {order.reason}", order.by, order.n)
     fields = {"order": order.n, "orders_seen": order.n}
-    return _back(seen, now, retired[-1], order.by, order.reason, fields)
+    return _back(seen, now, _retired(seen, order)[-1], order.by, order.reason, fields)
+
+
+def _retired(seen: Seen, order: Order) -> list[Rollout]:
+    return [r for r in _earlier(seen) if order.release in (None, r.release)]
 
 
 def _earlier(seen: Seen) -> list[Rollout]:
@@ -137,11 +184,9 @@ def _back(
 
 def _steer(seen: Seen, now: datetime, order: Order) -> Decision | None:
     """Promote, abort, pause or resume the rollout under way or waiting."""
-    rollout = focus(seen.rollouts)
-    if rollout is None or order.rollout not in (None, rollout.n):
-        return _refuse(seen, now, order, "that rollout is not under way")
-    if rollout.state in (RolloutState.ROLLING_BACK, RolloutState.PROMOTING) and order.verb is not Verb.ABORT:
-        return _refuse(seen, now, order, f"rollout {rollout.n} is {rollout.state.value}")
+    refused, rollout = refusal(seen, order), focus(seen.rollouts)
+    if refused is not None or rollout is None:
+        return _refuse(seen, now, order, *(refused or ("no rollout is under way",)))
     marked = replace(rollout, orders_seen=order.n)
     match order.verb:
         case Verb.PROMOTE:
@@ -159,8 +204,6 @@ def _abort(seen: Seen, now: datetime, order: Order, rollout: Rollout) -> Decisio
     if rollout.state is RolloutState.WAITING:
         after, event = superseded(replace(rollout, aborted=True), now, why)
         return decision(seen, now, after, events=(event,))
-    if rollout.state is RolloutState.ROLLING_BACK:
-        return _refuse(seen, now, order, f"rollout {rollout.n} is already rolling back")
     return roll_back(seen, rollout, now, "order", why, order.by, order.n)
 
 
