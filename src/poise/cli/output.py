@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -22,6 +23,25 @@ def talk(common: Common, *sentences: str) -> None:
     if not common.quiet:
         for sentence in sentences:
             print(sentence, file=sys.stderr)
+
+
+def progress(common: Common, doing: str) -> Callable[[float], None]:
+    """Tells of a share done on stderr, in place on a terminal; what is quick says nothing."""
+    live = sys.stderr.isatty()
+    every_s = 0.2 if live else 5.0
+    told_s, said = time.monotonic(), False
+
+    def tell(share: float) -> None:
+        nonlocal told_s, said
+        now_s, ends = time.monotonic(), share >= 1.0 and said
+        if common.quiet or not (ends or (share < 1.0 and now_s - told_s >= every_s)):
+            return
+        told_s, said = now_s, not ends
+        text = f"\r{doing}: {share:4.0%}" if live else f"{doing}: {share:.0%}\n"
+        sys.stderr.write(text + ("\n" if live and ends else ""))
+        sys.stderr.flush()
+
+    return tell
 
 
 def data(record: Any) -> None:

@@ -25,7 +25,8 @@ def simulate(
     """
     from poise.simulation.run import simulate_many
 
-    report = simulate_many(range(start, start + seeds), days, plant=plant, jobs=jobs)
+    worlds, told = range(start, start + seeds), output.progress(common, "simulating")
+    report = simulate_many(worlds, days, plant=plant, jobs=jobs, told=told)
     if common.json:
         output.data(report)
         return 0 if report.ok else 1

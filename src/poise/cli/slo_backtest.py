@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -119,7 +118,7 @@ async def _run(
     since: str,
     common: Common,
 ) -> Backtest:
-    reading = progress(common, "reading")
+    reading = output.progress(common, "reading")
     async with opened(prometheus, metrics, since, common, reading) as past:
         reading(1.0)
         stale_after_s = max(declared.stale_after_s, STALE_AFTER_S)
@@ -131,7 +130,7 @@ async def _run(
             places=declared.places, exclusions=declared.exclusions,
         )  # fmt: skip
         _tell_span(past, len(mine), common)
-        replaying = progress(common, "replaying")
+        replaying = output.progress(common, "replaying")
         report = await replayed(asked, source, replaying, source.is_interpolated)
         replaying(1.0)
         return report
@@ -141,25 +140,6 @@ def _tell_span(past: Past, count: int, common: Common) -> None:
     days = (past.end_s - past.start_s) / 86_400
     objectives = "objective" if count == 1 else "objectives"
     output.talk(common, f"{count} {objectives} over {days:.1f} days of {past.said}")
-
-
-def progress(common: Common, doing: str) -> Callable[[float], None]:
-    """Tells of a share done on stderr, in place on a terminal; what is quick says nothing."""
-    live = sys.stderr.isatty()
-    every_s = 0.2 if live else 5.0
-    told_s, said = time.monotonic(), False
-
-    def tell(share: float) -> None:
-        nonlocal told_s, said
-        now_s, ends = time.monotonic(), share >= 1.0 and said
-        if common.quiet or not (ends or (share < 1.0 and now_s - told_s >= every_s)):
-            return
-        told_s, said = now_s, not ends
-        text = f"\r{doing}: {share:4.0%}" if live else f"{doing}: {share:.0%}\n"
-        sys.stderr.write(text + ("\n" if live and ends else ""))
-        sys.stderr.flush()
-
-    return tell
 
 
 def _instant(at_s: float) -> datetime:

@@ -7,7 +7,7 @@ import gc
 import logging
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -37,8 +37,15 @@ class Report(Struct, frozen=True, kw_only=True):
         return not self.failures
 
 
-def simulate_many(seeds: Iterable[int], days: float, *, plant: str | None = None, jobs: int = 2) -> Report:
-    """Run each seed's world for ``days``; failures ascending by seed.
+def simulate_many(
+    seeds: Iterable[int],
+    days: float,
+    *,
+    plant: str | None = None,
+    jobs: int = 2,
+    told: Callable[[float], None] = lambda share: None,
+) -> Report:
+    """Run each seed's world for ``days``; failures ascending by seed. ``told`` hears the share that is done.
 
     ``plant`` names a bug of ``plants.PLANTS`` to put in first; ``Invalid`` when there is none such.
     """
@@ -47,11 +54,11 @@ def simulate_many(seeds: Iterable[int], days: float, *, plant: str | None = None
         pass  # refuse an unknown name before any process starts
     began = time.monotonic()
     one = partial(simulate, days=days, plant=plant)
-    if jobs <= 1 or len(numbers) <= 1:
-        outcomes = [one(seed) for seed in numbers]
-    else:
-        with multiprocessing.get_context("spawn").Pool(min(jobs, len(numbers))) as pool:
-            outcomes = list(pool.imap_unordered(one, numbers))
+    outcomes: list[Outcome] = []
+    with _each(one, numbers, jobs) as each:
+        for outcome in each:
+            outcomes.append(outcome)
+            told(len(outcomes) / len(numbers))
     took_s = max(1e-9, time.monotonic() - began)
     return _report(sorted(outcomes, key=lambda outcome: outcome.seed), days, took_s)
 
@@ -60,6 +67,16 @@ def simulate(seed: int, days: float, plant: str | None = None) -> Outcome:
     """One seed's world. Same seed, same bytes."""
     with planted(plant) if plant else nullcontext(), _silence(), _unswept():
         return asyncio.run(World(seed, days).live())
+
+
+@contextmanager
+def _each(one: Callable[[int], Outcome], seeds: Sequence[int], jobs: int) -> Iterator[Iterable[Outcome]]:
+    """Outcomes as they come, in no order."""
+    if jobs <= 1 or len(seeds) <= 1:
+        yield map(one, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(jobs, len(seeds))) as pool:
+        yield pool.imap_unordered(one, seeds)
 
 
 def _report(outcomes: list[Outcome], days: float, took_s: float) -> Report:
