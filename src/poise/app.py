@@ -53,7 +53,7 @@ from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.telemetry.limits import retention_from
 from poise.adapters.totals import StoredCheckpoints, StoredTotals
 from poise.adapters.usage import UsageSampler
-from poise.adapters.worker.asking import AskedRules, AskedUsual
+from poise.adapters.worker.asking import AskedRange, AskedRules, AskedUsual
 from poise.adapters.worker.pool import QueryWorker
 from poise.adapters.workspaces import FolderWorkspaces
 from poise.api import first
@@ -432,6 +432,7 @@ def _parts(house: House, stop: Callable[[], None]) -> Parts:
         notifiers=house.notifiers,
         url=house.url,
         queries=house.queries,
+        ranges=AskedRange(house.queries),
         sources=house.sources.of,
         loop_lag=house.loop_lag.seen,
         rules=house.ruler.standings,

@@ -14,7 +14,7 @@ from poise.model.oncall import (
     Rotation,
     ShiftUnit,
 )
-from poise.web import delivery as d
+from poise.web import delivery_views as d
 from poise.web import links, oncall_compose, service_views
 from poise.web import oncall as o
 from poise.web import scorecard as s
@@ -135,7 +135,25 @@ def oncall(until_hour: str | None = None) -> o.OnCallView:
     return o.OnCallView(chrome=chrome(), project="acme", schedules=(shown,))
 
 
-def delivery(pile: int = 14) -> d.DeliveryView:
+def answered(worst: float = 0.004, latency_ms: float = 40.0) -> tuple[d.Answered, ...]:
+    """A week in ninety steps: a gap on the third day, and errors that rise after the rollback's release."""
+    step = timedelta(days=7) / 90
+    made = []
+    for n in range(90):
+        at = NOW - step * (89 - n)
+        bad = 0 <= n - 78 < 4
+        made.append(
+            d.Answered(
+                at=at,
+                error_ratio=None if 30 <= n < 34 else worst if bad else 0.0002 + 0.0001 * (n % 5),
+                latency_ms_p50=None if 30 <= n < 34 else latency_ms + n % 7,
+                latency_ms_p99=None if 30 <= n < 34 else (latency_ms * (9 if bad else 5)) + 3 * (n % 11),
+            )
+        )
+    return tuple(made)
+
+
+def delivery(pile: int = 14, problem: str = "") -> d.DeliveryView:
     """A week with a pile of deploys within an hour, settings, a rollback and an incident."""
     piled = tuple(
         d.Mark(
@@ -156,7 +174,10 @@ def delivery(pile: int = 14) -> d.DeliveryView:
         d.Stop(environment="staging", label="storefront r45", word="live", href=links.rollout(KEY, 45)),
         d.Stop(environment="production", label="storefront r45", word="rolled back", bad=True),
     )
+    points = () if problem else answered()
+    hurt = v.Band(since=NOW - timedelta(hours=20), until=NOW - timedelta(hours=14), label="incident 118")
     return d.DeliveryView(
+        step_s=6720.0, problem=problem,
         chrome=chrome(), project="acme", window="7 days", since=NOW - timedelta(days=7), until=NOW,
         sentence="15 changes in 7 days, 1 rolled back, 1 waits at the gate.",
         windows=(
@@ -166,8 +187,11 @@ def delivery(pile: int = 14) -> d.DeliveryView:
         environments=("staging", "production"),
         lanes=(
             d.Lane(name="storefront", environment="staging", href=links.service(KEY), marks=piled),
-            d.Lane(name="storefront", environment="production", href=links.service(KEY), marks=bad + piled),
-            d.Lane(name="payments", environment="production", href=links.service(KEY)),
+            d.Lane(
+                name="storefront", environment="production", href=links.service(KEY), marks=bad + piled,
+                bands=(hurt,), answered=() if problem else answered(0.034),
+            ),
+            d.Lane(name="payments", environment="production", href=links.service(KEY), answered=points),
         ),
         changes=(
             d.ChangeLine(

@@ -38,6 +38,7 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "oncall": lambda s: pages.oncall(s.oncall()),
     "oncall-hole": lambda s: pages.oncall(s.oncall("18:00")),
     "delivery": lambda s: pages.delivery(s.delivery()),
+    "delivery-blind": lambda s: pages.delivery(s.delivery(problem="the query took longer than 5 s")),
     "empty": lambda s: pages.empty(s.empty()),
     "incidents": lambda s: pages.incidents(s.incidents()),
     "incident": lambda s: pages.incident(s.incident()),

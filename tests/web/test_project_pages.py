@@ -140,3 +140,23 @@ def test_the_overview_groups_by_environment_in_the_projects_order(samples: Modul
     assert html.index("<h2>acme / staging</h2>") < html.index("<h2>acme / production</h2>")
     assert "unused" not in html and "<h2>Services</h2>" not in html
     assert "<h2>Services</h2>" in pages.overview(view)
+
+
+def test_what_users_got_lies_under_what_changed(samples: ModuleType) -> None:
+    """The eye finds the cause: a change's line goes down through the strips of its own service."""
+    html = pages.delivery(samples.delivery())
+    assert html.count('class="eline"') == 4, "two services measured, each with a gap"
+    assert html.count('class="band"') == 1 and "incident 118, " in html
+    heads, _, rows = html.partition('id="chart-table"')[2].partition("</table>")[0].partition("</thead>")
+    assert "storefront · production" in heads and "storefront · staging" not in heads
+    assert rows.count("<tr ") == 90 and rows.count(">–</td>") == 8, "a gap is a dash in both"
+    assert ">3.4 %, 41 ms / 363 ms</td>" in rows
+    assert "errors peaked at 3.4 % in storefront · production" in html
+
+
+def test_strips_that_cannot_be_drawn_say_why(samples: ModuleType) -> None:
+    """An empty strip would look like a calm one."""
+    html = pages.delivery(samples.delivery(problem="the query took longer than 5 s"))
+    assert "Error rate and latency are not drawn: the query took longer than 5 s" in html
+    assert 'class="eline"' not in html and 'id="chart-table"' not in html
+    assert "data-chart" not in html, "there is nothing to point at"

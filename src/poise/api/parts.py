@@ -14,6 +14,7 @@ from poise.adapters.sealing import Sealer
 from poise.adapters.signing import KeyFile
 from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
+from poise.adapters.worker.asking import AskedRange
 from poise.adapters.worker.pool import QueryWorker
 from poise.api.intakes import Intakes
 from poise.balance.budget.controller import Curve
@@ -60,6 +61,7 @@ class Parts:
     url: str = "http://127.0.0.1"
     scorecard: Desk = field(default_factory=Desk)
     queries: QueryWorker | None = None
+    ranges: AskedRange | None = None  # the same worker's answers over grids, the last ones kept
     sources: Callable[[str, str], Awaitable[SignalStore]] | None = None  # (project, name)
     rules: Callable[[], Sequence[GroupStanding]] = tuple  # how every group of rules stands
     loop_lag: Callable[[], Lag] | None = None

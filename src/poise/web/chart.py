@@ -13,6 +13,7 @@ import htpy as h
 
 from poise.model.anomaly import GoldenSignal, Usual
 from poise.web.drawing import (
+    STRIP_HEIGHT,
     WIDTH,
     Axis,
     Dots,
@@ -21,13 +22,13 @@ from poise.web.drawing import (
     group,
     label,
     line,
-    nice_ceiling,
     number,
     rule,
     runs,
     scale,
     shade,
     stretch,
+    strip,
     with_twin,
 )
 from poise.web.parts import table
@@ -36,7 +37,6 @@ from poise.web.views import CHART_POINTS_MAX, Chart, ChartPoint
 from poise.web.wording import milliseconds, moment, percent, utc
 
 BUDGET_HEIGHT = 120.0
-STRIP_HEIGHT = 64.0
 STRIP_GAP = 24.0
 STRETCHES_TOLD = 3
 
@@ -57,8 +57,8 @@ def error_chart(chart: Chart, name: str) -> h.Node:
     peak = max((p.error_ratio for p in points if p.error_ratio is not None), default=None)
     told = f"Errors of {name} over {chart.window}: at most {percent(peak)}"
     dots = [(axis.x(p.at), p.error_ratio) for p in points]
-    strip = _strip("errors", dots, chart.error_goal_ratio, "eline", percent, BUDGET_HEIGHT)
-    drawing = axis.drawn(told, bottom, _bands(chart, axis, bottom), group(axis.top, strip), crosshair=False)
+    errors = strip("errors", [("eline", dots)], percent, goal=chart.error_goal_ratio, height=BUDGET_HEIGHT)
+    drawing = axis.drawn(told, bottom, _bands(chart, axis, bottom), group(axis.top, errors), crosshair=False)
     rows = [(moment(p.at, "second"), percent(p.error_ratio)) for p in points if p.error_ratio is not None]
     twin = table(f"Errors of {name}", ("time", "errors"), rows, "lr")
     return with_twin(f"Chart of errors of {name}", drawing, twin, readout=False)
@@ -72,8 +72,8 @@ def answers_chart(chart: Chart, name: str) -> h.Node:
     errors = [(axis.x(p.at), p.error_ratio) for p in points]
     latencies = [(axis.x(p.at), p.latency_ms_p95) for p in points]
     panels = [
-        group(axis.top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
-        group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
+        group(axis.top, strip("errors", [("eline", errors)], percent, goal=chart.error_goal_ratio)),
+        group(latency_top, strip("p95", [("lline", latencies)], milliseconds, goal=chart.latency_goal_ms)),
     ]
     peak = max((value for _, value in errors if value is not None), default=None)
     told = f"Errors and latency of {name} over {chart.window}: errors at most {percent(peak)}"
@@ -147,9 +147,9 @@ def _drawing(
     panels = [
         group(axis.top, _budget([(x(p.at), p.budget_left_ratio) for p in points], policy)),
         group(errors_top, _marked(chart, GoldenSignal.ERRORS, x, STRIP_HEIGHT)),
-        group(errors_top, _strip("errors", errors, chart.error_goal_ratio, "eline", percent)),
+        group(errors_top, strip("errors", [("eline", errors)], percent, goal=chart.error_goal_ratio)),
         group(latency_top, _marked(chart, GoldenSignal.LATENCY, x, STRIP_HEIGHT)),
-        group(latency_top, _strip("p95", latencies, chart.latency_goal_ms, "lline", milliseconds)),
+        group(latency_top, strip("p95", [("lline", latencies)], milliseconds, goal=chart.latency_goal_ms)),
     ]
     told = _summary(points, name, chart.window)
     return axis.drawn(told, bottom, _bands(chart, axis, bottom), panels)
@@ -186,28 +186,4 @@ def _threshold(word: str, ratio: float, y: Callable[[float], float]) -> h.Node:
     return h.fragment[
         rule(f"policy {word}", at),
         label(WIDTH - 4, at - 4, f"{word} below {percent(ratio, 0)}", "end", "halo"),
-    ]
-
-
-def _strip(
-    name: str,
-    dots: Dots,
-    goal: float | None,
-    class_: str,
-    show: Callable[[float | None], str],
-    height: float = STRIP_HEIGHT,
-) -> h.Node:
-    top = nice_ceiling(max((value for _, value in dots if value is not None), default=0.0), goal or 0.0)
-    y = scale(0.0, top, height)
-    return h.fragment[
-        label(-56, -6, name),
-        rule("grid", height),
-        label(-8, 8, show(top), "end"),
-        label(-8, height + 4, "0", "end"),
-        goal is not None
-        and h.fragment[
-            rule("goal", y(goal)),
-            label(WIDTH - 4, y(goal) - 4, f"objective {show(goal)}", "end", "halo"),
-        ],
-        [h.path(class_=class_, d=line(run, y)) for run in runs(dots)],
     ]

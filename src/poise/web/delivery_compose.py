@@ -13,11 +13,16 @@ from poise.model.errors import Invalid, NotFound
 from poise.model.incident import Incident, IncidentState
 from poise.model.service import Project, Service
 from poise.web import links, views
-from poise.web.delivery import ChangeLine, DeliveryView, Lane, Mark, Stop
+from poise.web.answered import answered
+from poise.web.delivery_views import Answered, ChangeLine, DeliveryView, Lane, Mark, Stop
 from poise.web.scorecard import Choice
 from poise.web.wording import plural
 
-WINDOWS: Final = {"24h": ("24 hours", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}
+WINDOWS: Final = {
+    "24h": ("24 hours", timedelta(days=1)),
+    "7d": ("7 days", timedelta(days=7)),
+    "30d": ("30 days", timedelta(days=30)),
+}
 RUNS_MAX: Final = 200
 ROLLOUTS_MAX: Final = 100  # of one service
 INCIDENTS_MAX: Final = 100
@@ -45,6 +50,7 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
         *await _commits(parts, project, since, every),
         *await _settings(parts, [one for one in every if one.created_at >= since]),
     ]
+    found = await answered(parts, project, since, until)
     lines = tuple(sorted(changes, key=lambda line: line.at, reverse=True))
     return DeliveryView(
         chrome=around,
@@ -58,8 +64,13 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
             for key, (text, _) in WINDOWS.items()
         ),
         environments=known.environments,
-        lanes=tuple(_lane(one, rollouts[one.key], incidents, since) for one in services),
+        lanes=tuple(
+            _lane(one, rollouts[one.key], incidents, since, until, found.by_service.get(one.key, ()))
+            for one in services
+        ),
         changes=lines,
+        step_s=found.step_s,
+        problem=found.problem,
     )
 
 
@@ -152,9 +163,23 @@ def _label(one: Rollout) -> str:
     return " + ".join(f"{name} {versions[name]}" for name in one.changes if name in versions)
 
 
-def _lane(service: Service, found: Sequence[Rollout], incidents: Sequence[Incident], since: datetime) -> Lane:
+def _lane(
+    service: Service,
+    found: Sequence[Rollout],
+    incidents: Sequence[Incident],
+    since: datetime,
+    until: datetime,
+    points: tuple[Answered, ...],
+) -> Lane:
     met = [one for one in found if one.started_at is not None]
     marks = [_mark(one, one.started_at) for one in met if one.started_at and one.started_at >= since]
+    hurt = [
+        one
+        for one in incidents
+        if service.key in one.services
+        and one.state is not IncidentState.MERGED
+        and (one.resolved_at or until) >= since
+    ]
     marks += [
         Mark(
             at=one.opened_at,
@@ -163,14 +188,21 @@ def _lane(service: Service, found: Sequence[Rollout], incidents: Sequence[Incide
             summary=one.title,
             href=links.incident(one.project, one.n),
         )
-        for one in incidents
-        if one.service == service.key and one.opened_at >= since and one.state is not IncidentState.MERGED
+        for one in hurt
+        if one.service == service.key and one.opened_at >= since
     ]
     return Lane(
         name=service.name,
         environment=service.environment,
         href=links.service(service.key),
         marks=tuple(sorted(marks, key=lambda mark: mark.at)),
+        bands=tuple(
+            views.Band(
+                since=one.onset_at, until=one.resolved_at or until, label=f"incident {one.n}: {one.title}"
+            )
+            for one in hurt
+        ),
+        answered=points,
     )
 
 

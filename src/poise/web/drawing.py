@@ -24,6 +24,10 @@ HEAD = 20.0  # between the flags and what is drawn below them
 FOOT = 22.0
 MARKERS_MAX = 60
 TICKS = 7
+STRIP_HEIGHT = 64.0
+
+_BAD = {"rollback", "incident"}
+_QUIET = {"heal", "settings"}
 
 Dots = Sequence[tuple[float, float | None]]
 Place = Callable[[datetime], float]
@@ -71,7 +75,7 @@ class Axis:
                 [change_flag(flag, self._changes, bottom, more) for flag in self._flags],
                 panels,
                 group(bottom + 16, time_axis(self.since, self.until)),
-                crosshair and _cross(self.top, bottom),
+                crosshair and cross(self.top, bottom),
             ],
         ]
 
@@ -92,13 +96,20 @@ def with_twin(
 
 
 def change_flag(
-    flag: flags.Flag, markers: Sequence[Marker], bottom: float, more: str = "#latest-changes"
+    flag: flags.Flag,
+    markers: Sequence[Marker],
+    bottom: float,
+    more: str = "#latest-changes",
+    above: float = 0.0,
 ) -> h.Element:
-    """A flag of one change, or several that would overlap (led to ``more``), with its line to ``bottom``."""
+    """A flag of one change, or several that would overlap (led to ``more``), with its line to ``bottom``.
+
+    Its rows begin ``above`` from the top.
+    """
     members = [markers[index] for index in flag.group.members]
     kinds = {marker.kind for marker in members}
-    tone = "bad" if "rollback" in kinds else "heal" if kinds == {"heal"} else ""
-    top = flag.row * FLAG_ROW + 2
+    tone = "bad" if kinds & _BAD else "heal" if kinds <= _QUIET else ""
+    top = above + flag.row * FLAG_ROW + 2
     told = "; ".join(f"{marker.label}, {utc(marker.at)} UTC" for marker in members)
     box = h.g[
         h.title[told],
@@ -139,7 +150,34 @@ def shade(
     )[h.title[f"{told}, {utc(since)} to {utc(until)} UTC"]]
 
 
-def _cross(top: float, bottom: float) -> h.Element:
+def strip(
+    name: str,
+    lines: Sequence[tuple[str, Dots]],
+    show: Callable[[float | None], str],
+    *,
+    goal: float | None = None,
+    height: float = STRIP_HEIGHT,
+) -> h.Node:
+    """Figures from 0 up to a round ceiling, one line per (class, dots), with the objective as a rule."""
+    values = [value for _, dots in lines for _, value in dots if value is not None]
+    top = nice_ceiling(max(values, default=0.0), goal or 0.0)
+    y = scale(0.0, top, height)
+    return h.fragment[
+        label(-56, -6, name),
+        rule("grid", height),
+        label(-8, 8, show(top), "end"),
+        label(-8, height + 4, "0", "end"),
+        goal is not None
+        and h.fragment[
+            rule("goal", y(goal)),
+            label(WIDTH - 4, y(goal) - 4, f"objective {show(goal)}", "end", "halo"),
+        ],
+        [h.path(class_=class_, d=line(run, y)) for class_, dots in lines for run in runs(dots)],
+    ]
+
+
+def cross(top: float, bottom: float) -> h.Element:
+    """The line that the reader moves; hidden until then."""
     return h.line(
         ".cross", data_keep=True, x1="0", x2="0", y1=f"{top:g}", y2=f"{bottom:g}", visibility="hidden"
     )
