@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from poise.web.permit_views import OfferView, PermitKind, PermitRow, PermitState, PermitsView
+from poise.web.permit_views import (
+    Approval,
+    ApprovalsView,
+    OfferView,
+    PermitKind,
+    PermitRow,
+    PermitState,
+    PermitsView,
+)
 
 KEY = "acme/production/storefront"
 DAY_S = 86_400.0
@@ -50,4 +58,8 @@ def permits(held: bool = False) -> PermitsView:
     why = ("availability's budget is spent (-7 % is left)",)
     if not held:
         return PermitsView(key=KEY, why=why, offers=offers[-1:], rows=(old,), once="3.4")
-    return PermitsView(key=KEY, why=why, offers=offers, rows=(wish, more, given, old), once="4.5")
+    looked = Approval(by="carl", at=_at(28, 9, 5), reason="looked at the diff")
+    door = ApprovalsView(required=2, given=(looked,), left=("ana", "eve"))
+    return PermitsView(
+        key=KEY, why=why, offers=offers, rows=(wish, more, given, old), once="4.5", approvals=door
+    )

@@ -21,7 +21,7 @@ from poise.model.delivery import Change, ChangeClass, Rollout, RolloutState
 from poise.model.grant import Grant
 from poise.model.incident import Summons
 from poise.model.record import Write
-from poise.model.service import Service
+from poise.model.service import Approvals, Service
 from poise.ports.store import Transaction
 from poise.reliability.paging.link import Claim, sign
 from poise.web import pages
@@ -111,6 +111,47 @@ def test_an_operator_approves_what_another_pushed_from_its_page(
     told = words(client.get(ROLLOUT).text)
     assert "in force approval 1 of one release operator looked at the diff operator, 1 Mar 12:00" in told
     assert 'id="act-approval"' not in client.get(ROLLOUT).text, "what is granted is offered again"
+
+
+def test_each_of_two_approvals_is_given_from_the_page_which_says_whose_word_is_wanted(
+    house: Any, client: Client, left: Callable[[float], None]
+) -> None:
+    """The first approval alone lets nothing in, and still has to be given by somebody."""
+    left(0.9)
+    [waits] = [one for one in stored(house, Rollout) if one.n == 2]
+    house.write(replace(waits.spec, approvals=Approvals(required=2)))
+    browse(house, client, "operator")
+    page = client.get(ROLLOUT).text
+    assert "0 of 2 approvals Still needed: 2 of admin, operator, owner." in words(page)
+    form = form_of(page, "act-approval")
+    assert "Granted, it would still be held: 1 of 2 approvals" in page
+    assert client.post(ASK, data={**form, "reason": "looked at the diff"}).status_code == 303
+    mine = client.get(ROLLOUT).text
+    assert (
+        "1 of 2 approvals operator at 1 Mar 12:00 : looked at the diff Still needed: 1 of admin, owner."
+        in words(mine)
+    )
+    assert 'id="act-approval"' not in mine, "who has approved is asked again"
+    browse(house, client, "admin")
+    form = form_of(client.get(ROLLOUT).text, "act-approval")
+    assert client.post(ASK, data={**form, "reason": "seen in staging"}).status_code == 303
+    told = words(client.get(ROLLOUT).text)
+    assert "2 of 2 approvals" in told and "Nobody else has to approve it." in told
+
+
+def test_whoever_waits_for_an_approval_is_not_offered_to_ask_again(
+    house: Any, client: Client, left: Callable[[float], None]
+) -> None:
+    """The author may ask for one; until somebody answers, a second wish would be noise."""
+    left(0.9)
+    [waits] = [one for one in stored(house, Rollout) if one.n == 2]
+    house.write(replace(waits.spec, approvals=Approvals(required=1)))
+    browse(house, client, "developer")
+    form = form_of(client.get(ROLLOUT).text, "act-approval")
+    assert client.post(ASK, data={**form, "reason": "please look"}).status_code == 303
+    page = client.get(ROLLOUT).text
+    assert 'id="act-approval"' not in page and "approval 1 of one release of developer" in words(page)
+    assert "0 of 1 approval Still needed: 1 of admin, operator, owner." in words(page)
 
 
 def test_an_override_waits_for_a_second_operator_who_says_why(

@@ -63,6 +63,22 @@ class PermitRow(Struct, frozen=True, kw_only=True):
     told: str = ""
 
 
+class Approval(Struct, frozen=True, kw_only=True):
+    """One person's approval of a release: when and why."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+class ApprovalsView(Struct, frozen=True, kw_only=True):
+    """How far the approvals of a release are: those given, how many are wanted, and who may give another."""
+
+    required: int
+    given: tuple[Approval, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class PermitsView(Struct, frozen=True, kw_only=True):
     """Of one service; ``digest`` and ``rollout`` where it is about one rollout.
 
@@ -76,3 +92,4 @@ class PermitsView(Struct, frozen=True, kw_only=True):
     digest: str = ""
     rollout: int | None = None
     once: str = ""
+    approvals: ApprovalsView | None = None  # where a release needs any to come here

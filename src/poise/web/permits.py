@@ -12,10 +12,11 @@ from poise.web import links
 from poise.web.parts import card, pill, popover_form, table
 from poise.web.permit_views import OfferView, PermitKind, PermitRow, PermitState, PermitsView
 from poise.web.views import Chrome
-from poise.web.wording import duration, moment, utc
+from poise.web.wording import duration, moment, plural, utc
 
 DURATIONS_S: Final = (1800, 3600, 14_400, 86_400, 604_800, 2_419_200)
 USUAL_S: Final = 3600
+NAMES_MAX: Final = 5
 _ASKS: Final = {  # kind: label, access key, what it is
     PermitKind.APPROVAL: ("Approve", "a", "it: an operator's word, where the policy wants one."),
     PermitKind.EXEMPTION: (
@@ -63,6 +64,28 @@ def ask_buttons(view: PermitsView | None, chrome: Chrome) -> Iterator[h.Node]:
             fields=[_cause(offer), _expiry(offer)],
             primary=offer is view.offers[0],
         )
+
+
+def approvals(view: PermitsView | None) -> h.Node:
+    """Who approved this release, and whose word is still wanted."""
+    if view is None or view.approvals is None:
+        return None
+    told = view.approvals
+    missing = told.required - len(told.given)
+    if missing <= 0:
+        wanted = "Nobody else has to approve it."
+    elif len(told.left) < missing:
+        wanted = f"{missing} more needed, and only {len(told.left)} may: see the gate's reason above."
+    else:
+        wanted = f"Still needed: {missing} of {', '.join(told.left[:NAMES_MAX])}" + (
+            f" and {len(told.left) - NAMES_MAX} others." if len(told.left) > NAMES_MAX else "."
+        )
+    return h.fragment[
+        h.h3[f"{len(told.given)} of {plural(told.required, 'approval')}"],
+        bool(told.given)
+        and h.ul[(h.li[f"{one.by} at ", moment(one.at), f": {one.reason}"] for one in told.given)],
+        h.p[wanted],
+    ]
 
 
 def waiting(view: PermitsView | None, chrome: Chrome) -> h.Node:

@@ -9,13 +9,23 @@ from typing import Final
 from msgspec.structs import replace
 
 from poise.api.parts import Parts
+from poise.balance.gate.decide import facts_of
+from poise.balance.gate.holds import Quorum, quorum
 from poise.balance.gate.permits import who_decides
 from poise.balance.gate.relief import OVERRIDE, if_granted, reliefs
 from poise.balance.gate.seal import is_genuine
 from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.grant import Grant, GrantKind
 from poise.model.incident import Summons
-from poise.web.permit_views import OfferView, PermitKind, PermitRow, PermitState, PermitsView
+from poise.web.permit_views import (
+    Approval,
+    ApprovalsView,
+    OfferView,
+    PermitKind,
+    PermitRow,
+    PermitState,
+    PermitsView,
+)
 from poise.web.views import Chrome
 from poise.web.wording import utc
 
@@ -25,9 +35,18 @@ Deciders = Mapping[str, tuple[str, ...]]
 
 
 async def permits(
-    parts: Parts, verdict: Verdict, around: Chrome, *, digest: str = "", rollout: int | None = None
+    parts: Parts,
+    verdict: Verdict,
+    around: Chrome,
+    *,
+    digest: str = "",
+    rollout: int | None = None,
+    entering: bool = True,
 ) -> PermitsView:
-    """Of the service that the verdict is about, as this reader may ask for and decide it."""
+    """Of the service that the verdict is about, as this reader may ask for and decide it.
+
+    ``entering`` False: the release is in already, so that nobody has to approve it any more.
+    """
     key, now = verdict.service, parts.clock.now()
     overrides, _ = await parts.store.scan(Override, f"{key}/", limit=ROWS, last=True)
     grants, _ = await parts.store.scan(Grant, f"{key}/", limit=ROWS, last=True)
@@ -40,6 +59,9 @@ async def permits(
     rows = [await _with_told(parts, key, row) for row in rows]
     rows.sort(key=lambda row: (row.state is PermitState.WAITS, row.at), reverse=True)
     asked = reliefs(verdict) if around.may_say else ()
+    door = quorum(facts_of(verdict.inputs)) if entering and verdict.inputs else None
+    if _has_said(grants, door, digest, who, now):
+        asked = tuple(one for one in asked if one.kind != GrantKind.APPROVAL.value)
     return PermitsView(
         key=key,
         why=tuple(reason.text for reason in verdict.reasons),
@@ -56,7 +78,27 @@ async def permits(
         rows=tuple(rows[:ROWS]),
         digest=digest,
         rollout=rollout,
+        approvals=None if door is None else _approvals(door),
         once=f"{len(overrides) and overrides[-1].n}.{len(grants) and grants[-1].n}",
+    )
+
+
+def _has_said(grants: Iterable[Grant], door: Quorum | None, digest: str, who: str, now: datetime) -> bool:
+    """Whether this reader's approval is given, or waits for somebody: another would add nothing."""
+    waits = any(
+        one.kind is GrantKind.APPROVAL and one.by == who and one.digest == digest and one.is_open(now)
+        for one in grants
+    )
+    return bool(digest) and (waits or (door is not None and who in {one.decided_by for one in door.given}))
+
+
+def _approvals(door: Quorum) -> ApprovalsView:
+    return ApprovalsView(
+        required=door.required,
+        given=tuple(
+            Approval(by=one.decided_by, at=one.decided_at or one.at, reason=one.reason) for one in door.given
+        ),
+        left=door.left,
     )
 
 

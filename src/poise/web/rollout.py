@@ -9,7 +9,7 @@ from poise.web import links
 from poise.web.chart import answers_chart
 from poise.web.history import story
 from poise.web.parts import act_form, card, document, headline, pill, verdict_pill
-from poise.web.permits import ask_buttons, permits_card, waiting
+from poise.web.permits import approvals, ask_buttons, permits_card, waiting
 from poise.web.provenance import provenance
 from poise.web.rollout_judged import judged
 from poise.web.rollout_views import RolloutView
@@ -86,6 +86,7 @@ def _gate(view: RolloutView) -> h.Element:
             ["at ", moment(view.verdict_at, "second")] if view.verdict_at else None,
         ],
         h.ul[(h.li[reason] for reason in view.reasons)] if view.reasons else None,
+        approvals(view.permits),
         h.div(".acts")[wishes, acts] if wishes or acts else None,
         waiting(view.permits, view.chrome),
     )

@@ -136,4 +136,5 @@ async def _permits(parts: Parts, found: Rollout, around: views.Chrome) -> Permit
     verdict = await check(
         parts.store, found.service_key, found.change_class, digest, now, signing_key=parts.signing_key
     )
-    return await permits(parts, verdict, around, digest=digest, rollout=found.n)
+    entering = found.weight_percent == 0
+    return await permits(parts, verdict, around, digest=digest, rollout=found.n, entering=entering)

@@ -86,13 +86,27 @@ def test_a_wish_for_another_release_would_not_let_this_one_go() -> None:
     assert if_granted(found, of_all).kind is SLOWLY
 
 
-def test_the_last_approval_at_the_door_is_offered_and_one_of_many_is_not() -> None:
-    """It lets in what waits for one person, and alone it changes nothing where two are wanted."""
-    for required, expected in ((1, {"approval": WENT, OVERRIDE: WENT}), (2, {OVERRIDE: WENT})):
-        facts = facts_of(verdict(0.9).inputs)
+def test_an_approval_at_the_door_is_offered_also_where_it_is_not_the_last() -> None:
+    """Two people have to say yes, and the first of them has to start somewhere."""
+    facts = facts_of(verdict(0.9).inputs)
+    for required, expected in ((1, WENT), (2, HELD)):
         service = structs.replace(SHOP, approvals=Approvals(required=required))
         held = judge(
             facts.question, service, facts.budgets, facts.policy, objectives=facts.objectives, now=NOW,
             holds=Holds(approvers=Approvers(names=("ada", "bob", "eve"), author="ada")),
         )  # fmt: skip
-        assert held.kind is HELD and {one.kind: one.verdict.kind for one in reliefs(held)} == expected
+        offered = {one.kind: one.verdict for one in reliefs(held)}
+        assert held.kind is HELD and {kind: one.kind for kind, one in offered.items()} == {
+            "approval": expected, OVERRIDE: WENT,
+        }  # fmt: skip
+    assert "1 of 2 approvals (bob); eve may" in offered["approval"].sentence
+
+
+def test_no_approval_is_offered_that_nobody_can_give() -> None:
+    """Whoever may approve is the author, or has done so."""
+    facts = facts_of(verdict(0.9).inputs)
+    held = judge(
+        facts.question, structs.replace(SHOP, approvals=Approvals(required=2)), facts.budgets, facts.policy,
+        objectives=facts.objectives, now=NOW, holds=Holds(approvers=Approvers(names=())),
+    )  # fmt: skip
+    assert held.kind is HELD and [one.kind for one in reliefs(held)] == [OVERRIDE]

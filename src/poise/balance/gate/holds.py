@@ -93,21 +93,44 @@ def _is_entering(facts: Facts) -> bool:
     return facts.service.approvals.required > 0 and facts.question.from_percent == 0
 
 
+class Quorum(Struct, frozen=True, kw_only=True):
+    """How far the approvals of one release are: ``given`` of ``required``; ``left`` may still give one."""
+
+    required: int
+    given: tuple[Grant, ...]
+    left: tuple[str, ...]  # sorted
+    may: int  # so many may approve at all
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another approval is wanted and somebody could give it."""
+        return len(self.given) < self.required and bool(self.left)
+
+
+def quorum(facts: Facts) -> Quorum | None:
+    """The approvals of the release that is asked about; None where nobody has to approve it, or not now."""
+    if not facts.question.digest or not _is_entering(facts):
+        return None
+    given, approvers = approvals(facts), facts.holds.approvers
+    may = [one for one in approvers.names if one != approvers.author] or list(approvers.names)
+    left = sorted(set(may) - {one.decided_by for one in given})
+    return Quorum(required=facts.service.approvals.required, given=given, left=tuple(left), may=len(may))
+
+
 def _unapproved(facts: Facts) -> tuple[Stop, ...]:
-    wanted, given = facts.service.approvals, approvals(facts)
-    holds, digest = facts.holds, facts.question.digest
-    if not digest or not _is_entering(facts) or len(given) >= wanted.required:
+    found = quorum(facts)
+    if found is None or len(found.given) >= found.required:
         return ()
-    names = ", ".join(one.decided_by for one in given)
-    text = f"{len(given)} of {wanted.required} approvals" + (f" ({names})" if names else "")
-    may = [one for one in holds.approvers.names if one != holds.approvers.author] or holds.approvers.names
-    if len(may) < wanted.required:
-        text += f"; only {len(may)} may approve: add a principal of role {wanted.role}, or require fewer"
+    wanted, digest = facts.service.approvals, facts.question.digest
+    names = ", ".join(one.decided_by for one in found.given)
+    text = f"{len(found.given)} of {wanted.required} approvals" + (f" ({names})" if names else "")
+    if found.may < wanted.required:
+        text += f"; only {found.may} may approve: add a principal of role {wanted.role}, or require fewer"
     else:
-        left = ", ".join(sorted(set(may) - {one.decided_by for one in given}))
+        left = ", ".join(found.left)
         text += f"; {left} may: poise gate approve {facts.service.name} --digest {digest} --reason '...'"
-    numbers = {"required": wanted.required, "given": [one.decided_by for one in given],
-               "author": holds.approvers.author, "digest": digest}  # fmt: skip
+    numbers = {"required": wanted.required, "given": [one.decided_by for one in found.given],
+               "author": facts.holds.approvers.author, "digest": digest}  # fmt: skip
     return (Stop(reason=reason("approvals", text, numbers), level=Level.APPROVAL),)
 
 

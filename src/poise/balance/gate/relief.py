@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from poise.balance.gate.decide import facts_of, supposing
 from poise.balance.gate.facts import Facts
-from poise.balance.gate.holds import approvals
+from poise.balance.gate.holds import approvals, quorum
 from poise.model.balance import Override, Verdict, VerdictKind
 from poise.model.grant import Cause, Grant, GrantKind
 
@@ -33,7 +33,8 @@ def reliefs(verdict: Verdict) -> tuple[Relief, ...]:
     """What would let go what this verdict holds, the mildest first; of a slow one, what would make it go.
 
     The rules themselves say so: the verdict is judged again with each wish granted, and one that would
-    change nothing (an exemption while an incident is open) is not among them.
+    change nothing (an exemption while an incident is open) is not among them. An approval that a release
+    still needs at the door is, also where another is needed besides or something else holds it too.
     """
     if verdict.kind is VerdictKind.GO or not verdict.inputs:
         return ()
@@ -49,7 +50,9 @@ def reliefs(verdict: Verdict) -> tuple[Relief, ...]:
         Relief(kind=kind, verdict=supposing(verdict.inputs, wish), most_s=most_s)
         for wish, kind, most_s in wishes
     )
-    return tuple(one for one in found if _RANK[one.verdict.kind] < _RANK[verdict.kind])
+    door = quorum(facts)
+    wanted = {GrantKind.APPROVAL.value} if door is not None and door.is_open else set()
+    return tuple(one for one in found if _RANK[one.verdict.kind] < _RANK[verdict.kind] or one.kind in wanted)
 
 
 _RANK: Final = {VerdictKind.GO: 0, VerdictKind.SLOW: 1, VerdictKind.HOLD: 2}
