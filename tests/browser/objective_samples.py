@@ -11,6 +11,7 @@ from poise.model.balance import Budget, Burn, GroupBudget, PeriodBudget
 from poise.model.exclusion import Exclusion
 from poise.model.objective import Combination, Component, Composite, IndicatorKind, Objective
 from poise.model.policy import BudgetPolicy, Level, PolicyState
+from poise.model.slices import Contradiction
 from poise.model.spend import BurnNow, Foresight, Outlook, Spend, SpendCause, SpendLedger
 from poise.web import links
 from poise.web import views as v
@@ -353,10 +354,16 @@ def young(chrome: v.Chrome) -> ObjectiveView:
 
 
 def overspent(chrome: v.Chrome) -> ObjectiveView:
-    """Spent nineteen times over, and burning."""
+    """Spent nineteen times over, and burning; one slice of its time contradicts itself."""
     view = objective(chrome, burning=True)
+    since = datetime(2026, 11, 27, 14, 5, tzinfo=UTC)
+    lie = Contradiction(since=since, until=since + timedelta(minutes=1), what="good", excess=1234.0)
     spent = budget(
-        left_ratio=-18.66, bad=1_274_000.0, recovers_at=datetime(2026, 12, 17, 9, tzinfo=UTC), groups=()
+        left_ratio=-18.66,
+        bad=1_274_000.0,
+        recovers_at=datetime(2026, 12, 17, 9, tzinfo=UTC),
+        groups=(),
+        contradiction=lie,
     )
     points = tuple(
         BurnPoint(

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import pytest
+from msgspec import structs
 
 from poise.cli.why import spenders
 from poise.model.balance import Budget, Burn
+from poise.model.slices import Contradiction
 from poise.model.spend import BurnNow, Outlook, Spend, SpendCause, SpendLedger
 
 KEY = "shop/production/web"
@@ -57,6 +60,26 @@ def test_why_as_data_holds_what_the_words_were_made_from(online: Callable[..., A
     assert found["ledgers"][0]["entries"][0]["name"] == "release 43 of web"
     assert found["budgets"][0]["left_ratio"] == 0.5 and found["outlooks"][0]["burn"]["test"] == "fast"
     assert found["verdict"]["kind"] in ("go", "slow", "hold")
+
+
+@pytest.mark.usefixtures("spent")
+def test_numbers_that_cannot_be_are_told_with_a_command_that_mends_them(
+    house: Any, online: Callable[..., Any]
+) -> None:
+    """Less measured time alone sends people looking for gaps."""
+    since = house.clock.now() - timedelta(hours=2)
+    lie = Contradiction(since=since, until=since + timedelta(minutes=1), what="good", excess=40.0)
+    [budget] = anyio.run(house.store.scan, Budget)[0]
+    house.write(structs.replace(budget, contradiction=lie))
+    said = "contradictory: good exceeds total by 40 at 2026-03-01 10:00 UTC, so that time is unknown"
+    mend = "poise slo exclude NAME web/availability --from 2026-03-01T10:00:00Z --for 60s --reason TEXT"
+    for told in (online("why", "web").out, online("slo", "web").out):
+        assert said in told and mend in told
+    found = json.loads(online("slo", "web", "--json").out)["budgets"][0]["contradiction"]
+    assert (found["what"], found["excess"], found["since"]) == ("good", 40.0, "2026-03-01T10:00:00Z")
+    words = mend.replace("NAME", "lie").replace("TEXT", "lied").split()[1:]
+    done = online(*words)
+    assert done.code == 0, done
 
 
 def test_shares_of_spenders_add_up(house: Any) -> None:

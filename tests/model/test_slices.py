@@ -163,3 +163,16 @@ def test_a_slice_with_more_good_or_bad_events_than_events_is_unknown(
     """Clipped, it would be a good one."""
     readings = [Reading(60.0, good, bad, 0.0), Reading(120.0, 101.0, -1.0, 60.0)]
     assert [one.end_s for one in judged(readings, MINUTE, method)] == [120.0]
+
+
+def test_a_slice_that_cannot_be_says_by_how_much_and_when() -> None:
+    """Unknown alone sends people looking for a gap in the scrapes."""
+    readings = [Reading(60.0, 95.0, 5.0, 0.0), Reading(120.0, 140.0, -40.0, 60.0)]
+    state, slices = advance(Sliced(), readings, MINUTE, Method.TIMESLICES, now_s=0.0)
+    assert [one.end_s for one in slices] == [60.0] and state.contradicted is not None
+    assert state.contradicted.sentence == "contradictory: good exceeds total by 40 at 1970-01-01 00:01 UTC"
+    later, _ = advance(state, [Reading(180.0, -7.0, 100.0, 120.0)], MINUTE, Method.TIMESLICES, now_s=0.0)
+    assert later.contradicted is not None
+    assert later.contradicted.sentence == "contradictory: bad exceeds total by 7 at 1970-01-01 00:02 UTC"
+    after, _ = advance(later, [Reading(240.0, 100.0, 0.0, 180.0)], MINUTE, Method.TIMESLICES, now_s=0.0)
+    assert after.contradicted == later.contradicted, "what came after does not undo it"

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from poise.model.balance import Budget, Burn
 from poise.model.policy import Alerting, AlertTier, Level, PolicyState
+from poise.model.slices import Contradiction
 from poise.model.spend import BurnNow, Foresight, Outlook, Spend, SpendCause, SpendLedger
 from poise.web import pages
 from poise.web.objective_compose import period_words, queries
@@ -287,3 +288,14 @@ def test_the_query_is_one_that_can_be_asked(samples: ModuleType) -> None:
     for _, query in queries(view.objective):
         parse(query)
     assert period_words(view.objective.window) == "28 days"
+
+
+def test_a_slice_whose_numbers_cannot_be_is_told_with_its_mend(samples: ModuleType) -> None:
+    """A gap and a lie look alike in a share of measured time."""
+    view: ObjectiveView = samples.objective()
+    assert view.budget is not None and "ontradictory" not in pages.objective(view)
+    since = view.chrome.at - timedelta(hours=5)
+    lie = Contradiction(since=since, until=since + timedelta(minutes=1), what="good", excess=1234.0)
+    told = words(pages.objective(replace(view, budget=replace(view.budget, contradiction=lie))))
+    assert f"Contradictory: good exceeds total by 1,234 at {since:%Y-%m-%d %H:%M} UTC." in told
+    assert "poise slo exclude NAME storefront/" in told

@@ -19,6 +19,7 @@ from poise.model.errors import Invalid, NotFound, PoiseError
 from poise.model.period import name as window_name
 from poise.model.record import Recorded
 from poise.model.spend import BurnNow, Outlook, SpendLedger, of_budget
+from poise.model.standing import mend_of
 
 if TYPE_CHECKING:
     from poise.spec.service import Declared
@@ -216,6 +217,10 @@ def show_budgets(service: str, common: Common) -> None:
     head = ("objective", "target", "window", "now", "left", "burn 1h", "burn 6h", "measured")
     output.table(head, rows)
     _show_periods(found.budgets)
+    for one in found.budgets:
+        if one.contradiction is not None:
+            output.say(f"{one.objective}: {one.contradiction.sentence}, so that time is unknown")
+            output.say(f"  {mend_of(one)}")
     return None
 
 

@@ -19,6 +19,7 @@ from poise.model.attestation import Verification
 from poise.model.balance import Budget
 from poise.model.record import Recorded
 from poise.model.spend import Outlook, SpendLedger, of_budget
+from poise.model.standing import mend_of
 
 SPENDERS: Final = 3  # that are named of each budget
 WIDTH_MAX: Final = 100
@@ -119,6 +120,9 @@ def _budget(one: Budget, outlook: Outlook | None, ledger: SpendLedger | None) ->
     yield f"  measured: {output.percent(one.coverage_ratio)} of the time since {one.since:%Y-%m-%d %H:%M} UTC"
     if one.problem:
         yield f"  cannot be read now: {one.problem}"
+    if one.contradiction is not None:
+        yield f"  {one.contradiction.sentence}, so that time is unknown"
+        yield f"  {mend_of(one)}"
     rates = {burn.window_s: burn.rate for burn in one.burns}
     burns = [
         f"{rate:.1f}x in {name}" for window_s, name in _BURNS if (rate := rates.get(window_s)) is not None

@@ -11,6 +11,7 @@ from msgspec import Struct
 from poise.model.delivery import ChangeClass
 from poise.model.pacing import PARALLEL_MAX
 from poise.model.policy import Alerting, Level
+from poise.model.slices import Contradiction
 
 
 class Burn(Struct, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     ``unadjusted_left_ratio``. ``group`` is the one whose budget this is, the worst of ``groups``.
     ``periods`` are the objective's windows, the gate's first. ``excess`` is by how many events the source's
     good or bad ones outnumber all of its events, which cannot be: nobody knows such a budget.
+    ``contradiction`` is the newest slice of time in the window that is unknown since its numbers cannot be.
     ``alerts`` are the objective's own tiers, ``burning_since`` is by tier since when it burns without a
     break, None where it does not. The budget is stale when it is older than the policy says, or than
     ``stale_after_s`` where its source is read less often.
@@ -101,6 +103,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     excess: float = 0.0
     alerts: Alerting | None = None
     burning_since: tuple[datetime | None, ...] = ()
+    contradiction: Contradiction | None = None
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from poise.model.objective import Objective
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision
+from poise.model.slices import Contradiction
 
 Places = NDArray[np.intp]
 Numbers = NDArray[np.float64]
@@ -107,6 +108,10 @@ class Shaper(Protocol):
 
     def shaped(self, objectives: dict[int, Objective], counted: Increments, now_s: float) -> Increments:
         """What goes into the book, by place, ascending by instant; most kinds go in as they were counted."""
+        ...
+
+    def contradictions(self) -> Mapping[int, Contradiction]:
+        """By place: the newest slice of time whose events contradicted one another."""
         ...
 
     def kept(self) -> bytes:

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.model.objective import Method, Slicing
 
@@ -37,6 +39,21 @@ class Reading(Struct, frozen=True):
     known_from_s: float
 
 
+class Contradiction(Struct, frozen=True, kw_only=True):
+    """A slice in which ``what`` (good or bad) outnumbers all events by ``excess``: its source errs."""
+
+    since: datetime
+    until: datetime
+    what: str
+    excess: float
+
+    @property
+    def sentence(self) -> str:
+        """What, by how much and when, in words."""
+        at = f"{self.since:%Y-%m-%d %H:%M} UTC"
+        return f"contradictory: {self.what} exceeds total by {self.excess:,.4g} at {at}"
+
+
 class Slice(Struct, frozen=True):
     """One judged slice by its end: ``good`` + ``bad`` = 1; a ratio where its method has one."""
 
@@ -54,11 +71,15 @@ class Filling(Struct, frozen=True):
 
 
 class Sliced(Struct, frozen=True, kw_only=True):
-    """Where slicing stands: open slices by number, how far readings reach, and the last judged slice."""
+    """Where slicing stands: open slices by number, how far readings reach, and the last judged slice.
+
+    ``contradicted`` is the newest slice that contradicted itself.
+    """
 
     filling: dict[int, Filling] = {}
     until_s: float = -math.inf
     judged: int | None = None
+    contradicted: Contradiction | None = None
 
 
 def advance(
@@ -82,12 +103,18 @@ def advance(
     end_s = max(until_s, now_s - late_s)
     last = math.floor(end_s / slicing.slice_s) - 1 if math.isfinite(end_s) else None
     if last is None:
-        return Sliced(filling=filling, until_s=until_s, judged=state.judged), ()
+        return replace(state, filling=filling, until_s=until_s), ()
     ready = sorted(number for number in filling if number <= last)
-    found = (_judge(number, filling.pop(number), slicing, method) for number in ready)
-    slices = tuple(one for one in found if one is not None)
+    contradicted, slices = state.contradicted, list[Slice]()
+    for number in ready:
+        found = _judge(number, filling.pop(number), slicing, method)
+        if isinstance(found, Contradiction):
+            contradicted = found
+        elif found is not None:
+            slices.append(found)
     judged = last if state.judged is None else max(last, state.judged)
-    return Sliced(filling=filling, until_s=until_s, judged=judged), slices
+    after = Sliced(filling=filling, until_s=until_s, judged=judged, contradicted=contradicted)
+    return after, tuple(slices)
 
 
 def unit(good: float, bad: float, slicing: Slicing, method: Method) -> float:
@@ -105,11 +132,18 @@ def unit(good: float, bad: float, slicing: Slicing, method: Method) -> float:
     return ratio
 
 
-def _judge(number: int, filled: Filling, slicing: Slicing, method: Method) -> Slice | None:
+def _judge(number: int, filled: Filling, slicing: Slicing, method: Method) -> Slice | Contradiction | None:
     if filled.known_s < KNOWN_MIN_RATIO * slicing.slice_s:
         return None
-    if -min(filled.good, filled.bad) > 1.0 + SKEW_RATIO * max(0.0, filled.good + filled.bad):
-        return None
+    excess = -min(filled.good, filled.bad)
+    if excess > 1.0 + SKEW_RATIO * max(0.0, filled.good + filled.bad):
+        since = datetime.fromtimestamp(number * slicing.slice_s, UTC)
+        return Contradiction(
+            since=since,
+            until=since + timedelta(seconds=slicing.slice_s),
+            what="good" if filled.bad < filled.good else "bad",
+            excess=excess,
+        )
     good = unit(filled.good, filled.bad, slicing, method)
     return Slice((number + 1) * slicing.slice_s, good, 1.0 - good)
 

@@ -167,11 +167,13 @@ def _unknown(budget: Budget, policy: BudgetPolicy, now: datetime) -> Standing | 
         rule, text, numbers = "contradiction", f"{name}'s numbers contradict one another: {contradiction}", {}
     elif _partial(budget, policy) and policy.on_unknown is OnUnknown.HOLD:
         rule = "partial"
-        text = f"only {_percent(budget.coverage_ratio)} of {name}'s time was measured"
+        text = f"only {_percent(budget.coverage_ratio)} of {name}'s time was measured{_contradicted(budget)}"
         numbers = {
             "coverage_ratio": budget.coverage_ratio,
             "coverage_min_ratio": policy.coverage_min_ratio,
         }
+        if budget.contradiction is not None:
+            numbers["excess"] = budget.contradiction.excess
     else:
         return None
     return Standing(
@@ -196,6 +198,23 @@ def _contradiction(budget: Budget, now: datetime) -> str:
     return "a burn rate is below zero" if any((one.rate or 0.0) < 0 for one in budget.burns) else ""
 
 
+def _contradicted(budget: Budget) -> str:
+    return "" if budget.contradiction is None else f" ({budget.contradiction.sentence})"
+
+
+def mend_of(budget: Budget) -> str:
+    """What mends counters whose slice of time contradicts itself."""
+    assert budget.contradiction is not None
+    begin = budget.contradiction.since
+    length_s = (budget.contradiction.until - begin).total_seconds()
+    short = f"{budget.service.rpartition('/')[2]}/{budget.objective}"
+    return (
+        "Count all with selectors of the same series, or take that time out: "
+        f"poise slo exclude NAME {short} --from {begin:%Y-%m-%dT%H:%M:%SZ} --for {length_s:.0f}s "
+        "--reason TEXT"
+    )
+
+
 def _partial(budget: Budget, policy: BudgetPolicy) -> bool:
     return not budget.bootstrap and budget.coverage_ratio < policy.coverage_min_ratio
 
@@ -208,7 +227,8 @@ def _rule(budget: Budget, policy: BudgetPolicy, left: float) -> tuple[str, Budge
         events = f"{budget.good + budget.bad:,.0f} events"
         return "bootstrap", BudgetState.SLOW, f"{name} is young (bootstrap, {events} so far)"
     if _partial(budget, policy):
-        return "unknown-time", BudgetState.SLOW, f"part of {name}'s time is unknown"
+        text = f"part of {name}'s time is unknown{_contradicted(budget)}"
+        return "unknown-time", BudgetState.SLOW, text
     if left < policy.slow_below_ratio:
         limit = _percent(policy.slow_below_ratio)
         return "low", BudgetState.SLOW, f"{_percent(left)} of {name}'s budget is left, below {limit}"

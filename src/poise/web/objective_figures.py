@@ -6,6 +6,8 @@ import htpy as h
 
 from poise.model.balance import Budget
 from poise.model.exclusion import Exclusion
+from poise.model.slices import Contradiction
+from poise.model.standing import mend_of
 from poise.web import links, objective_derived
 from poise.web.objective_views import BurnDown, ObjectiveView, PartRow
 from poise.web.parts import budget_bar, card, link, table
@@ -101,9 +103,17 @@ def coverage_card(view: ObjectiveView) -> h.Element:
         found is not None and _time_bar(found),
         h.dl[((h.dt[name], h.dd[value]) for name, value in [*lines, *_times(found)])],
         one is not None and bool(one.problem) and h.p(".problem")[f"It cannot be read now: {one.problem}"],
+        one is not None and one.contradiction is not None and _contradicted(one, one.contradiction),
         why("measured time", rule, _grain(found), view.queries),
         id="measured",
     )
+
+
+def _contradicted(budget: Budget, found: Contradiction) -> h.Node:
+    return h.fragment[
+        h.p(".problem")[f"{found.sentence[:1].upper()}{found.sentence[1:]}. That time counts as unknown."],
+        h.p(".mute")[mend_of(budget)],
+    ]
 
 
 def _times(found: BurnDown | None) -> list[tuple[str, h.Node]]:

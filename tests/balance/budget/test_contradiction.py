@@ -22,16 +22,21 @@ from poise.balance.budget.decide import Seen, budget_of
 from poise.balance.budget.measure import measure, sheet
 from poise.model.balance import Budget, VerdictKind
 from poise.model.objective import Combination, Component, Composite, IndicatorKind, Objective
-from poise.model.policy import BudgetPolicy
+from poise.model.policy import BudgetPolicy, OnUnknown
 from poise.model.record import Ref
-from poise.model.standing import BudgetState, classify
+from poise.model.slices import Contradiction
+from poise.model.standing import BudgetState, classify, mend_of
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 POLICY = BudgetPolicy(bootstrap_s=0, bootstrap_events=0)
 HOURS = 12
 
 
-def budgets(*hours: list[tuple[float, float]], objectives: tuple[Objective, ...] = ()) -> list[Budget]:
+def budgets(
+    *hours: list[tuple[float, float]],
+    objectives: tuple[Objective, ...] = (),
+    contradictions: dict[int, Contradiction] | None = None,
+) -> list[Budget]:
     """Of each objective, its good and bad events as its counters say them, an hour each."""
     declared = objectives or tuple(
         Objective(
@@ -52,7 +57,8 @@ def budgets(*hours: list[tuple[float, float]], objectives: tuple[Objective, ...]
     return [
         budget_of(
             Seen(sheet=columns, measures=measures, sums=book, column=n, before=None,
-                 ref=Ref("Budget", one.key, 0))
+                 ref=Ref("Budget", one.key, 0),
+                 contradictions={places[k]: lie for k, lie in (contradictions or {}).items()})
         )
         for n, one in enumerate(declared)
     ]  # fmt: skip
@@ -88,6 +94,26 @@ def test_a_running_house_does_not_go_on_more_failures_than_requests() -> None:
         assert classify(after, BudgetPolicy(), instant(7500)).rule == "contradiction"
 
     anyio.run(play)
+
+
+def test_a_slice_that_contradicts_itself_is_told_while_it_lies_in_the_window() -> None:
+    """Its time is unknown; that alone would say that a part was not measured."""
+    since = T0 + timedelta(hours=3)
+    lie = Contradiction(since=since, until=since + timedelta(minutes=1), what="good", excess=40.0)
+    (budget,) = budgets([(9_900.0, 100.0)] * HOURS, contradictions={0: lie})
+    assert budget.contradiction == lie
+    said = "contradictory: good exceeds total by 40 at 2026-11-01 03:00 UTC"
+    partial = structs.replace(budget, coverage_ratio=0.5)
+    for policy, rule in (
+        (POLICY, "partial"),
+        (structs.replace(POLICY, on_unknown=OnUnknown.IGNORE), "unknown-time"),
+    ):
+        standing = classify(partial, policy, budget.at)
+        assert standing.rule == rule and standing.text.endswith(f"({said})")
+    assert "poise slo exclude NAME shop/o0 --from 2026-11-01T03:00:00Z --for 60s" in mend_of(budget)
+    old = structs.replace(lie, since=since - timedelta(days=60), until=since - timedelta(days=60))
+    (budget,) = budgets([(9_900.0, 100.0)] * HOURS, contradictions={0: old})
+    assert budget.contradiction is None
 
 
 def test_one_group_or_part_that_contradicts_itself_makes_the_whole_unknown() -> None:

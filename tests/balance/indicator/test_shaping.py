@@ -145,3 +145,18 @@ def test_it_makes_no_difference_in_how_many_rounds_it_is_counted(
         parts += rows(shaping.shaped(objectives, increments(some), cut))
         before = max(before, cut)
     assert sorted(parts) == whole
+
+
+def test_what_contradicted_itself_is_told_by_place_and_outlives_a_restart() -> None:
+    """Of a composite too, where it alone cuts its component into slices."""
+    objectives = {0: SLICED, 1: objective("plain"), 2: made_of(Combination.ANY_OF, "plain")}
+    shaping = Shaping()
+    events = increments([(0, 60.0, 140.0, -40.0, 0.0), (1, 60.0, -30.0, 130.0, 0.0)])
+    shaping.shaped(objectives, events, 500.0)
+    again = Shaping()
+    again.resume(shaping.kept())
+    for one in (shaping, again):
+        found = one.contradictions()
+        assert {place: (each.what, each.excess) for place, each in found.items()} == {
+            0: ("good", 40.0), 2: ("bad", 30.0),
+        }  # fmt: skip

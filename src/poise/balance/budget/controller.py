@@ -302,6 +302,7 @@ class BudgetController:
             is_due=is_due,
             is_watched=watched,
             excluded=self._expanded.get(column, ()),
+            contradictions=counting.shaper.contradictions(),
             unadjusted=self._plain if column in self._expanded else None,
         )  # fmt: skip
         decision = decide(seen, measures.now)

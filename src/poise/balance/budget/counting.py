@@ -24,6 +24,7 @@ from poise.model.increments import Increments, Numbers, Shaper
 from poise.model.objective import Objective, WhenDelayed
 from poise.model.policy import DAY_S, BudgetPolicy
 from poise.model.signal import Rows
+from poise.model.slices import Contradiction
 from poise.ports.totals import Readings
 
 COMPOSITES_DEEP: Final = 10
@@ -42,6 +43,10 @@ class Plain:
     def shaped(self, objectives: dict[int, Objective], counted: Increments, now_s: float) -> Increments:
         """Nothing changes."""
         return counted
+
+    def contradictions(self) -> Mapping[int, Contradiction]:
+        """There are no slices that could contradict themselves."""
+        return {}
 
     def kept(self) -> bytes:
         """There is nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from poise.model.increments import Summed
 from poise.model.period import period
 from poise.model.policy import BudgetPolicy
 from poise.model.record import Decision, Event, Ref, Write
+from poise.model.slices import Contradiction
 from poise.model.standing import MIN_FAILURES, classify, fires
 
 REFRESH_MAX_S: Final = 60.0
@@ -44,6 +46,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     is_due: bool = False
     is_watched: bool = False
     excluded: tuple[Stretch, ...] = ()
+    contradictions: Mapping[int, Contradiction] = {}  # by place
     unadjusted: Measures | None = None  # without exclusions; None where there are none for this budget
 
 
@@ -90,6 +93,7 @@ def budget_of(seen: Seen) -> Budget:
         excess=float(measures.excess[at]),
         alerts=objective.alerts,
         burning_since=_burning_since(seen, burns, since),
+        contradiction=_contradiction(seen),
         assumed_bad=float(period.assumed[at]),
         definition=definition(objective),
         stale_after_s=seen.sheet.policies[at].stale_after_s,
@@ -116,6 +120,15 @@ def _periods(seen: Seen) -> tuple[PeriodBudget, ...]:
     until_s = float(measures.measured_s[seen.column])
     place = int(sheet.places[column])
     return periods(objective, place, seen.sums, since_s, until_s, measures.now, seen.excluded)
+
+
+def _contradiction(seen: Seen) -> Contradiction | None:
+    """The newest of the objective and its groups that lies in the window."""
+    columns = (seen.column, *seen.sheet.members.get(seen.column, ()))
+    places = [int(seen.sheet.places[column]) for column in columns]
+    start = seen.measures.now - timedelta(seconds=seen.sheet.objectives[seen.column].window_s)
+    found = [one for place in places if (one := seen.contradictions.get(place)) and one.until > start]
+    return max(found, key=lambda one: one.until, default=None)
 
 
 def _told(seen: Seen) -> int:

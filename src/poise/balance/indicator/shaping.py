@@ -15,7 +15,7 @@ from msgspec import Struct
 from poise.model.composite import Waiting, combine
 from poise.model.increments import Increments, joined
 from poise.model.objective import Composite, Method, Objective, Slicing
-from poise.model.slices import Reading, Slice, Sliced, advance
+from poise.model.slices import Contradiction, Reading, Slice, Sliced, advance
 
 _Owner = tuple[str, Method, Slicing | None, Composite | None]
 
@@ -51,6 +51,15 @@ class Shaping:
             found[place] = self._combined(place, objectives, places, readings, found, now_s)
         plain = ~np.isin(counted.place, np.array(list(sliced), dtype=np.intp))
         return joined([counted.only(plain), _units(found, sliced)])
+
+    def contradictions(self) -> Mapping[int, Contradiction]:
+        """See the protocol. Of a composite, those of components that it cuts into slices itself."""
+        found: dict[int, Contradiction] = {}
+        for place, unit in self._units.items():
+            said = [one.contradicted for one in (unit.sliced, *unit.parts.values()) if one.contradicted]
+            if said:
+                found[place] = max(said, key=lambda one: one.until)
+        return found
 
     def kept(self) -> bytes:
         """Where every slicing stands."""
