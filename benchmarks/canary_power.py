@@ -24,9 +24,11 @@ from poise.delivery.rollout import sequential, split
 from poise.delivery.rollout.counters import LATENCY_BOUNDS_MS
 from poise.delivery.rollout.sequential import ERRORS, LATENCY, Total
 from poise.model.delivery import Trial
+from poise.model.policy import BudgetPolicy
 from poise.model.service import Strategy
 
 STRATEGY = Strategy()
+BURDENED_ALPHA = STRATEGY.alpha * BudgetPolicy().slow_alpha_factor  # for what starts on a burdened budget
 METRICS = (ERRORS, LATENCY)  # what a service with a port is judged by
 MEDIAN_MS, SPREAD = 40.0, 0.8  # of a lognormal latency
 WINDOW_S = 60.0  # over which the models of Flagger and Argo look back
@@ -123,14 +125,17 @@ def slow(requests: np.ndarray, factor: float, random: np.random.Generator) -> np
     return np.cumsum(drawn[..., ::-1], axis=-1)[..., ::-1][..., 1:]
 
 
-def shipped(seen: Watched) -> np.ndarray:
-    """The look at which each run is rolled back; -1: never. Judged by the rollout room's code."""
+def shipped(seen: Watched) -> tuple[np.ndarray, np.ndarray]:
+    """The look at which each run is rolled back at the declared alpha, and at that of a burdened budget;
+    -1: never. Judged by the rollout room's code.
+    """
     looks, runs = seen.canary.shape
     errors = np.zeros((runs, len(split.HARM_GRID)))
     slower = np.zeros((runs, len(LATENCY_BOUNDS_MS), len(split.SLOWER_GRID)))
     sums, open_slower = ([np.zeros((runs, len(LATENCY_BOUNDS_MS))) for _ in range(4)] for _ in range(2))
     open_errors = [np.zeros(runs) for _ in range(4)]
-    stopped, shares = np.full(runs, -1), split.weights(METRICS)
+    shares = split.weights(METRICS)
+    stopped = {alpha: np.full(runs, -1) for alpha in (STRATEGY.alpha, BURDENED_ALPHA)}
     for look in range(looks):
         arms = (seen.canary[look], seen.canary_bad[look], seen.baseline[look], seen.baseline_bad[look])
         for total, more in zip(open_errors, arms, strict=True):
@@ -151,8 +156,9 @@ def shipped(seen: Watched) -> np.ndarray:
                 held[full] = 0
         told = split.telling(split.e_values(slower), *sums).mean(axis=-1)
         e_value = split.combined({ERRORS: split.e_values(errors), LATENCY: told}, shares)
-        stopped = np.where((stopped < 0) & (e_value >= 1 / STRATEGY.alpha), look, stopped)
-    return stopped
+        for alpha, found in stopped.items():
+            stopped[alpha] = np.where((found < 0) & (e_value >= 1 / alpha), look, found)
+    return stopped[STRATEGY.alpha], stopped[BURDENED_ALPHA]
 
 
 def is_warm(seen: Watched, look: int) -> bool:
@@ -168,7 +174,7 @@ def one_by_one(seen: Watched, number: int) -> int:
             trial, _totals(seen, number, look + 1), 2, 1, STRATEGY,
             at + timedelta(seconds=seen.looks_s * (look + 1)), is_warm=is_warm(seen, look), metrics=METRICS,
         )  # fmt: skip
-        if sequential.is_harmful(trial, STRATEGY):
+        if sequential.is_harmful(trial, STRATEGY.alpha):
             return look
     return -1
 
@@ -233,27 +239,31 @@ def told(seen: Watched, stopped: np.ndarray) -> dict[str, Figure]:
 def measure(asked: argparse.Namespace) -> Report:
     report = Report()
     report.remarks.append(f"{asked.runs} runs a row, seed {asked.seed}, alpha {STRATEGY.alpha}")
-    differ, worst = 0, 0.0
+    differ, worst, worst_burdened = 0, 0.0, 0.0
     for place, row in enumerate(ROWS):
         for looks_s in (10.0, 60.0):
             seen = watch(row, looks_s, asked.runs, np.random.default_rng([asked.seed, place, int(looks_s)]))
-            stopped = shipped(seen)
+            stopped, burdened = shipped(seen)
             differ += sum(one_by_one(seen, n) != int(stopped[n]) for n in range(min(CHECKED, asked.runs)))
             name = f"{row.name}, each {looks_s:g} s"
             mine = told(seen, stopped)
             report.figures[name] = {
                 "poise": mine,
+                "poise_burdened": told(seen, burdened),
                 "flagger": told(seen, thresholded(seen, 5, silence_fails=True))["percent"],
                 "argo": told(seen, thresholded(seen, 4, silence_fails=False))["percent"],
                 "z_peeking": told(seen, z_test(seen))["percent"],
             }
             if row.good:
                 worst = max(worst, float(str(mine["percent"])))
+                worst_burdened = max(worst_burdened, 100 * float((burdened >= 0).mean()))
             print(f"  {name}: {report.figures[name]}", file=sys.stderr)
     report.figures["false_rollbacks_worst_percent"] = worst
+    report.figures["false_rollbacks_burdened_worst_percent"] = round(worst_burdened, 2)
     report.figures["judged_one_by_one_differ"] = differ
     report.goals += [
         Goal("false_rollbacks_worst_percent", at_most=100 * STRATEGY.alpha),
+        Goal("false_rollbacks_burdened_worst_percent", at_most=100 * BURDENED_ALPHA),
         Goal("judged_one_by_one_differ", at_most=0),
     ]
     _headlines(report)

@@ -67,6 +67,7 @@ def lines(key: str, told: Told) -> Iterator[str]:
     steps = ", ".join(f"{step} %" for step in verdict.steps_percent) or "all at once"
     yield (
         f"  level {verdict.level} of policy {verdict.policy}: steps {steps}; bakes x{verdict.bake_factor:g}; "
+        f"alpha x{verdict.alpha_factor:g}; "
         f"at most {verdict.parallel_rollouts} rollouts at once"
     )
     for reason in found.verdict.reasons:

@@ -39,7 +39,9 @@ class MetricAnalysis(Struct, frozen=True, kw_only=True):
 
 
 class Analysis(Struct, frozen=True, kw_only=True):
-    """All that the verdict on a canary rests on; ``threshold`` is 1/alpha, which either evidence must reach.
+    """All that the verdict on a canary rests on. ``threshold`` is 1/``alpha``, for evidence of harm;
+    ``threshold_safe`` is 1/``alpha_safe``, for evidence that it is safe. Both were fixed when it started:
+    ``alpha_declared`` is the strategy's, and a burdened budget makes one larger, the other smaller.
 
     ``risk_low`` to ``risk_high`` is the anytime-valid interval of its error ratio over the baseline's; None
     is no bound, and ``risk_low`` 0 with no ``risk_high`` says nothing yet.
@@ -55,6 +57,10 @@ class Analysis(Struct, frozen=True, kw_only=True):
     e_value: float
     e_value_safe: float
     threshold: float
+    threshold_safe: float
+    alpha: float
+    alpha_safe: float
+    alpha_declared: float
     metrics: tuple[MetricAnalysis, ...]
     risk_low: float | None = None
     risk_high: float | None = None

@@ -144,8 +144,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     ``max_weight_percent`` caps this step so that even if every canary request failed it would cost at
     most the policy's share of the budget left. ``parallel_rollouts`` is how many rollouts of the environment
-    may be under way at once, this one included. ``inputs`` re-derive the verdict byte for byte. From
-    ``lapses_at`` on, where a freeze window opens before it is too old, it allows nothing any more.
+    may be under way at once, this one included. ``alpha_factor`` is for the tests of a rollout that starts by
+    this verdict (``Rollout.alpha_harm``). ``inputs`` re-derive the verdict byte for byte. From ``lapses_at``
+    on, where a freeze window opens before it is too old, it allows nothing any more.
     """
 
     kind: VerdictKind
@@ -163,6 +164,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     override: int | None = None
     level: Level = Level.NORMAL
     parallel_rollouts: int = PARALLEL_MAX
+    alpha_factor: float = 1.0
     policy: str = ""
     lapses_at: datetime | None = None
     inputs: dict[str, Any] = {}

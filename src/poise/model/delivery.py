@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from poise.model.service import Service
 
+ALPHA_MAX: Final = 0.25  # to which a burdened budget may raise the share of good releases that go back
+
 
 class ChangeClass(StrEnum):
     """What a change is for; the policy treats each differently and a rollback is always allowed."""
@@ -313,6 +315,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     paused: bool = False
     straight: bool = False  # to 100 percent in one step: a first release, a rollback, a person's promote
     bake_factor: float = 1.0  # of the verdict that allowed the present step
+    alpha_factor: float = 1.0  # of the verdict that let it start; no test's level may change under way
     steps_percent: tuple[int, ...] = ()  # of the latest verdict; empty before the first
     verdict: str | None = None  # key of the verdict that allowed the present weight
     order: int | None = None  # the order that made it; None: a release did
@@ -341,6 +344,20 @@ class Rollout(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """``project/environment/service/n``, zero-padded."""
         return f"{self.service_key}/{self.n:06d}"
+
+    @property
+    def alpha_harm(self) -> float:
+        """The most of good releases that its tests may roll back: on a burdened budget more than declared.
+
+        Never above ``ALPHA_MAX``, unless that is what the strategy itself declares.
+        """
+        declared = self.spec.strategy.alpha
+        return max(declared, min(ALPHA_MAX, declared * self.alpha_factor))
+
+    @property
+    def alpha_safe(self) -> float:
+        """The most of harmful ones that its tests may find safe: on a burdened budget fewer than declared."""
+        return self.spec.strategy.alpha / self.alpha_factor
 
     @property
     def cluster(self) -> str:

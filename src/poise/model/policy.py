@@ -142,6 +142,7 @@ class BudgetPolicy(Struct, frozen=True, kw_only=True):
     fast_bake_factor: float = 0.5
     slow_steps_percent: tuple[int, ...] = (2, 5, 10, 25, 50)
     slow_bake_factor: float = 2.0
+    slow_alpha_factor: float = 2.0
     parallel: Parallel = Parallel()
     fast_burn: tuple[BurnTier, ...] = (
         BurnTier(long_s=3600.0, short_s=300.0, factor=14.4),

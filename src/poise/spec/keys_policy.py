@@ -133,6 +133,12 @@ POLICY: Final = Record(
             "slow_bake_factor",
             "How many times longer a slow step is held.",
         ),
+        Field(
+            "slowAlphaFactor",
+            Number(low=1, high=4),
+            "slow_alpha_factor",
+            "By how much a slow canary's alpha is larger for harm, and smaller for proof that it is safe.",
+        ),
         Field("parallel", PARALLEL, "parallel", "How many rollouts of an environment go at once."),
         Field(
             "fastBurn", ListOf(item=BURN_TIER, high=10), "fast_burn", "Burn rates at which the gate holds."

@@ -29,13 +29,13 @@ def judged(view: RolloutView) -> h.Element:
         "Canary against stable, at the same time",
         table("Canary against stable, by metric", head, rows, "lllrrl"),
         h.p(".mute")[
-            f"Between: bounds that hold whenever one looks, each with {percent(1 - 1 / found.threshold, 0)}."
+            f"Between: bounds that hold whenever one looks, each with {percent(1 - found.alpha_declared, 0)}."
         ],
         _risk(found),
         _latency(view),
         h.div(".evidence")[
             _evidence("that it is worse", found.e_value, found.threshold, "rolls back", "hold"),
-            _evidence("that it is safe", found.e_value_safe, found.threshold, "promotes", "go"),
+            _evidence("that it is safe", found.e_value_safe, found.threshold_safe, "promotes", "go"),
         ],
     )
 

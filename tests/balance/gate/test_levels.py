@@ -16,7 +16,7 @@ from poise.model.balance import Budget, Burn, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
 from poise.model.errors import Conflict
 from poise.model.grant import Cause, Grant, GrantKind
-from poise.model.pacing import PARALLEL_MAX
+from poise.model.pacing import PARALLEL_MAX, level_of
 from poise.model.policy import DAY_S, BudgetPolicy, Checked, Condition, Duty, Level, PolicyState
 from poise.model.service import Service
 from poise.model.spend import Foresight
@@ -84,6 +84,17 @@ def test_less_budget_is_a_slower_level(left: float, kind: VerdictKind, level: Le
     assert (verdict.kind, verdict.level) == (kind, level)
     assert verdict.bake_factor == {Level.FAST: 0.5, Level.NORMAL: 1.0}.get(level, 2.0)
     assert verdict.parallel_rollouts == {Level.FAST: 10, Level.NORMAL: 5, Level.SLOW: 2}.get(level, 1)
+
+
+@pytest.mark.parametrize(("left", "factor"), [(0.95, 1.0), (0.6, 1.0), (0.2, 2.0), (0.05, 2.0), (-0.1, 2.0)])
+def test_a_burdened_budget_tests_for_harm_more_readily(left: float, factor: float) -> None:
+    """Whoever lets it in; by the level with its memory, and not because a budget is young."""
+    remembered = state(level_of(left, POLICY))
+    assert ask(budget(left), state=remembered).alpha_factor == factor
+    assert ask(budget(left), kind=ChangeClass.FIX, state=remembered).alpha_factor == factor
+    assert ask(budget(0.5), state=state(Level.SLOW, timedelta(minutes=5))).alpha_factor == 2.0
+    young = ask(budget(0.95, bootstrap=True))
+    assert (young.kind, young.alpha_factor) == (SLOW, 1.0)
 
 
 def test_fast_needs_the_record_and_calm() -> None:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.delivery.rollout.test_judging import LATER, NOW, observed, rollout, slow
 
+from poise.delivery.rollout import judging
 from poise.delivery.rollout.analysis import analysis, evidence, sentence
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
-from poise.model.delivery import RolloutState, Trial
+from poise.model.delivery import ALPHA_MAX, RolloutState, Trial
 
 
 def test_every_metric_has_both_arms_with_bounds() -> None:
@@ -68,3 +69,24 @@ def test_it_is_over_once_it_is_live_or_gone() -> None:
     for state in RolloutState:
         over = analysis(replace(rollout(), state=state)).is_over
         assert over == (state is RolloutState.LIVE or state.is_final), state
+
+
+def test_a_burdened_budget_finds_harm_sooner_and_asks_for_more_proof() -> None:
+    """The same evidence: what is watched on elsewhere goes back, what would be promoted is not proven."""
+    harmful = rollout(Trial(canary_requests=50, canary_errors=4, baseline_requests=450, e_value=12.0))
+    safe = rollout(Trial(canary_requests=900, baseline_requests=9000, e_value_kept=30.0))
+    burdened = replace(harmful, alpha_factor=2.0)
+    assert not judging.harm(harmful) and judging.harm(burdened).endswith("e-value 12 >= 10")
+    assert "evidence 12, 20 rolls it back" in sentence(harmful)
+    assert not judging.unproven(safe, LATER)
+    assert "not yet proven safe" in judging.unproven(replace(safe, alpha_factor=2.0), LATER)
+    said = analysis(burdened)
+    assert (said.threshold, said.threshold_safe, said.alpha, said.alpha_safe) == (10.0, 40.0, 0.1, 0.025)
+    assert "tested at alpha 0.1 and safety at 0.025, not 0.05" in said.sentence
+
+
+@given(declared=st.floats(0.001, 0.499), factor=st.floats(1.0, 4.0))
+def test_alpha_is_bounded_and_never_laxer_than_declared(declared: float, factor: float) -> None:
+    found = replace(rollout(alpha=declared), alpha_factor=factor)
+    assert declared <= found.alpha_harm <= max(declared, ALPHA_MAX)
+    assert 0 < found.alpha_safe <= declared

@@ -55,8 +55,8 @@ def test_a_few_canary_errors_decide_when_the_baseline_has_none(share: float, err
     canary = round(1000 * share)
     exact = Counts(canary_requests=canary, canary_errors=errors, baseline_requests=1000 - canary)
     fewer = Counts(canary_requests=canary, canary_errors=errors - 1, baseline_requests=1000 - canary)
-    assert is_harmful(judged(exact), STRATEGY)
-    assert not is_harmful(judged(fewer), STRATEGY)
+    assert is_harmful(judged(exact), STRATEGY.alpha)
+    assert not is_harmful(judged(fewer), STRATEGY.alpha)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_the_same_error_rate_on_both_arms_is_not_harm_but_proves_safety() -> Non
     trial = judged(
         Counts(canary_requests=1000, canary_errors=100, baseline_requests=9000, baseline_errors=900)
     )
-    assert not is_harmful(trial, STRATEGY)
-    assert is_proven(trial, STRATEGY)
+    assert not is_harmful(trial, STRATEGY.alpha)
+    assert is_proven(trial, STRATEGY.alpha)
     assert trial.relative_risk is not None
     low, high = trial.relative_risk
     assert low < 1.0
@@ -91,7 +91,7 @@ def test_the_same_error_rate_on_both_arms_is_not_harm_but_proves_safety() -> Non
 
 def test_a_harmful_canary_is_never_proven_safe() -> None:
     trial = judged(Counts(canary_requests=1000, canary_errors=200, baseline_requests=9000, baseline_errors=9))
-    assert is_harmful(trial, STRATEGY) and not is_proven(trial, STRATEGY)
+    assert is_harmful(trial, STRATEGY.alpha) and not is_proven(trial, STRATEGY.alpha)
     assert trial.relative_risk is not None
     low, high = trial.relative_risk
     assert 50 < low < 200 and (high is None or high > 100)
@@ -126,7 +126,7 @@ def test_e_values_are_finite_and_never_negative(batches: list[Counts]) -> None:
     trial = judged(*batches, Counts(canary_requests=10**9, canary_errors=10**9, baseline_requests=10**9))
     for value in (trial.e_value_harm, trial.e_value_safe):
         assert math.isfinite(value) and value >= 0
-    assert is_harmful(trial, STRATEGY)
+    assert is_harmful(trial, STRATEGY.alpha)
 
 
 @given(st.sampled_from(HARM_GRID), st.integers(1, 500), st.integers(1, 500), st.integers(1, 12))
@@ -262,8 +262,8 @@ def test_one_in_five_failing_is_caught_within_a_few_canary_requests() -> None:
 @given(st.floats(0.005, 0.2), st.floats(1.5, 10.0))
 def test_a_lower_alpha_never_decides_earlier(alpha: float, factor: float) -> None:
     trial = judged(Counts(canary_requests=100, canary_errors=3, baseline_requests=900, baseline_errors=1))
-    if is_harmful(trial, Strategy(alpha=alpha / factor)):
-        assert is_harmful(trial, Strategy(alpha=alpha))
+    if is_harmful(trial, alpha / factor):
+        assert is_harmful(trial, alpha)
 
 
 def test_requests_that_trickle_in_are_one_batch() -> None:
@@ -273,7 +273,7 @@ def test_requests_that_trickle_in_are_one_batch() -> None:
         arms = ((second // 10, second // 10), (second * 2, 0))
         trial = consume(trial, totals(*arms), 2, 1, STRATEGY, AT + timedelta(seconds=2 * second))
     assert (trial.canary_requests, trial.canary_errors, trial.baseline_requests) == (3, 3, 60)
-    assert is_harmful(trial, STRATEGY) and trial.pending == (1, 1, 20, 0)
+    assert is_harmful(trial, STRATEGY.alpha) and trial.pending == (1, 1, 20, 0)
 
 
 def test_a_change_of_weights_closes_the_batch() -> None:
@@ -282,5 +282,5 @@ def test_a_change_of_weights_closes_the_batch() -> None:
     trial = consume(trial, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT)
     assert trial.e_value_harm == 1.0 and trial.pending == (2, 2, 18, 0)
     closed = consume(trial, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT, closes=True)
-    assert is_harmful(closed, STRATEGY) and not any(closed.pending)
+    assert is_harmful(closed, STRATEGY.alpha) and not any(closed.pending)
     assert consume(closed, totals((2, 2), (18, 0)), 2, 1, STRATEGY, AT, closes=True) is closed

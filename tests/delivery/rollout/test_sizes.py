@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from poise.model import event_types
 from poise.model.balance import Verdict
 from poise.model.delivery import Rollout, RolloutState
 
@@ -63,3 +64,23 @@ def test_no_more_rollouts_start_at_once_than_the_verdict_allows() -> None:
     assert "2 rollouts are under way in production, the policy allows 2" in world.rollouts[2].reason
     world.moving_elsewhere = 1
     world.until(S.LIVE, 2)
+
+
+def test_what_starts_on_a_burdened_budget_keeps_its_alpha_to_the_end() -> None:
+    """A level that moved with the evidence would bound nothing."""
+    factor = {"is": 2.0}
+
+    def gate(world: World, rollout: Rollout) -> Verdict:
+        return verdict(world, rollout, alpha_factor=factor["is"])
+
+    world = World().settled()
+    world.gate = gate
+    world.release("sha256:b")
+    world.until(S.STEPPING, 2)
+    factor["is"] = 4.0
+    world.until(S.LIVE, 2, limit_s=400)
+    assert world.rollouts[2].alpha_factor == 2.0
+    (started,) = [e for e in world.told(event_types.ROLLOUT_STARTED) if e.data["rollout"] == 2]
+    assert (started.data["alpha"], started.data["alpha_safe"]) == (0.1, 0.025)
+    steps = [e for e in world.told(event_types.ROLLOUT_STEPPED) if e.data["rollout"] == 2]
+    assert steps and all(event.data["alpha"] == 0.1 for event in steps)

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from poise.balance.gate.facts import RULES, Facts, Holds, OpenIncident, OverdueAction, Question
 from poise.balance.gate.holds import Stop, approved, locked, stops
-from poise.balance.gate.levels import Pull, granted, level, pulls, reason
+from poise.balance.gate.levels import Pull, granted, level, of_record, pulls, reason
 from poise.balance.gate.sizes import cap_percent
 from poise.model.balance import Budget, Override, Reason, Verdict, VerdictKind
 from poise.model.delivery import ChangeClass
@@ -135,6 +135,7 @@ def _verdict(facts: Facts) -> Verdict:
         max_weight_percent=cap_percent(facts, answer.kind, pace, stepped=answer.paced),
         change_class=question.change_class,
         bake_factor=pace.bake_factor,
+        alpha_factor=_alpha_factor(facts, stood),
         steps_percent=pace.steps_percent,
         reasons=(*answer.reasons, *_beside(facts, answer)),
         until=answer.until,
@@ -161,6 +162,16 @@ def _beside(facts: Facts, answer: _Answer) -> tuple[Reason, ...]:
     if answer.kind is VerdictKind.HOLD:
         return _pending(facts)
     return (*approved(facts), *_unsized(facts))
+
+
+def _alpha_factor(facts: Facts, stood: Sequence[Standing]) -> float:
+    """How much more readily what starts now is found harmful: the budgets say, not who lets it in.
+
+    What is young has no budget yet that could be burdened. What nobody knows is held; who lets it in all the
+    same gets the declared tests.
+    """
+    known = of_record(facts, stood)
+    return facts.policy.slow_alpha_factor if known is not None and known.rank >= Level.SLOW.rank else 1.0
 
 
 def _pace(facts: Facts, answer: _Answer) -> Pace:
@@ -444,6 +455,8 @@ def why(verdict: Verdict) -> str:
         )
     if verdict.bake_factor > 1 and verdict.kind is VerdictKind.SLOW:
         parts.append(f"Each step bakes {verdict.bake_factor:g} times as long.")
+    if verdict.alpha_factor > 1 and verdict.kind is not VerdictKind.HOLD:
+        parts.append(f"What starts now is tested for harm at {verdict.alpha_factor:g} times its alpha.")
     if verdict.bake_factor < 1 and verdict.kind is VerdictKind.GO:
         parts.append(f"Each step bakes {verdict.bake_factor:g} times as long: the budget allows it.")
     if verdict.until is not None:

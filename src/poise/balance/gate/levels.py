@@ -72,6 +72,16 @@ def base(facts: Facts, standings: Sequence[Standing]) -> Level:
             return Level.FAST if calm and _of_left(left, facts) is Level.FAST else Level.NORMAL
 
 
+def of_record(facts: Facts, standings: Sequence[Standing]) -> Level | None:
+    """The level of the budgets that have a history, with memory; None where nobody knows one."""
+    left, state = _left(facts, standings), facts.state
+    if left is None:
+        return None
+    if state is None or state.policy != facts.policy.name:
+        return level_of(left, facts.policy)
+    return settled(state.level, state.since, left, facts.policy, facts.now)[0]
+
+
 def _left(facts: Facts, standings: Sequence[Standing]) -> float | None:
     """What is left of the most spent budget that has a history; None where nobody knows."""
     young = {budget.key for budget in facts.budgets if budget.bootstrap}

@@ -26,7 +26,11 @@ def analysis(rollout: Rollout) -> Analysis:
         step=rollout.step,
         e_value=trial.e_value,
         e_value_safe=max(trial.e_value_safe, trial.e_value_kept),
-        threshold=1 / strategy.alpha,
+        threshold=1 / rollout.alpha_harm,
+        threshold_safe=1 / rollout.alpha_safe,
+        alpha=rollout.alpha_harm,
+        alpha_safe=rollout.alpha_safe,
+        alpha_declared=strategy.alpha,
         metrics=_metrics(rollout),
         risk_low=risk[0] if risk else None,
         risk_high=risk[1] if risk else None,
@@ -37,8 +41,8 @@ def analysis(rollout: Rollout) -> Analysis:
 
 def _metrics(rollout: Rollout) -> tuple[MetricAnalysis, ...]:
     trial, alpha = rollout.trial, rollout.spec.strategy.alpha
-    by_metric = trial.e_by_metric()
-    blamed = split.culprits(by_metric, alpha) if trial.e_value >= 1 / alpha else ()
+    by_metric, level = trial.e_by_metric(), rollout.alpha_harm
+    blamed = split.culprits(by_metric, level) if sequential.is_harmful(trial, level) else ()
     found = []
     for name, share in split.weights(judging.metrics_of(rollout.spec)).items():
         one = judging.driver(trial, name)
@@ -73,23 +77,34 @@ def sentence(rollout: Rollout) -> str:
         return f"Live, {proof[rollout.proven]}."
     if rollout.state is RolloutState.STEPPING and rollout.spec.strategy.is_sized:
         where = f"The canary takes {rollout.weight_percent} %, step {rollout.step}"
-        return f"{where}; {_so_far(rollout)}.{_waits(rollout)}"
+        return f"{where}; {_so_far(rollout)}.{_level(rollout)}{_waits(rollout)}"
     said = rollout.state.value.replace("_", " ").capitalize()
     return f"{said}: {rollout.reason}" if rollout.reason else f"{said}."
 
 
 def _so_far(rollout: Rollout) -> str:
-    trial, needed = rollout.trial, 1 / rollout.spec.strategy.alpha
+    trial, needed = rollout.trial, 1 / rollout.alpha_harm
     counts = f"{trial.canary_errors:,} of {trial.canary_requests:,} canary requests failed"
     if not trial.canary_requests:
         return "no request has reached it yet"
     if rollout.baseline is not None:
         counts += f" against {trial.baseline_errors:,} of {trial.baseline_requests:,}"
-    if sequential.is_proven(trial, rollout.spec.strategy):
+    if sequential.is_proven(trial, rollout.alpha_safe):
         return f"{counts}; it is proven safe"
     if trial.e_value > needed**0.5:
         return f"{counts}; it looks worse (evidence {trial.e_value:.3g}, {needed:g} rolls it back)"
     return f"{counts}; no harm is shown"
+
+
+def _level(rollout: Rollout) -> str:
+    """At which level it is tested, where that is not the declared one."""
+    if rollout.alpha_factor == 1:
+        return ""
+    declared = f"not {rollout.spec.strategy.alpha:g}"
+    return (
+        f" It started on a burdened budget, so harm is tested at alpha {rollout.alpha_harm:g} and safety at "
+        f"{rollout.alpha_safe:g}, {declared}."
+    )
 
 
 def _waits(rollout: Rollout) -> str:
@@ -100,7 +115,7 @@ def _waits(rollout: Rollout) -> str:
 
 def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
     """The numbers that the canary was judged by; ``detected_after_s`` counts from its first request."""
-    trial, strategy = rollout.trial, rollout.spec.strategy
+    trial = rollout.trial
     first = trial.first_request_at
     return {
         "detected_after_s": None if first is None else round((now - first).total_seconds(), 3),
@@ -113,13 +128,14 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "e_value_safe": trial.e_value_safe,
         "e_value_kept": trial.e_value_kept,
         "objective_bad_ratio": trial.objective_bad_ratio,
-        "proof": sequential.proof(trial, strategy),
+        "proof": sequential.proof(trial, rollout.alpha_safe),
         "relative_risk": None if trial.relative_risk is None else list(trial.relative_risk),
         "errors_burned": round(trial.errors_burned, 3),
         "budget_share_burned": _share_burned(rollout),
         "excess_ratio_high": round(trial.excess_ratio_high, 6),
-        "alpha": strategy.alpha,
-        "threshold": 1 / strategy.alpha,
+        "alpha": rollout.alpha_harm,
+        "alpha_safe": rollout.alpha_safe,
+        "threshold": 1 / rollout.alpha_harm,
         "weight_percent": rollout.weight_percent,
         "step": rollout.step,
         "from": None if first is None else first.isoformat(),

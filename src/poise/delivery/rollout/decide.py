@@ -92,6 +92,7 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         beside=plan.beside,
         steps_percent=verdict.steps_percent,
         bake_factor=verdict.bake_factor,
+        alpha_factor=verdict.alpha_factor,
         reason="",
         started_at=now,
     )
@@ -100,6 +101,7 @@ def _wait(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     event = told(
         event_types.ROLLOUT_STARTED, rollout, summary, "gate", verdict=answer_key(rollout),
         verdict_kind=verdict.kind.value, baseline=started.baseline, replicas=started.replicas,
+        alpha=started.alpha_harm, alpha_safe=started.alpha_safe,
     )  # fmt: skip
     return decision(seen, now, started, events=(event,))
 
@@ -270,7 +272,7 @@ def _is_held(rollout: Rollout, plan: Plan, now: datetime) -> bool:
 
 def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:
     judged = rollout.baseline is not None and rollout.change_class is not ChangeClass.ROLLBACK
-    proven = sequential.is_proven(rollout.trial, rollout.spec.strategy) if judged else None
+    proven = sequential.is_proven(rollout.trial, rollout.alpha_safe) if judged else None
     after = replace(
         rollout,
         state=RolloutState.PROMOTING if weight == 100 else RolloutState.STEPPING,
@@ -308,7 +310,7 @@ def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         kept = f"takes all traffic; the old one is kept for {plan.hold_s:g} s"
         return decision(seen, now, replace(rollout, reason=kept))
     if plan.hold_s and rollout.proven is False:
-        rollout = replace(rollout, proven=sequential.is_proven(rollout.trial, rollout.spec.strategy))
+        rollout = replace(rollout, proven=sequential.is_proven(rollout.trial, rollout.alpha_safe))
     old = seen.live
     promoted = replace(rollout, state=RolloutState.LIVE, finished_at=now, reason="")
     rolls_back = rollout.change_class is ChangeClass.ROLLBACK

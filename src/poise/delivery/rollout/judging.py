@@ -56,13 +56,13 @@ def afresh(trial: Trial) -> Trial:
 
 def harm(rollout: Rollout) -> str:
     """Why the canary must go back; empty while its evidence does not say so."""
-    trial, strategy = rollout.trial, rollout.spec.strategy
+    trial, alpha = rollout.trial, rollout.alpha_harm
     if rollout.baseline is not None and is_alone(rollout):
         return _harm_alone(rollout)
-    if rollout.baseline is None or not sequential.is_harmful(trial, strategy):
+    if rollout.baseline is None or not sequential.is_harmful(trial, alpha):
         return ""
-    said = " and ".join(_said(trial, name) for name in split.culprits(trial.e_by_metric(), strategy.alpha))
-    return f"{said}, e-value {trial.e_value:.3g} >= {1 / strategy.alpha:g}"
+    said = " and ".join(_said(trial, name) for name in split.culprits(trial.e_by_metric(), alpha))
+    return f"{said}, e-value {trial.e_value:.3g} >= {1 / alpha:g}"
 
 
 def is_alone(rollout: Rollout) -> bool:
@@ -74,7 +74,7 @@ def is_alone(rollout: Rollout) -> bool:
 
 def keeps_objective(rollout: Rollout) -> bool:
     """Whether its own counters prove that it fails less than its objective allows."""
-    return rollout.trial.e_value_kept >= 1 / rollout.spec.strategy.alpha
+    return rollout.trial.e_value_kept >= 1 / rollout.alpha_safe
 
 
 def _harm_alone(rollout: Rollout) -> str:
@@ -83,9 +83,9 @@ def _harm_alone(rollout: Rollout) -> str:
 
     Each rate is bounded at half of alpha, at any look; nothing is said before the old one answered anything.
     """
-    trial, strategy = rollout.trial, rollout.spec.strategy
-    low, _ = absolute.rate_bounds(trial.canary_requests, trial.canary_errors, strategy.alpha / 2)
-    _, before = absolute.rate_bounds(trial.baseline_requests, trial.baseline_errors, strategy.alpha / 2)
+    trial, alpha = rollout.trial, rollout.alpha_harm
+    low, _ = absolute.rate_bounds(trial.canary_requests, trial.canary_errors, alpha / 2)
+    _, before = absolute.rate_bounds(trial.baseline_requests, trial.baseline_errors, alpha / 2)
     allowed = trial.objective_bad_ratio or 0.0
     if low <= max(allowed, before):
         return ""
@@ -140,7 +140,7 @@ def unproven(rollout: Rollout, now: datetime) -> str:
     anything there is nobody to harm and nothing to wait for.
     """
     strategy, trial = rollout.spec.strategy, rollout.trial
-    if sequential.is_proven(trial, strategy):
+    if sequential.is_proven(trial, rollout.alpha_safe):
         return ""
     max_bake_s, policy = strategy.max_bake_s * rollout.bake_factor, strategy.on_unproven
     nobody = not trial.canary_requests and not trial.baseline_requests

@@ -56,12 +56,12 @@ def _poise(readings: Sequence[Reading], strategy: Strategy) -> Judged:
         sums = [total + grown for total, grown in zip(sums, more, strict=True)]
         at = start + timedelta(seconds=one.at_s)
         trial = sequential.consume(trial, _totals(sums), 2, 1, strategy, at)
-        if sequential.is_harmful(trial, strategy):
+        if sequential.is_harmful(trial, strategy.alpha):
             why = f"e-value {trial.e_value:.3g} >= {1 / strategy.alpha:g}"
             return Judged(
                 judge="poise", verdict="rollback", at_s=one.at_s, canary_errors=trial.canary_errors, why=why
             )
-        if shown is None and sequential.is_proven(trial, strategy):
+        if shown is None and sequential.is_proven(trial, strategy.alpha):
             why = f"fails less than {strategy.relative_risk_max:g} times as often"
             shown = Judged(
                 judge="poise", verdict="promote", at_s=one.at_s, canary_errors=trial.canary_errors, why=why

@@ -255,23 +255,23 @@ def _excess_ratio_high(trial: Trial, alpha: float) -> float:
     return max(0.0, high - low)
 
 
-def is_harmful(trial: Trial, strategy: Strategy) -> bool:
-    """Whether the canary is worse than the baseline by the evidence of all metrics, at level alpha."""
-    return trial.e_value >= 1 / strategy.alpha
+def is_harmful(trial: Trial, alpha: float) -> bool:
+    """Whether the canary is worse than the baseline by the evidence of all metrics, at ``alpha``."""
+    return trial.e_value >= 1 / alpha
 
 
-def is_proven(trial: Trial, strategy: Strategy) -> bool:
+def is_proven(trial: Trial, alpha: float) -> bool:
     """Whether the canary is shown to be safe, at any time; see ``proof``."""
-    return proof(trial, strategy) is not None
+    return proof(trial, alpha) is not None
 
 
-def proof(trial: Trial, strategy: Strategy) -> str | None:
-    """What is shown at level alpha: ``relative`` (RR < ``relative_risk_max``), ``objective`` (by itself it
+def proof(trial: Trial, alpha: float) -> str | None:
+    """What is shown at ``alpha``: ``relative`` (RR < ``relative_risk_max``), ``objective`` (by itself it
     fails less than the objective allows), or None.
     """
-    if trial.e_value_safe >= 1 / strategy.alpha:
+    if trial.e_value_safe >= 1 / alpha:
         return "relative"
-    return "objective" if trial.e_value_kept >= 1 / strategy.alpha else None
+    return "objective" if trial.e_value_kept >= 1 / alpha else None
 
 
 def e_value(log_wealth: Sequence[float]) -> float:

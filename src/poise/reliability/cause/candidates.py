@@ -131,7 +131,7 @@ def _undone(
 def _condemned(rollout: Rollout, rows: Sequence[Recorded], request: RollbackRequest | None) -> str:
     if request is not None and request.rollout == rollout.n:
         return f"healing asked to roll it back: {request.reason}"[:SUMMARY_MAX]
-    if rollout.trial.e_value * rollout.spec.strategy.alpha >= 1.0:
+    if rollout.trial.e_value * rollout.alpha_harm >= 1.0:
         return f"its canary was found harmful (evidence {rollout.trial.e_value:.3g} to 1)"
     return ""
 
