@@ -72,6 +72,7 @@ from poise.balance.ledger.controller import LedgerController
 from poise.balance.policy.controller import PolicyController
 from poise.delivery.announce.controller import AnnounceController
 from poise.delivery.announce.deeds import Announcer
+from poise.delivery.branch_preview.controller import BranchPreviewController
 from poise.delivery.infrastructure.controller import InfrastructureController
 from poise.delivery.infrastructure.drifting import DriftController
 from poise.delivery.pipeline.attesting import Attester, Installation
@@ -195,6 +196,7 @@ class House:
             InfrastructureController(store, self.repositories, expression_fault),
             DriftController(store, self.repositories, DataDisk(self.config.data), self.runtime),
             PipelineController(store, self.repositories, self.workspaces),
+            BranchPreviewController(store, self.repositories),
             RolloutController(store, self.signals),
             GateController(store, self.signing_key),
             PolicyController(store),

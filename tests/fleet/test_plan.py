@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from poise.fleet.plan import plan_of
 from poise.fleet.workload import shell_line, workload_of
+from poise.model.branch_preview import BranchPreview, PreviewRevision, PreviewState
 from poise.model.delivery import RolloutState
 from poise.model.fleet import Replica, Route
 from poise.model.service import Resources
 from poise.ports.artifacts import RELEASED
 from poise.ports.runtime import Container
 
-from .conftest import KEY, rollout
+from .conftest import KEY, NOW, SERVICE, rollout
 
 
 def route(service: str, version: int, weights: dict[int, int], acked: dict[int, int]) -> Route:
@@ -127,3 +128,32 @@ def test_the_memory_of_a_process_is_bounded_too() -> None:
 def test_a_plain_command_takes_the_shells_place(command: str, line: str) -> None:
     """Else SIGTERM would end the shell and with it, undrained, the app; and a hang would not be the app's."""
     assert shell_line(command) == line
+
+
+def test_a_branch_preview_is_reached_by_its_own_host_and_none_when_it_is_stopped() -> None:
+    """Never by that of the service, whatever is live of it."""
+    shown = BranchPreview(
+        project="acme", branch="topic", label="topic", service="shop", host="topic.shop.localhost",
+        state=PreviewState.READY, commit="c", run=1, taken_at=NOW, until=NOW, changed_at=NOW, last=2,
+        revisions=tuple(
+            PreviewRevision(n=n, run=n, commit="c", digest="d", spec=SERVICE, since=NOW) for n in (1, 2)
+        ),
+    )  # fmt: skip
+    routes = [route(KEY, 4, {}, {}), route(shown.key, 5, {2: 100}, {1: 100})]
+    plan = plan_of(routes, {KEY: [], shown.key: shown.rollouts}, {shown.key}, 8080)
+    assert [(host.hostnames, host.weights) for host in plan.hosts] == [
+        (("shop.localhost",), ()),
+        (("topic.shop.localhost",), ((f"{shown.key}.2", 100),)),
+    ]
+    routes = [route(KEY, 4, {}, {}), route(shown.key, 5, {}, {1: 100})]
+    plan = plan_of(routes, {KEY: [], shown.key: ()}, {shown.key}, 8080)
+    assert [host.hostnames for host in plan.hosts] == [("shop.localhost",), ()]
+
+
+def test_a_declared_service_keeps_its_host_name_before_a_branch_preview() -> None:
+    """Also while nothing of it serves."""
+    preview = "aaa/~shop/shop"
+    taken = replace(rollout(1, RolloutState.LIVE), spec=replace(SERVICE, hostname="shop.localhost"))
+    routes = [route(KEY, 4, {}, {}), route(preview, 5, {1: 100}, {1: 100})]
+    plan = plan_of(routes, {KEY: [], preview: [taken]}, {KEY, preview}, 8080)
+    assert {host.service: host.hostnames for host in plan.hosts} == {KEY: ("shop.localhost",), preview: ()}

@@ -46,6 +46,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     def pushed() -> None:
         parts.source.pushed(project, pusher.name)
         parts.loop.wake("source", project)
+        parts.loop.wake("branch_preview", project)  # a branch that is deleted is no change
 
     answer = await serve_git(
         parts.data / "repos",

@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from poise import __version__
 from poise.api import (
     act,
+    branch_previews,
     exclusions,
     forges,
     gate,
@@ -74,6 +75,7 @@ def make_server(
             *read.ROUTES,
             *act.ROUTES,
             *gate.ROUTES,
+            *branch_previews.ROUTES,
             *locks.ROUTES,
             *preview.ROUTES,
             *stream.ROUTES,

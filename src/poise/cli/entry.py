@@ -53,6 +53,7 @@ _COMMANDS = {
         "abort": ("ship", "End the rollout under way, back to the live release."),
         "rollout": ("rollout", "A rollout under way, or a recorded one judged again. (status, replay)"),
         "restart": ("ship", "Restart replicas, one after another."),
+        "previews": ("previews", "Branches at an address of their own. (list, stop)"),
         "release": ("release", "Releases by digest: list, verify, provenance, sbom."),
         "gate": (
             "gate",

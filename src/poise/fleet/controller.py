@@ -13,7 +13,8 @@ import anyio
 from poise.fleet.decide import decide, spawn_key, stop_key, traffic_key
 from poise.fleet.prober import Probes, Target
 from poise.fleet.seen import Probed, Process, Seen, TrafficSeen
-from poise.model.delivery import Rollout
+from poise.fleet.wanted import wanted_under
+from poise.model.branch_preview import BranchPreview
 from poise.model.errors import Unreachable
 from poise.model.fleet import HealOrder, Identity, Replica, Route, ScaleTarget
 from poise.model.record import Decision, Read, Ref
@@ -27,7 +28,6 @@ NAME: Final = "fleet"
 LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all services looked at within this time
 LIST_TIMEOUT_S: Final = 1.0  # a keeper that takes longer is not waited for: nothing is known of what runs
 FOLLOW_AGAIN_S: Final = 0.5
-ROLLOUTS_SEEN: Final = 200
 FROM_OUTSIDE: Final = (2, 9, 15)  # SIGINT, SIGKILL, SIGTERM: no app ends itself by these
 _REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
 
@@ -51,14 +51,16 @@ class FleetController:
         self._routed: tuple[datetime, Acknowledged | None] | None = None
 
     async def keys(self) -> Iterable[str]:
-        """Every service that is declared or still has a route."""
+        """Every service that is declared or still has a route, and every branch preview."""
         services, _ = await self._store.scan(Service)
+        previews, _ = await self._store.scan(BranchPreview)
         routes, _ = await self._store.scan(Route)
-        return sorted({service.key for service in services} | {route.service for route in routes})
+        wanted = {service.key for service in services} | {one.key for one in previews if one.revisions}
+        return sorted(wanted | {route.service for route in routes})
 
     def wakes(self, ref: Ref) -> str | None:
-        """Services, rollouts, scale targets and heal orders concern fleet."""
-        if ref.kind in ("Service", "ScaleTarget"):
+        """Services, rollouts, branch previews, scale targets and heal orders concern fleet."""
+        if ref.kind in ("Service", "BranchPreview", "ScaleTarget"):
             return ref.key
         if ref.kind == "Rollout":
             return ref.key.rpartition("/")[0]
@@ -89,8 +91,7 @@ class FleetController:
         return decide(seen, now)
 
     async def _see(self, key: str, now: datetime) -> Seen:
-        service, service_ref = await self._store.get(Service, key)
-        rollouts, rollouts_ref = await self._store.scan(Rollout, f"{key}/", limit=ROLLOUTS_SEEN, last=True)
+        service, rollouts, refs = await wanted_under(self._store, key)
         target, target_ref = await self._store.get(ScaleTarget, key)
         orders, orders_ref = await self._store.scan(HealOrder, f"{key}/")
         replicas, replicas_ref = await self._store.scan(Replica, f"{key}/")
@@ -101,9 +102,7 @@ class FleetController:
         if processes is not None and _seems_gone(replicas, processes, settled):
             self._listed = None  # it may have been started after the list was taken: only a newer one tells
             processes = await self._processes_of(key, now)
-        reads: tuple[Read, ...] = (
-            service_ref, rollouts_ref, target_ref, orders_ref, replicas_ref, route_ref
-        )  # fmt: skip
+        reads: tuple[Read, ...] = (*refs, target_ref, orders_ref, replicas_ref, route_ref)
         needs_port = (
             service is not None and service.port is not None and (route is None or route.port is None)
         )

@@ -15,6 +15,7 @@ from poise.fleet.seen import Process, Seen, TrafficSeen
 from poise.fleet.weights import Split, split
 from poise.model import event_types
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
+from poise.model.branch_preview import is_branch_preview
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import CRASHES_KEPT, REPLICAS_MAX, HealOrder, Replica, Route, wanted_replicas
 from poise.model.record import Decision, Event, Intent, PrefixRef, Write
@@ -341,9 +342,19 @@ def _route(seen: Seen, now: datetime, out: _Wanted) -> tuple[PrefixRef, ...]:
         out.restless = True
         if _must_ask(seen, route):
             out.intents.append(_apply(route, aim))
+    if _is_spent(seen, route):
+        out.writes.append(Write(kind="Route", key=route.service, body=None))
+        return (seen.routes,) if seen.routes else ()
     if route != seen.route:
         out.writes.append(Write(kind="Route", key=route.service, body=route))
     return reads
+
+
+def _is_spent(seen: Seen, route: Route) -> bool:
+    """Whether it is that of a branch preview that is over; the highest version stays: none is given twice."""
+    if not is_branch_preview(route.service) or seen.service is not None or seen.replicas:
+        return False
+    return not route.weights and route.version <= route.acked_version and route.version < seen.top_version
 
 
 def _acknowledge(seen: Seen, route: Route, out: _Wanted) -> Route:

@@ -17,6 +17,7 @@ from poise.engine.controller import Again, Dropped
 from poise.engine.limits import VERDICT_MAX_AGE_S
 from poise.fleet.decide import traffic_key
 from poise.fleet.plan import plan_of
+from poise.fleet.wanted import called_by, rollout_of, rollouts_of
 from poise.fleet.workload import workload_of
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
 from poise.model.attestation import Verification
@@ -68,13 +69,13 @@ class SpawnPerformer:
         """See ``Performer``."""
         assert isinstance(act, SpawnReplica)
         replica, _ = await self._store.get(Replica, act.replica)
-        rollout, _ = await self._store.get(Rollout, act.rollout)
+        rollout = await rollout_of(self._store, act.rollout)
         if replica is None or replica.draining or rollout is None or rollout.state.is_final:
             raise Dropped(f"{act.replica} is not wanted any more")
         await self._verified(rollout)
         ports = {}
         for name in rollout.spec.depends_on:
-            key = f"{rollout.project}/{rollout.environment}/{name}"
+            key = await called_by(self._store, rollout, name)
             route, _ = await self._store.get(Route, key)
             if route is None or route.port is None:
                 raise Again(f"{key} has no address yet", 0.2)
@@ -214,10 +215,7 @@ class TrafficPerformer:
             mine = next((route for route in routes if route.service == act.service), None)
             if mine is None or mine.version != act.version:
                 raise Dropped("a newer split is asked for")
-            rollouts = {
-                route.service: (await self._store.scan(Rollout, f"{route.service}/", last=True, limit=200))[0]
-                for route in routes
-            }
+            rollouts = await rollouts_of(self._store, routes)
             await self._check(mine, rollouts[mine.service], now)
             settled = {
                 route.service

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from poise.model.branch_preview import is_branch_preview
 from poise.model.delivery import Rollout, RolloutState
 from poise.model.fleet import Route
-from poise.model.service import Protocol
+from poise.model.service import Protocol, Service
 from poise.ports.traffic import Asked, Cluster, Copies, TrafficPlan, VirtualHost
 
 
@@ -37,10 +38,10 @@ def _distinct(hosts: Sequence[VirtualHost]) -> tuple[VirtualHost, ...]:
     """Each host name once: Envoy refuses the whole configuration where one stands twice.
 
     Declarations are refused for it; should two get by all the same, who serves under the name keeps it, and
-    the other is reached by its port.
+    the other is reached by its port. A branch preview never has that of a declared service.
     """
     owners: dict[str, str] = {}
-    for host in sorted(hosts, key=lambda host: not host.weights):
+    for host in sorted(hosts, key=lambda host: (is_branch_preview(host.service), not host.weights)):
         for name in host.hostnames:
             owners.setdefault(name, host.service)
     return tuple(
@@ -56,10 +57,9 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
     running = [r for r in rollouts if r.n in weights or r.state.is_active or r.state is RolloutState.LIVE]
     newest = max(running, key=lambda rollout: rollout.n, default=None)
     spec = newest.spec if newest else None
-    name = route.service.rpartition("/")[2]
     return VirtualHost(
         service=route.service,
-        hostnames=((spec.hostname if spec and spec.hostname else f"{name}.localhost"),),
+        hostnames=_hostnames(route, spec),
         port=route.port,
         weights=tuple((known[n].cluster, weight) for n, weight in sorted(weights.items()) if n in known),
         mirror=_mirror(route, known),
@@ -68,6 +68,14 @@ def _host(route: Route, weights: Mapping[int, int], rollouts: Sequence[Rollout])
         request_timeout_s=spec.request_timeout_s if spec else 15.0,
         per_try_timeout_s=spec.per_try_timeout_s if spec else 1.0,
     )
+
+
+def _hostnames(route: Route, spec: Service | None) -> tuple[str, ...]:
+    if spec is not None and spec.hostname:
+        return (spec.hostname,)
+    if is_branch_preview(route.service):
+        return ()  # it is stopped: its host is nobody's
+    return (f"{route.service.rpartition('/')[2]}.localhost",)
 
 
 def _mirror(route: Route, known: Mapping[int, Rollout]) -> Copies | None:

@@ -105,8 +105,19 @@ class TestCount(Struct, frozen=True, kw_only=True):
     skipped: int = 0
 
 
+class Built(Struct, frozen=True, kw_only=True):
+    """What a run made of a service for a branch preview: no release."""
+
+    service: str
+    digest: str
+    spec: Service
+
+
 class Run(Struct, frozen=True, kw_only=True):
-    """One run of a project's workflows for a change; key ``project/n``. Written by pipeline."""
+    """One run of a project's workflows for a change; key ``project/n``. Written by pipeline.
+
+    ``previews`` are the services of which its branch gets a preview, ``built`` what it made for them.
+    """
 
     project: str
     n: int
@@ -121,6 +132,8 @@ class Run(Struct, frozen=True, kw_only=True):
     problem: str = ""
     network: bool = True
     releases: tuple[str, ...] = ()  # keys of the releases that it yielded
+    previews: tuple[str, ...] = ()
+    built: tuple[Built, ...] = ()
 
     @property
     def key(self) -> str:

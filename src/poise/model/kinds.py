@@ -9,6 +9,7 @@ from msgspec import Struct
 from poise.model.access import Answer, Principal, Token
 from poise.model.attestation import Attestation, TrustedKey, Verification
 from poise.model.balance import Budget, Counted, Override, Verdict
+from poise.model.branch_preview import BranchPreview, PreviewOrder
 from poise.model.config import Config, Secret
 from poise.model.delivery import Change, Order, Release, Rollout, Run
 from poise.model.drift import Drift
@@ -48,6 +49,7 @@ BODIES: Final[dict[str, type[Struct]]] = {
         RuleFile, RuleState, Exclusion,
         PolicyState, Grant, Summons,
         Outlook, SpendLedger, Certificate, Lock,
+        BranchPreview, PreviewOrder,
     )
 }  # fmt: skip
 

@@ -349,6 +349,18 @@ class FreezeWindow(Struct, frozen=True, kw_only=True):
         )
 
 
+class Previews(Struct, frozen=True, kw_only=True):
+    """Which branches get a preview, in patterns (none: no branch does), for how long, how many at once.
+
+    Without ``services`` every service with a port has one.
+    """
+
+    branches: tuple[str, ...] = ()
+    life_s: float = 86_400.0
+    max: int = 5
+    services: tuple[str, ...] = ()
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """A repository and its policy; key: its name.
 
@@ -368,6 +380,7 @@ class Project(Struct, frozen=True, kw_only=True):
     probes: tuple[Probe, ...] = ()
     scrapes: tuple[ScrapeConfig, ...] = ()
     freezes: tuple[FreezeWindow, ...] = ()
+    previews: Previews = Previews()
 
     def environment_before(self, environment: str) -> str | None:
         """The environment that a release must be live in first; None for the first and for an unknown one."""

@@ -8,6 +8,7 @@ from poise.model.policy import Level, OnUnknown
 from poise.model.service import BurnAlerts
 from poise.spec import limits
 from poise.spec.keys_datasource import CONNECTION
+from poise.spec.keys_previews import PREVIEWS
 from poise.spec.keys_text import BRANCH, FOLDER, NAME, STEPS, URL
 from poise.spec.shape import (
     Choice,
@@ -280,6 +281,7 @@ PROJECT: Final = Record(
             "Prometheus configurations (paths in the repository) whose scrape_configs are scraped.",
         ),
         Field("prometheus", CONNECTION, "prometheus", "A metrics server; the data source 'prometheus'."),
+        Field("previews", PREVIEWS, "previews", "Branches that can be looked at under a host of their own."),
     ),
     refused={"policy": "Write a document of kind BudgetPolicy."},
 )

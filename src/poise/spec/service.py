@@ -25,6 +25,7 @@ from poise.spec.kinds import KINDS, KINDS_REFUSED, SERVICE_ELSEWHERE, KindTable
 from poise.spec.objective import objectives_of, openslo_drafts
 from poise.spec.objective_short import short_drafts
 from poise.spec.oncall import oncall_of
+from poise.spec.previews import previews_of
 from poise.spec.probe import probes_of
 from poise.spec.problems import (
     CONTRADICTION,
@@ -95,6 +96,7 @@ def parse_project(
         sources=sources, probes=probes, scrapes=scrapes.configs,
         freezes=freezes_of(of_kind(documents, "FreezeWindow"), found, order.names, report),
     )  # fmt: skip
+    declared = replace(declared, previews=previews_of(projects, found, declared.branch, report))
     if not found and not report:
         mend = "Add a document of kind Service with a name, a command and a port."
         report.add(MISSING_KEY, Place(), "no service is declared", mend=mend)

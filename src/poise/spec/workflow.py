@@ -50,7 +50,7 @@ class Workflow(Struct, frozen=True, kw_only=True):
         Source: GitHub Actions, filter pattern cheat sheet.
         """
         patterns = ("**",) if self.branches is None else self.branches
-        return self.on_push and any(_matches(pattern, branch) for pattern in patterns)
+        return self.on_push and any(branch_matches(pattern, branch) for pattern in patterns)
 
 
 def parse_workflow(text: str, *, filename: str) -> Workflow:
@@ -229,7 +229,8 @@ def _timeout_s(found: Found, default_s: float) -> float:
     return float(minutes) * 60 if isinstance(minutes, int | float) else default_s
 
 
-def _matches(pattern: str, branch: str) -> bool:
+def branch_matches(pattern: str, branch: str) -> bool:
+    """Whether a branch fits: ``*`` matches within a path segment, ``**`` across."""
     parts = re.split(r"(\*\*|\*)", pattern)
     wild = {"**": ".*", "*": "[^/]*"}
     return re.fullmatch("".join(wild.get(part) or re.escape(part) for part in parts), branch) is not None

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from poise.model.errors import PoiseError
+from poise.model.errors import Invalid, PoiseError
 
 if TYPE_CHECKING:
     from poise.model.service import Service
@@ -31,7 +31,9 @@ _WORKFLOWS: Final = ".github/workflows/"
 def main() -> int:
     """0 lets the push in."""
     try:
-        problems = [problem for commit in _pushed(sys.stdin) for problem in judge(commit)]
+        lines = [line.rstrip("\n").split(" ", 2) for line in sys.stdin]
+        problems: list[PoiseError] = [*kept(lines)]
+        problems += [problem for commit in _pushed(lines) for problem in judge(commit)]
     except PoiseError as error:
         problems = [error]
     for problem in problems[:PROBLEMS]:
@@ -110,11 +112,37 @@ def _check_hosts(declared: Declared, filename: str) -> None:
             raise problem
 
 
-def _pushed(lines: Iterable[str]) -> Iterable[str]:
+def kept(lines: Sequence[Sequence[str]]) -> Iterable[PoiseError]:
+    """What may not be deleted: tags, and branches that are released (HEAD's, and those it declares)."""
+    deleted = [ref for _, new, ref in lines if set(new) == {"0"}]
+    released = _released() if deleted else set()
+    for ref in deleted:
+        branch = ref.removeprefix("refs/heads/")
+        if branch == ref or branch in released:
+            yield Invalid(
+                "POISE-G109",
+                f"{branch} must not be deleted",
+                where=ref,
+                why="Releases come from it." if branch != ref else "Only branches may be.",
+                mend=f"Delete another branch: git push poise --delete {'feature/...'}",
+            )
+
+
+def _released() -> set[str]:
+    from poise.spec.service import parse_project
+
+    head = _git("symbolic-ref", "--short", "HEAD").decode().strip()
+    released = {head}
+    with suppress(PoiseError):  # e.g. nothing is declared yet
+        declared = parse_project(_read("HEAD", "poise.yaml"), project=_project())
+        released |= {declared.project.branch, *(service.branch for service in declared.services)}
+    return released
+
+
+def _pushed(lines: Sequence[Sequence[str]]) -> Iterable[str]:
     """New commits of the branch that HEAD names; a deletion has none."""
     branch = _git("symbolic-ref", "HEAD").decode().strip()
-    for line in lines:
-        _, new, ref = line.rstrip("\n").split(" ", 2)
+    for _, new, ref in lines:
         if ref == branch and set(new) != {"0"}:
             yield new
 

@@ -15,6 +15,7 @@ from poise.adapters.scrape.discovery import groups_of_files, groups_of_json, gro
 from poise.adapters.scrape.relabel import relabelling
 from poise.adapters.scrape.target import Dropped, Target, target_of
 from poise.adapters.unpacking import unpacked
+from poise.model.branch_preview import is_branch_preview
 from poise.model.fleet import Replica
 from poise.model.scrape import Access, FileDiscovery, HttpDiscovery, ScrapeConfig, TargetGroup
 from poise.model.service import Project
@@ -62,7 +63,11 @@ class Finder:
         found = Found(jobs=frozenset(jobs), accesses=_accesses(jobs))
         groups: dict[Job, list[TargetGroup]] = {}
         for job, config in jobs.items():
-            mine = [one for one in replicas if one.service.startswith(f"{job[0]}/")]
+            mine = [
+                one
+                for one in replicas
+                if one.service.startswith(f"{job[0]}/") and not is_branch_preview(one.service)
+            ]
             groups[job] = [*config.static, *groups_of_replicas(mine, config.services)]
             sources: tuple[HttpDiscovery | FileDiscovery, ...] = (*config.http, *config.files)
             for source in sources:

@@ -19,6 +19,7 @@ from poise.model.service import Project
 from poise.ports.artifacts import Repositories
 from poise.ports.steps import JobResult, Packed, Workspaces
 from poise.ports.store import LIST_LIMIT, Body, IntentState, Store
+from poise.spec.previews import gets_preview
 
 
 class PipelineController:
@@ -56,18 +57,21 @@ class PipelineController:
         runs, runs_ref = await _all(self._store, Run, f"{change.project}/")
         if any(run.commit == change.commit and run.branch == change.branch for run in runs):
             return Decision()
-        plan = await anyio.to_thread.run_sync(self._plan, change, await self._branch(change.project))
+        plan = await anyio.to_thread.run_sync(self._plan, change, await self._project(change.project))
         return begin(change, max((run.n for run in runs), default=0) + 1, plan, (ref, runs_ref), now)
 
-    def _plan(self, change: Change, released: str) -> Planned:
+    def _plan(self, change: Change, project: Project) -> Planned:
         sources = load(self._repositories, change.project, change.commit)
-        if change.branch != released:  # only the project's branch declares services
-            sources = type(sources)(workflows=sources.workflows, declarations=None)
-        return planned(sources, change.project, change.branch)
+        if change.branch == project.branch:
+            return planned(sources, change.project, change.branch)
+        if change.trusted and gets_preview(project.previews, change.branch):
+            return planned(sources, change.project, change.branch, project.previews)
+        sources = type(sources)(workflows=sources.workflows, declarations=None)
+        return planned(sources, change.project, change.branch)  # only the project's branch declares services
 
-    async def _branch(self, project: str) -> str:
-        known, _ = await self._store.get(Project, project)
-        return known.branch if known else "main"
+    async def _project(self, name: str) -> Project:
+        known, _ = await self._store.get(Project, name)
+        return known or Project(name=name)
 
     async def _go_on(self, key: str, now: datetime) -> Decision:
         run, ref = await self._store.get(Run, key)
@@ -81,7 +85,7 @@ class PipelineController:
             run=run,
             change=change,
             results=results,
-            releases=run.branch == await self._branch(run.project),
+            releases=bool(run.previews) or run.branch == (await self._project(run.project)).branch,
             targets=targets,
             pack_problem=packed.problem if packed else await self._given_up(f"run/{run.key}/pack"),
             reads=(ref,),
@@ -102,7 +106,7 @@ class PipelineController:
         if packed is None or packed.problem:
             return None
         sources = await anyio.to_thread.run_sync(load, self._repositories, run.project, run.commit)
-        found = artifacts(sources, run.project, run.branch, run.jobs)
+        found = artifacts(sources, run.project, run.branch, run.jobs, run.previews)
         return tuple([
             await self._target(run, artifact, packed)
             for artifact in found

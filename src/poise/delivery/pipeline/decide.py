@@ -10,7 +10,17 @@ from msgspec.structs import replace
 
 from poise.model.acts import PackRelease, RunJob
 from poise.model.attestation import Attestation, Attested
-from poise.model.delivery import Change, ChangeClass, JobRun, Release, Run, RunState, StepRun, TestCount
+from poise.model.delivery import (
+    Built,
+    Change,
+    ChangeClass,
+    JobRun,
+    Release,
+    Run,
+    RunState,
+    StepRun,
+    TestCount,
+)
 from poise.model.event_types import (
     ARTIFACT_PACKAGED,
     JOB_FINISHED,
@@ -50,6 +60,7 @@ class Planned(Struct, frozen=True, kw_only=True):
     workflow: str = ""
     jobs: tuple[JobRun, ...] = ()
     problem: str = ""
+    previews: tuple[str, ...] = ()
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -90,6 +101,7 @@ def begin(change: Change, n: int, planned: Planned, reads: tuple[Read, ...], now
         finished_at=now if planned.problem else None,
         problem=planned.problem,
         network=change.trusted,
+        previews=planned.previews,
     )
     queued = _event(RUN_QUEUED, run, f"run {n} of {change.commit[:8]} ({change.branch}) is queued")
     events = (queued, _finished(run)) if planned.problem else (queued,)
@@ -181,6 +193,9 @@ def _close(seen: Seen, run: Run, now: datetime) -> Decision:
     if seen.releases and seen.targets is None:
         pack = Intent(key=f"run/{run.key}/pack", act=PackRelease(run=run.key))
         return _decision(seen, run, (pack,), now)
+    if run.previews:
+        built = tuple(_built(target) for target in seen.targets or ())
+        return _decision(seen, replace(run, state=state, finished_at=now, built=built), (), now)
     releases = tuple(_release(seen, run, target, now) for target in seen.targets or ())
     done = replace(run, state=state, finished_at=now, releases=tuple(release.key for release in releases))
     return _decision(seen, done, (), now, releases)
@@ -192,6 +207,11 @@ def _worst(jobs: Iterable[JobRun]) -> RunState:
         if state in states:
             return state
     return RunState.SUCCESS
+
+
+def _built(target: Target) -> Built:
+    """What a preview is started from: as declared for the environment that a release enters first."""
+    return Built(service=target.service, digest=target.digest, spec=target.specs[0])
 
 
 def _release(seen: Seen, run: Run, target: Target, now: datetime) -> Release:

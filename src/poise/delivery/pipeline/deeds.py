@@ -256,7 +256,7 @@ class Packer:
         sources = load(self._repositories, run.project, run.commit)
         made: dict[tuple[str, str, str], tuple[str, Bill, Base | None]] = {}
         digests, attested = {}, {}
-        for artifact in artifacts(sources, run.project, run.branch, run.jobs):
+        for artifact in artifacts(sources, run.project, run.branch, run.jobs, run.previews):
             place = (artifact.image, artifact.job, artifact.path)
             if place not in made:
                 digest = self._digest(run, artifact)

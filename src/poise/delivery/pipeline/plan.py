@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from poise.delivery.pipeline.decide import Planned, artifact_job
 from poise.model.delivery import JobRun, StepRun
 from poise.model.errors import Invalid, PoiseError
-from poise.model.service import Service
+from poise.model.service import Previews, Service
 from poise.ports.artifacts import Repositories
 from poise.spec.service import Declared, parse_project
 from poise.spec.workflow import parse_workflow
@@ -56,33 +56,52 @@ def load(repositories: Repositories, project: str, commit: str) -> Sources:
     return Sources(workflows=workflows, declarations=None if text is None else text.decode(errors="replace"))
 
 
-def planned(sources: Sources, project: str, branch: str) -> Planned:
-    """The jobs of every workflow file, or the first problem that one of the files has."""
+def planned(sources: Sources, project: str, branch: str, previews: Previews | None = None) -> Planned:
+    """The jobs of every workflow file, or the first problem that one of the files has.
+
+    With ``previews`` it is a branch that is looked at, not released.
+    """
     try:
         workflow, jobs = _jobs(sources, branch)
     except PoiseError as error:
         return Planned(workflow="", problem=str(error))
     try:
-        artifacts(sources, project, branch, jobs)
+        names = () if previews is None else _previewed(sources, project, previews)
+        artifacts(sources, project, branch, jobs, names)
     except PoiseError as error:
         return Planned(workflow=workflow, jobs=(), problem=str(error))
-    return Planned(workflow=workflow, jobs=jobs)
+    return Planned(workflow=workflow, jobs=jobs, previews=names)
 
 
-def artifacts(sources: Sources, project: str, branch: str, jobs: Iterable[JobRun]) -> tuple[Artifact, ...]:
-    """What a run on ``branch`` releases; ``Invalid`` when a service's job cannot be told."""
+def artifacts(
+    sources: Sources, project: str, branch: str, jobs: Iterable[JobRun], previews: Collection[str] = ()
+) -> tuple[Artifact, ...]:
+    """What a run on ``branch`` releases, or what is looked at of ``previews``, by their names.
+
+    ``Invalid`` when a service's job cannot be told.
+    """
     if sources.declarations is None:
         return ()
     declared = parse_project(sources.declarations, project=project, filename=DECLARATIONS)
     names = [job.id for job in jobs]
-    return tuple(_artifact(specs, names) for specs in _released(declared, branch))
+    return tuple(_artifact(specs, names) for specs in _released(declared, branch, previews))
 
 
-def _released(declared: Declared, branch: str) -> Iterable[tuple[Service, ...]]:
-    """The declarations of each service that this branch releases, one per environment."""
+def _previewed(sources: Sources, project: str, previews: Previews) -> tuple[str, ...]:
+    """The services of a commit that somebody can look at: a worker would do the work of what is live."""
+    if sources.declarations is None:
+        return ()
+    declared = parse_project(sources.declarations, project=project, filename=DECLARATIONS)
+    names = {one.name for one in declared.services if one.port is not None and not one.runs_elsewhere}
+    return tuple(sorted(names & set(previews.services) if previews.services else names))
+
+
+def _released(declared: Declared, branch: str, previews: Collection[str]) -> Iterable[tuple[Service, ...]]:
+    """The declarations of each service that this branch releases or shows, one per environment."""
     by_name: dict[str, list[Service]] = {}
     for service in declared.services:
-        if service.branch == branch and not service.runs_elsewhere:
+        is_meant = service.name in previews if previews else service.branch == branch
+        if is_meant and not service.runs_elsewhere:
             by_name.setdefault(service.name, []).append(service)
     return (tuple(specs) for _, specs in sorted(by_name.items()))
 

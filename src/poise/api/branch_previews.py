@@ -1,0 +1,111 @@
+"""Routes of branch previews: seen by everybody, stopped by developers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from litestar import Request, get, post
+from litestar.params import JSONBody
+from msgspec import Meta, Struct
+
+from poise.api.idempotency import create_once
+from poise.api.params import Cursor, Limit, Part
+from poise.api.parts import Parts
+from poise.api.read import page_of, parts_of
+from poise.api.views import Created, Page
+from poise.delivery.branch_preview.decide import sentence
+from poise.model.branch_preview import BranchPreview, PreviewOrder, PreviewState, Stopped
+from poise.model.errors import NotFound
+from poise.model.event_types import PREVIEW_STOP_ASKED
+from poise.model.record import Decision, Event, Write
+
+_PREVIEWS: Final = "/api/v1/projects/{project:str}/previews"
+Asked = Request[Any, Any, Any]
+
+
+class PreviewStatus(Struct, frozen=True, kw_only=True):
+    """A branch preview and where it is reached; ``address`` is empty while nothing of it runs."""
+
+    branch: str
+    label: str
+    service: str
+    address: str
+    state: PreviewState
+    stopped: Stopped | None
+    commit: str
+    summary: str
+    pushed_by: str
+    run: int
+    until: datetime
+    sentence: str
+
+
+class StopPreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The previews of a branch shall stop; the next push brings them back."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+def status_of(one: BranchPreview, ingress_port: int) -> PreviewStatus:
+    """A preview as people see it."""
+    return PreviewStatus(
+        branch=one.branch,
+        label=one.label,
+        service=one.service,
+        address=f"http://{one.host}:{ingress_port}/" if one.revisions else "",
+        state=one.state,
+        stopped=one.stopped,
+        commit=one.commit,
+        summary=one.summary,
+        pushed_by=one.pushed_by,
+        run=one.run,
+        until=one.until,
+        sentence=sentence(one),
+    )
+
+
+@get(_PREVIEWS, opt={"permission": "viewer"})
+async def list_previews(
+    request: Asked, project: Part, cursor: Cursor = "", limit: Limit = 100
+) -> Page[PreviewStatus]:
+    """Branch previews of a project; those that stopped in the last days included."""
+    parts = parts_of(request)
+    page = await page_of(parts, BranchPreview, f"{project}/", cursor, limit)
+    return Page(items=[status_of(one, parts.ingress_port) for one in page.items], next=page.next)
+
+
+@post(_PREVIEWS + "/{name:str}/stop", opt={"permission": "developer", "once": True})
+async def stop_preview(request: Asked, project: Part, name: Part, data: JSONBody[StopPreview]) -> Created:
+    """Stop the previews of a branch, by its label (the first part of their host names)."""
+    parts = parts_of(request)
+    return await create_once(
+        request, parts, data, Created, lambda: _stop(parts, project, name, request.scope["user"].name, data)
+    )
+
+
+async def _stop(
+    parts: Parts, project: str, label: str, by: str, data: StopPreview
+) -> tuple[Decision, Created]:
+    known, _ = await parts.store.scan(BranchPreview, f"{project}/")
+    running = [one for one in known if one.label == label and one.state is not PreviewState.STOPPED]
+    if not running:
+        raise NotFound(
+            "POISE-E404", f"no branch preview {label!r} runs in {project}", where=project,
+            mend="See: poise previews",
+        )  # fmt: skip
+    reason = parts.masker.text(data.reason.strip())
+    order = PreviewOrder(project=project, label=label, by=by, reason=reason, at=parts.clock.now())
+    _, ref = await parts.store.get(PreviewOrder, order.key)
+    said = f"{by} stops the previews of {running[0].branch}{f': {reason}' if reason else ''}"
+    event = Event(
+        type=PREVIEW_STOP_ASKED, subject=order.key, actor=by, summary=said,
+        data={"branch": running[0].branch, "reason": reason},
+    )  # fmt: skip
+    decision = Decision(
+        reads=(ref,), writes=(Write(kind="PreviewOrder", key=order.key, body=order),), events=(event,)
+    )
+    return decision, Created(key=order.key, sentence=said)
+
+
+ROUTES = [list_previews, stop_preview]

@@ -1,0 +1,130 @@
+"""Branch previews on a real house: git push, a run, a process, Envoy; and nothing else is any different."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.house import House, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PATIENCE_S = 90.0
+APP = """import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+{before}
+
+class App(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", str(len("{says}")))
+        self.end_headers()
+        self.wfile.write(b"{says}")
+
+    def log_message(self, *_):
+        pass
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+"""
+SPEC = """apiVersion: poise.dev/v1
+kind: Service
+metadata: {name: app}
+spec:
+  command: python3 -u server.py
+  port: 8080
+  replicas: 1
+  rollout: {drain: 1s, startTimeout: 20s}
+---
+apiVersion: poise.dev/v1
+kind: Project
+metadata: {name: shop}
+spec:
+  previews: {branches: "feature/*", life: LIFE, max: MAX}
+"""
+
+
+def spec(life: str = "24h", most: int = 5) -> str:
+    return SPEC.replace("LIFE", life).replace("MAX", str(most))
+
+
+class Branches:
+    """A house whose app is live from main, and branches beside it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    def push(self, branch: str, says: str, before: str = "") -> None:
+        """A commit on ``branch`` that answers ``says``, pushed."""
+        git = self.house._git
+        git("checkout", "-q", *([branch] if self.has(branch) else ["-b", branch, "main"]))
+        self.house.write({"server.py": APP.format(says=says, before=before)})
+        self.house.commit(f"feat: {says}")
+        git("push", "-q", "poise", branch)
+        git("checkout", "-q", "main")
+
+    def has(self, branch: str) -> bool:
+        return self.house._git("rev-parse", "-q", "--verify", branch, check=False).returncode == 0
+
+    def delete(self, branch: str) -> None:
+        self.house._git("push", "-q", "poise", "--delete", branch)
+
+    def get(self, host: str) -> tuple[int, str]:
+        return self.house.get(host.removesuffix(".localhost"))
+
+    def says(self, host: str, text: str) -> None:
+        until(lambda: self.get(host) == (200, text), PATIENCE_S, f"{host} says {text}: {self.rows()}")
+
+    def is_gone(self, host: str) -> None:
+        until(lambda: self.get(host)[0] in (404, 503), PATIENCE_S, f"{host} is gone")
+
+    def rows(self) -> list[Any]:
+        found: list[Any] = json.loads(self.house.poise("previews", "--json").stdout)
+        return found
+
+    def row(self, branch: str) -> Any:
+        return next((one for one in self.rows() if one["branch"] == branch), {"state": ""})
+
+
+@pytest.fixture(scope="module")
+def branches() -> Iterator[Branches]:
+    """One app, live, whose previews are declared."""
+    with House("shop", {"server.py": APP.format(says="main", before=""), "poise.yaml": spec()}) as house:
+        house.up()
+        house.ship("feat: the app", ("app",))
+        yield Branches(house)
+
+
+def test_a_pushed_branch_answers_at_its_own_host_until_it_is_deleted(branches: Branches) -> None:
+    """What reviewers look at is the branch; what users get is main, before, meanwhile and after."""
+    host = "feature-login-2.app.localhost"
+    before = branches.house.rollouts("app")
+    branches.push("feature/login-2", "login")
+    branches.says(host, "login")
+    assert branches.get("app.localhost") == (200, "main")
+    branches.push("feature/login-2", "login again")
+    branches.says(host, "login again")
+    assert branches.get("app.localhost") == (200, "main")
+    assert branches.house.rollouts("app") == before
+    assert _processes("feature-login-2")
+    branches.delete("feature/login-2")
+    branches.is_gone(host)
+    assert branches.get("app.localhost") == (200, "main")
+    until(lambda: not _processes("feature-login-2"), PATIENCE_S, "no process of a preview is left")
+    assert branches.row("feature/login-2")["stopped"] == "deleted"
+
+
+def _processes(label: str) -> list[str]:
+    """Processes of replicas of a preview, by what they were started with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"POISE_SERVICE=shop/~{label}/".encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
