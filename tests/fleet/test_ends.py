@@ -1,4 +1,4 @@
-"""What fleet notes of a replica's ends: which of them were its own doing."""
+"""What fleet notes of a replica's ends and lapses: which of them were its own doing."""
 
 from __future__ import annotations
 
@@ -44,3 +44,20 @@ def test_the_end_of_a_process_that_was_healed_is_no_crash() -> None:
     world.orders = ()
     world.tick()
     assert world.replicas[key].crashes == ()
+
+
+def test_a_replica_that_ceases_to_be_ready_while_it_runs_is_noted_each_time() -> None:
+    """A release whose replicas are ready by turns is not well, though each request may find one that is."""
+    world = live_world()
+    key = f"{KEY}/000001/000"
+    for times in (1, 2):
+        world.probe(key, failures=3)
+        world.tick()
+        world.tick()
+        assert not world.replicas[key].ready and len(world.replicas[key].losses) == times
+        world.probe(key)
+        world.tick()
+        assert world.replicas[key].ready
+    world.processes[key] = replace(world.process(), exited_at=NOW, crashed=True)
+    world.tick()
+    assert not world.replicas[key].ready and len(world.replicas[key].losses) == 2

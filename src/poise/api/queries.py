@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from poise import __version__
@@ -59,6 +60,7 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
     verdict = await check(store, key, ChangeClass.FEATURE, None, now, signing_key=parts.signing_key)
     route, _ = await store.get(Route, key)
     target, _ = await store.get(ScaleTarget, key)
+    notices = (*_untaken(route), *_ended_badly(rollouts))
     return ServiceStatus(
         key=key,
         service=service,
@@ -69,7 +71,8 @@ async def service_status(parts: Parts, service: Service, now: datetime) -> Servi
         objectives=tuple(objectives),
         budgets=tuple(as_of(one, counted, policy) for one in budgets),
         verdict=verdict,
-        sentence=_locked(_sentence(service, live, active, replicas, verdict), verdict),
+        sentence=_locked(" ".join((*notices, _sentence(service, live, active, replicas, verdict))), verdict),
+        notices=notices,
         target=target,
         usage=await usage_of(parts.signals, key, now),
         verification=await _verification(parts, rollouts),
@@ -118,10 +121,10 @@ async def _open_incidents(parts: Parts, asker: Principal, project: str | None) -
 
 
 def needs_somebody(one: ServiceStatus) -> bool:
-    """Held by the gate, or fewer replicas ready than declared."""
-    return one.verdict.kind is VerdictKind.HOLD or (
-        one.live is not None and one.replicas_ready < one.service.replicas.min
-    )
+    """Held by the gate, fewer replicas ready than declared, or a split that Envoy does not take."""
+    is_short = one.live is not None and one.replicas_ready < one.service.replicas.min
+    is_untaken = one.route is not None and bool(one.route.trouble)
+    return one.verdict.kind is VerdictKind.HOLD or is_short or is_untaken
 
 
 def may_see(asker: Principal, project: str) -> bool:
@@ -150,6 +153,30 @@ def _locked(sentence: str, verdict: Verdict) -> str:
     """A lock is told first, whatever else there is to tell."""
     locks = [one.text for one in verdict.reasons if one.rule == "lock" and one.text not in sentence]
     return " ".join((*(f"{text[:1].upper()}{text[1:]}." for text in locks), sentence))
+
+
+def _untaken(route: Route | None) -> Iterator[str]:
+    """That Envoy goes on with the split that it has, and why."""
+    if route is not None and route.troubled_since is not None:
+        yield f"Envoy takes no change of its traffic since {route.troubled_since:%H:%M} UTC: {route.trouble}"
+
+
+def _ended_badly(rollouts: Sequence[Rollout]) -> Iterator[str]:
+    """Why the newest release that was tried is not the one that is live; nothing where it is.
+
+    ``rollouts`` ascending.
+    """
+    tried = [one for one in rollouts if one.state not in (RolloutState.SUPERSEDED, RolloutState.WAITING)]
+    last = tried[-1] if tried else None
+    if last is None or last.finished_at is None:
+        return
+    if last.state is RolloutState.LIVE and last.change_class is ChangeClass.ROLLBACK:
+        yield f"Live again since {last.finished_at:%H:%M} UTC: {last.summary}."
+    how = {RolloutState.FAILED: "failed to start", RolloutState.ROLLED_BACK: "was rolled back"}.get(
+        last.state
+    )
+    if how is not None:
+        yield f"Release {last.release} {how} at {last.finished_at:%H:%M} UTC: {last.reason}."
 
 
 def _sentence(

@@ -50,6 +50,7 @@ class ServiceStatus(Struct, frozen=True, kw_only=True):
     target: ScaleTarget | None = None
     usage: tuple[ReplicaUsage, ...] = ()
     verification: Verification | None = None  # of the newest release that was to start
+    notices: tuple[str, ...] = ()  # what the sentence tells first
 
     @property
     def replicas_wanted(self) -> int:

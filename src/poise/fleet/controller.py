@@ -28,6 +28,7 @@ NAME: Final = "fleet"
 LISTED_S: Final = 0.1  # one answer of the keeper and of Envoy serves all services looked at within this time
 LIST_TIMEOUT_S: Final = 1.0  # a keeper that takes longer is not waited for: nothing is known of what runs
 FOLLOW_AGAIN_S: Final = 0.5
+TROUBLE: Final = "POISE-F3"  # begins the codes of what Envoy refused, or did not answer in time
 FROM_OUTSIDE: Final = (2, 9, 15)  # SIGINT, SIGKILL, SIGTERM: no app ends itself by these
 _REPLICA_KEY: Final = re.compile(r"(?P<service>.+)/\d{6}/\d{3}")
 
@@ -98,7 +99,7 @@ class FleetController:
         route, route_ref = await self._store.get(Route, key)
         routes, routes_ref = await self._store.scan(Route)
         processes = await self._processes_of(key, now)
-        settled, pending = await self._intents(replicas, route, processes)
+        settled, pending, trouble = await self._intents(replicas, route, processes)
         if processes is not None and _seems_gone(replicas, processes, settled):
             self._listed = None  # it may have been started after the list was taken: only a newer one tells
             processes = await self._processes_of(key, now)
@@ -120,6 +121,7 @@ class FleetController:
             traffic=await self._envoy(now),
             settled=settled,
             pending=pending,
+            trouble=trouble,
             top_version=max((other.version for other in routes), default=0),
             routes=routes_ref,
             free_port=self._port_for(key, taken) if needs_port else None,
@@ -132,8 +134,8 @@ class FleetController:
 
     async def _intents(
         self, replicas: Iterable[Replica], route: Route | None, processes: dict[str, Process] | None
-    ) -> tuple[frozenset[str], frozenset[str]]:
-        """Which intents that something waits for are done, and which are under way."""
+    ) -> tuple[frozenset[str], frozenset[str], str]:
+        """Which intents that something waits for are done and under way, and what Envoy said against one."""
         keys = [stop_key(replica) for replica in replicas if replica.draining]
         keys += [spawn_key(replica) for replica in replicas if replica.key not in (processes or {})]
         if route is not None and route.version > 0:
@@ -141,7 +143,10 @@ class FleetController:
         stored = [await self._store.intent(key) for key in keys]
         done = {s.intent.key for s in stored if s is not None and s.state is IntentState.DONE}
         under_way = {s.intent.key for s in stored if s is not None and s.state is IntentState.PENDING}
-        return frozenset(done), frozenset(under_way)
+        said = stored[-1] if route is not None and route.version > 0 else None
+        open_ = said is not None and said.state in (IntentState.PENDING, IntentState.FAILED)
+        trouble = said.outcome if said is not None and open_ and TROUBLE in said.outcome else ""
+        return frozenset(done), frozenset(under_way), trouble
 
     async def _processes_of(self, key: str, now: datetime) -> dict[str, Process] | None:
         listed = await self._processes(now)

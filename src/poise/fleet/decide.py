@@ -158,7 +158,7 @@ def _respawn(seen: Seen, replica: Replica, now: datetime, out: _Wanted) -> None:
         return
     anew = Replica(service=seen.key, rollout=replica.rollout, index=replica.index, asked_at=now)
     anew = replace(anew, restarts=replica.restarts + 1, exited_at=replica.exited_at, crashes=replica.crashes)
-    anew = replace(anew, ended=replica.ended)
+    anew = replace(anew, ended=replica.ended, losses=replica.losses)
     out.put(anew)
     out.intents.append(_spawn(anew, rollout))
     out.tell(event_types.REPLICA_ASKED, replica.key, f"{replica.key} is gone from the keeper; asked for anew")
@@ -197,9 +197,11 @@ def _observed(seen: Seen, replica: Replica, process: Process, now: datetime) -> 
     failures = min(probed.failures, most)
     if failures <= replica.failures:
         return replica
+    is_lost = replica.ready and failures >= most
     return replace(
         replica,
-        ready=replica.ready and failures < most,
+        ready=replica.ready and not is_lost,
+        losses=(*replica.losses, *[now] * is_lost)[-CRASHES_KEPT:],
         failures=failures,
         failing_since=replica.failing_since or now,
         probed_at=now,
@@ -322,7 +324,7 @@ def _route(seen: Seen, now: datetime, out: _Wanted) -> tuple[PrefixRef, ...]:
         return ()
     if route.port is None and seen.service is not None and seen.service.port is not None:
         route = replace(route, port=seen.free_port)
-    route = _acknowledge(seen, route, out)
+    route = _troubled(seen, _acknowledge(seen, route, out), now)
     aim = split(seen if route is seen.route else replace(seen, route=route))
     reads: tuple[PrefixRef, ...] = ()
     if _is_new(seen, route, aim, now):
@@ -367,6 +369,15 @@ def _acknowledge(seen: Seen, route: Route, out: _Wanted) -> Route:
         text = f"Envoy runs {_said(route.weights)} of {route.service}"
         out.tell(event_types.TRAFFIC_ACKNOWLEDGED, route.service, text, version=route.version)
     return replace(route, acked=route.weights, acked_version=route.version)
+
+
+def _troubled(seen: Seen, route: Route, now: datetime) -> Route:
+    """Note what Envoy has against the newest split, until it runs one."""
+    if route.acked_version >= route.version:
+        return replace(route, trouble="", troubled_since=None)
+    if not seen.trouble:
+        return route  # it is being tried
+    return replace(route, trouble=seen.trouble, troubled_since=route.troubled_since or now)
 
 
 def _is_new(seen: Seen, route: Route, aim: Split, now: datetime) -> bool:

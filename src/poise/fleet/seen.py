@@ -52,7 +52,8 @@ class Seen(Struct, frozen=True, kw_only=True):
 
     ``processes`` None: the keeper did not answer. ``traffic`` None: Envoy did not. ``settled`` holds the
     keys of fleet's intents that are done, ``pending`` of those under way. ``top_version`` is the highest
-    version of any service's route, ``routes`` the reference that guards it. ``free_port`` is a candidate for
+    version of any service's route, ``routes`` the reference that guards it. ``trouble`` is what Envoy said
+    against the split that is asked for, empty where it said nothing. ``free_port`` is a candidate for
     a service that has no fixed port yet.
     """
 
@@ -70,5 +71,6 @@ class Seen(Struct, frozen=True, kw_only=True):
     traffic: TrafficSeen | None = None
     settled: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()
+    trouble: str = ""
     top_version: int = 0
     free_port: int | None = None

@@ -27,6 +27,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     the key of the intent, so that a replica gone for good can be asked for again. ``exited_at`` is the newest
     end of a process that was looked at; ``crashes`` are those (newest last, at most ten) that nobody asked
     for: not healed, not restarted, not killed from outside. ``ended`` says in words how the newest ended.
+    ``losses`` are the instants (newest last, at most ten) at which it ceased to be ready while it ran.
     """
 
     service: str
@@ -45,6 +46,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     exited_at: datetime | None = None
     crashes: tuple[datetime, ...] = ()
     ended: str = ""
+    losses: tuple[datetime, ...] = ()
 
     @property
     def key(self) -> str:
@@ -58,6 +60,7 @@ class Route(Struct, frozen=True, kw_only=True):
     ``weights`` are percents by rollout number and sum to 100; ``version`` is what was asked for,
     ``acked_version`` and ``acked`` what Envoy confirmed. ``mirror`` is the rollout that gets copies, and
     of how many percent of the requests; ``preview`` the one for which those are let in who ask for it.
+    ``trouble`` is why Envoy has not taken what was asked for, since ``troubled_since``; empty once it has.
     """
 
     service: str
@@ -71,6 +74,8 @@ class Route(Struct, frozen=True, kw_only=True):
     verdict: str | None = None  # key of the verdict that allowed a raise
     port: int | None = None  # the fixed loopback port at which other services reach it
     changed_at: datetime | None = None
+    trouble: str = ""
+    troubled_since: datetime | None = None
 
 
 class ScaleTarget(Struct, frozen=True, kw_only=True):

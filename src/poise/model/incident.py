@@ -39,6 +39,7 @@ class AlertSource(StrEnum):
     SIGNAL = "signal"  # a signal that should be there is missing
     HEALING = "healing"  # a mass failure, or a crash loop
     CERTIFICATE = "certificate"  # that of its host is about to expire
+    TRAFFIC = "traffic"  # Envoy does not take the split that is asked for
     ALERTMANAGER = "alertmanager"
     CDEVENTS = "cdevents"
     RULE = "rule"  # an alerting rule of the project

@@ -135,7 +135,9 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
     return service_views.ServiceView(
         chrome=around,
         key=key,
-        sentence=budget_sentence(worst, policy, now) if worst and known else one.sentence,
+        sentence=" ".join((*one.notices, budget_sentence(worst, policy, now)))
+        if worst and known
+        else one.sentence,
         verdict=one.verdict.kind,
         verdict_at=one.verdict.at,
         reasons=tuple(reason.text for reason in one.verdict.reasons),

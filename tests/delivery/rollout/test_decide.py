@@ -214,7 +214,7 @@ def test_a_crash_loop_fails_before_the_time_out() -> None:
     world.run(3)
     assert world.rollouts[2].state is S.FAILED
     assert world.told(event_types.ROLLOUT_FAILED)[0].data["rule"] == "crash_loop"
-    assert world.rollouts[2].reason.endswith("before it was ready; the last end: exit code 127")
+    assert world.rollouts[2].reason.endswith("the last end: exit code 127 (its command is not there)")
 
 
 def test_a_canary_whose_replicas_all_die_is_rolled_back() -> None:

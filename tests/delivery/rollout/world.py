@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from poise.delivery.rollout.decide import decide
-from poise.delivery.rollout.facts import Seen, focus
+from poise.delivery.rollout.facts import Seen, focus, stumbles
 from poise.delivery.rollout.sequential import Total
 from poise.model.acts import VerifyRelease
 from poise.model.attestation import Outcome, Verification
@@ -97,6 +97,12 @@ class World:
                 change_class=change_class, committed_at=self.now, created_at=self.now, specs=(declared,),
             )
         )  # fmt: skip
+
+    def stumble(self, n: int) -> None:
+        """The first replica of rollout ``n`` ceases to be ready, and is ready again."""
+        key = next(one.key for one in self.replicas.values() if one.rollout == n)
+        one = self.replicas[key]
+        self.replicas[key] = replace(one, losses=(*one.losses, self.now))
 
     def order(self, verb: Verb, release: int | None = None, rollout: int | None = None) -> None:
         self.orders.append(
@@ -190,6 +196,11 @@ class World:
             secrets=tuple(self.secrets),
             request=self.request,
             moving_elsewhere=self.moving_elsewhere,
+            beside_lost=sum(
+                len(stumbles([one], moving))
+                for one in self.replicas.values()
+                if moving and one.rollout == moving.baseline
+            ),
             verification=self.verifications.get(moving.n) if moving else None,
         )
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from poise.model.balance import Budget, Burn
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
-from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest
+from poise.model.fleet import HealOrder, Identity, Replica, RollbackRequest, Route
 from poise.model.incident import Alert, AlertState, Severity
 from poise.model.ingress import Certificate
 from poise.model.policy import Alerting, AlertTier, BurnTier, Urgency
@@ -394,3 +394,16 @@ def test_few_failures_are_no_burn_by_the_objectives_own_bound_or_the_projects() 
         )
         found = alerts(decide(seen(budgets=(own,), timing=Detection(failures_min=least)), NOW))
         assert bool(found) is fires
+
+
+@pytest.mark.parametrize(("since_s", "fires"), [(None, False), (59, False), (61, True)])
+def test_a_change_that_envoy_does_not_take_is_told_once_it_lasts(since_s: float | None, fires: bool) -> None:
+    """Users are served by what was before, and no way back would reach it either."""
+    since = None if since_s is None else ago(since_s)
+    said = "POISE-F303 Envoy refused rds.json" if since else ""
+    route = Route(service=KEY, version=7, acked_version=6, trouble=said, troubled_since=since)
+    found = alerts(decide(seen(route=route), NOW))
+    assert ("traffic" in found) == fires
+    if fires:
+        assert (found["traffic"].severity, found["traffic"].started_at) == (Severity.SEV2, since)
+        assert "Envoy refused rds.json" in found["traffic"].summary

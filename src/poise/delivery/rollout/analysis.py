@@ -8,7 +8,7 @@ from typing import Any
 from poise.delivery.rollout import absolute, advisory, judging, sequential, split
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.analysis import Analysis, ArmCount, MetricAnalysis
-from poise.model.delivery import Rollout, RolloutState, Split, Trial
+from poise.model.delivery import ChangeClass, Rollout, RolloutState, Split, Trial
 from poise.model.signal import FAILURES_TOTAL, QUERY_TOTAL, ROLLOUT_LATENCY_BUCKET, TRIALS_TOTAL
 
 
@@ -68,6 +68,8 @@ def _arm(requests: int, bad: int, alpha: float) -> ArmCount:
 
 def sentence(rollout: Rollout) -> str:
     """Where a rollout is and what the evidence says so far, in words."""
+    if rollout.state is RolloutState.LIVE and rollout.change_class is ChangeClass.ROLLBACK:
+        return f"Live again: {rollout.summary}."
     if rollout.state is RolloutState.LIVE:
         proof = {
             True: "proven no worse",

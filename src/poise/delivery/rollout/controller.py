@@ -8,7 +8,7 @@ from typing import Final
 
 from poise.delivery.rollout.counters import strictest, totals_of
 from poise.delivery.rollout.decide import decide
-from poise.delivery.rollout.facts import Seen, focus
+from poise.delivery.rollout.facts import Seen, focus, stumbles
 from poise.delivery.rollout.moves import answer_key
 from poise.delivery.rollout.sequential import Total
 from poise.model.attestation import Verification
@@ -106,6 +106,7 @@ class RolloutController:
         moving = focus(rollouts)
         verdict, replicas = await self._answers(moving, reads)
         verification = await self._verification(moving, reads)
+        beside_lost = await self._beside_lost(moving, replicas, reads)
         totals: list[Total] = []
         measured_at = bad_ratio = allowed = None
         if moving is not None and moving.state.is_active:
@@ -126,6 +127,7 @@ class RolloutController:
             replicas=tuple(replicas),
             totals=tuple(totals),
             measured_at=measured_at,
+            beside_lost=beside_lost,
             objective_bad_ratio=bad_ratio,
             budget_allowed=allowed,
             override_at=granted_at,
@@ -193,6 +195,16 @@ class RolloutController:
         verdict, verdict_ref = await self._store.get(Verdict, answer)
         reads.append(verdict_ref)
         return verdict, replicas
+
+    async def _beside_lost(
+        self, moving: Rollout | None, replicas: Sequence[Replica], reads: list[Read]
+    ) -> int:
+        """How often replicas of the live one ceased to be ready; asked for where those beside it did."""
+        if moving is None or moving.baseline is None or not stumbles(replicas, moving):
+            return 0
+        live, ref = await self._store.scan(Replica, f"{moving.service_key}/{moving.baseline:06d}/")
+        reads.append(ref)
+        return len(stumbles(live, moving))
 
     async def _verification(self, moving: Rollout | None, reads: list[Read]) -> Verification | None:
         """Whether what is to start is what was built; asked for only then."""

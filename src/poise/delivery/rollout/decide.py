@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from poise.delivery.rollout import judging, sequential
 from poise.delivery.rollout.analysis import evidence
 from poise.delivery.rollout.asking import HELD_AGAIN_S, answer, granted_percent, hold_on
-from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by
+from poise.delivery.rollout.facts import Seen, blamed, focus, rejected_by, stumbles
 from poise.delivery.rollout.intake import take_release
 from poise.delivery.rollout.moves import answer_key, decision, fail, hold, roll_back, superseded, told
 from poise.delivery.rollout.orders import take_order, take_request
@@ -28,11 +28,12 @@ from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.record import Decision, Event
 
 UNREADY_S: Final = 10.0  # no replica ready for so long ends a canary
-ENGINE_SAYS: Final = {  # Source: podman-run(1), "Exit Status"
-    "exit code 125": "the engine could not start it: its log says why",
+FLAPS: Final = 3  # so often ready and then not, while those of the live one are: it flaps
+MEANT: Final = {  # Source: POSIX.1-2017, Shell Command Language, 2.8.2; podman-run(1), "Exit Status"
     "exit code 126": "its command cannot be run",
-    "exit code 127": "its command is not in the image",
+    "exit code 127": "its command is not there",
 }
+ENGINE_SAYS: Final = {"exit code 125": "the engine could not start it: its log says why"} | MEANT
 CRASHES: Final = 3  # restarts before it was ever ready
 IDLE_WAKE_S: Final = 60.0
 
@@ -159,7 +160,7 @@ def _last_end(seen: Seen, rollout: Rollout) -> str:
     if not ended:
         return ""
     last = max(ended)[1]
-    meant = ENGINE_SAYS.get(last, "") if rollout.spec.image else ""
+    meant = (ENGINE_SAYS if rollout.spec.image else MEANT).get(last, "")
     return f"; the last end: {last}{meant and f' ({meant})'}"
 
 
@@ -177,6 +178,9 @@ def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         return roll_back(
             seen, rollout, now, "unready", f"no replica was ready for {_patience_s(rollout):g} s"
         )
+    flaps = _flaps(seen, rollout)
+    if flaps:
+        return roll_back(seen, rollout, now, "flaps", flaps)
     if seen.acked_percent(rollout) != rollout.weight_percent:
         return _await_ack(seen, rollout, now)
     if rollout.step_started_at is None:
@@ -185,6 +189,17 @@ def _judge(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if rollout.state is RolloutState.PROMOTING:
         return _promote(seen, rollout, now)
     return _step(seen, rollout, now)
+
+
+def _flaps(seen: Seen, rollout: Rollout) -> str:
+    """That its replicas are ready by turns; empty where they are not, or those beside it are too."""
+    times = stumbles(seen.replicas, rollout)
+    is_way_back = rollout.baseline is None or rollout.change_class is ChangeClass.ROLLBACK
+    if is_way_back or len(times) < FLAPS or seen.beside_lost:
+        return ""
+    health = "" if rollout.spec.port is None else f": GET {rollout.spec.health.path} fails by turns"
+    span_s = (times[-1] - times[0]).total_seconds()
+    return f"its replicas ceased to be ready {len(times)} times within {span_s:.0f} s{health}"
 
 
 def _observe(seen: Seen, rollout: Rollout, now: datetime) -> Rollout:
@@ -209,7 +224,9 @@ def _await_ack(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
         granted = rollout.weight_percent
     weight = max(seen.acked_percent(rollout), granted)
     state = RolloutState.PROMOTING if weight == 100 else RolloutState.STEPPING
-    after = replace(rollout, weight_percent=weight, state=state, verdict=answer_key(rollout), reason="")
+    trouble = seen.route.trouble if seen.route else ""
+    reason = f"Envoy has not taken {weight} % for it: {trouble}" if trouble else ""
+    after = replace(rollout, weight_percent=weight, state=state, verdict=answer_key(rollout), reason=reason)
     return decision(seen, now, after)
 
 
@@ -258,16 +275,26 @@ def _blocker(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> str:
     if plan.asks:
         how = f"run poise promote or poise abort {rollout.service_key}"
         return f"{judging.ASKS}it is ready beside the live one and takes no traffic; {how}"
-    if _is_held(rollout, plan, now) and plan.mirror_percent:
+    if _is_held(seen, rollout, plan, now) and plan.mirror_percent:
         return f"copies of {plan.mirror_percent} % of the requests go to it for {plan.hold_s:g} s"
-    if _is_held(rollout, plan, now):
-        return f"watches {rollout.weight_percent} % for {plan.hold_s:g} s"
+    if _is_held(seen, rollout, plan, now):
+        last = max(_stumbled(seen, rollout), default=None)
+        anew = "" if last is None else f" anew: a replica of it was not ready at {last:%H:%M:%S} UTC"
+        return f"watches {rollout.weight_percent} % for {plan.hold_s:g} s{anew}"
     return judging.lacks(seen, rollout, plan.weight_percent, now) if plan.judged else ""
 
 
-def _is_held(rollout: Rollout, plan: Plan, now: datetime) -> bool:
+def _is_held(seen: Seen, rollout: Rollout, plan: Plan, now: datetime) -> bool:
     assert rollout.step_started_at is not None, "a step's time counts from its acknowledgement"
-    return now - rollout.step_started_at < timedelta(seconds=plan.hold_s)
+    since = max((rollout.step_started_at, *_stumbled(seen, rollout)))
+    return now - since < timedelta(seconds=plan.hold_s)
+
+
+def _stumbled(seen: Seen, rollout: Rollout) -> list[datetime]:
+    """When a replica of it ended by itself or ceased to be ready in the present step: it is watched anew."""
+    crashed = (at for one in seen.replicas for at in one.crashes)
+    began = rollout.step_started_at
+    return [at for at in (*stumbles(seen.replicas, rollout), *crashed) if began is not None and at >= began]
 
 
 def _raise(seen: Seen, rollout: Rollout, now: datetime, verdict: Verdict, weight: int) -> Decision:
@@ -306,7 +333,7 @@ def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if seen.ready < rollout.replicas:
         return decision(seen, now, rollout)
     plan = _plan(seen, rollout)
-    if _is_held(rollout, plan, now):
+    if _is_held(seen, rollout, plan, now):
         kept = f"takes all traffic; the old one is kept for {plan.hold_s:g} s"
         return decision(seen, now, replace(rollout, reason=kept))
     if plan.hold_s and rollout.proven is False:
@@ -318,7 +345,7 @@ def _promote(seen: Seen, rollout: Rollout, now: datetime) -> Decision:
     if old is not None:
         # What a person rolls back from is rejected, so that its digest does not come back by itself.
         ended = RolloutState.ROLLED_BACK if rolls_back else RolloutState.RETIRED
-        reason = f"rollout {rollout.n} took its place"
+        reason = f"rollout {rollout.n} took its place" + (f", {rollout.summary}" if rolls_back else "")
         writes.append(replace(old, state=ended, weight_percent=0, reason=reason))
     return decision(seen, now, *writes, events=(_promoted(rollout, old, now),), wake_s=IDLE_WAKE_S)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -26,6 +26,12 @@ def focus(rollouts: Sequence[Rollout]) -> Rollout | None:
     return next(reversed(active or waiting), None)
 
 
+def stumbles(replicas: Iterable[Replica], rollout: Rollout) -> list[datetime]:
+    """When replicas ceased to be ready while they ran, since ``rollout`` was started; ascending."""
+    since = rollout.started_at or rollout.created_at
+    return sorted(at for one in replicas for at in one.losses if at >= since)
+
+
 class Seen(Struct, frozen=True, kw_only=True):
     """One service as it is now. Lists are the newest ones, ascending by number.
 
@@ -33,7 +39,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     ``totals`` are those of all rollouts known, read at ``measured_at``; ``objective_bad_ratio`` is what the
     service's availability objective allows to fail, ``budget_allowed`` how many events that is in a period;
     ``override_at`` is when a person last said something that the gate goes by (an override, a grant,
-    a lock); ``before`` are the rollouts in the environment that a release passes first
+    a lock); ``beside_lost`` is how often replicas of the live one ceased to be ready since the focus started;
+    ``before`` are the rollouts in the environment that a release passes first
     (``environment_before``), None when there is none; ``reads`` are the references of all of these.
     """
 
@@ -47,6 +54,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     totals: tuple[Total, ...] = ()
     measured_at: datetime | None = None
+    beside_lost: int = 0
     objective_bad_ratio: float | None = None
     budget_allowed: float | None = None
     override_at: datetime | None = None

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from poise.model.balance import Budget, Burn
 from poise.model.delivery import Rollout
-from poise.model.fleet import HealOrder, Replica, RollbackRequest
+from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route
 from poise.model.incident import Alert, AlertSource, Severity
 from poise.model.ingress import Certificate, is_for, urgent_at, warn_at
 from poise.model.policy import AlertTier, BudgetPolicy, BurnTier, Urgency
@@ -26,6 +26,7 @@ CRASH_WINDOW_S: Final = 300.0
 OUTLOOK_MAX_AGE_S: Final = 900.0  # an older one says nothing of now
 PAGED_AT_ONCE: Final = 14.4  # from this burn rate on users suffer now
 CERTIFICATE_LOOK_S: Final = 60.0  # between two looks at whether one that is about to expire was renewed
+TROUBLE_S: Final = 60.0  # so long Envoy may not take a change: it may just be starting anew
 HEALS_IN_VAIN: Final = 3  # as many heals in a row without a quiet time between have failed
 
 
@@ -65,6 +66,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     active: Rollout | None = None
     heals: tuple[HealOrder, ...] = ()
     request: RollbackRequest | None = None
+    route: Route | None = None
     certificates: tuple[Certificate, ...] = ()
     alerts: tuple[Alert, ...] = ()
     watched_since: datetime
@@ -81,6 +83,7 @@ def conditions(seen: Seen, now: datetime) -> list[Condition]:
         _crash_loop(seen, now),
         _heal_failed(seen),
         _certificate(seen, now),
+        _traffic(seen, now),
     ]
 
 
@@ -423,6 +426,23 @@ def _heal_failed(seen: Seen) -> Condition:
         summary=f"replica {worst.replica.rsplit('/', 1)[-1]} was replaced {worst.count} times in vain",
         since=min(order.at for order in vain),
         numbers={"heals": worst.count, "replicas": len(vain)},
+    )
+
+
+def _traffic(seen: Seen, now: datetime) -> Condition:
+    """Envoy goes on with the split that it has: users are served, and no way back would reach it either."""
+    route = seen.route
+    quiet = Condition(name="traffic", source=AlertSource.TRAFFIC, holds=Holds.NO)
+    if route is None or route.troubled_since is None:
+        return quiet
+    at = route.troubled_since + timedelta(seconds=TROUBLE_S)
+    return structs.replace(
+        quiet,
+        holds=Holds.YES if now >= at else Holds.UNKNOWN,
+        summary=f"Envoy takes no change of its traffic: {route.trouble}",
+        since=route.troubled_since,
+        at=at,
+        numbers={"asked_version": route.version, "acked_version": route.acked_version},
     )
 
 

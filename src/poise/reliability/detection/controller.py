@@ -8,7 +8,7 @@ from typing import Final
 
 from poise.model.balance import COUNTED_KEY, Budget, Counted
 from poise.model.delivery import Rollout, RolloutState
-from poise.model.fleet import HealOrder, Replica, RollbackRequest
+from poise.model.fleet import HealOrder, Replica, RollbackRequest, Route
 from poise.model.incident import Alert
 from poise.model.ingress import Certificate
 from poise.model.objective import Objective
@@ -22,7 +22,7 @@ from poise.reliability.detection.decide import decide
 
 NAME: Final = "detection"
 ROLLOUTS_SEEN: Final = 20
-SINGLE: Final = ("replicas", "signal", "mass-failure", "crash-loop", "heal-failed", "certificate")
+SINGLE: Final = ("replicas", "signal", "mass-failure", "crash-loop", "heal-failed", "certificate", "traffic")
 
 
 class DetectionController:
@@ -48,7 +48,7 @@ class DetectionController:
                 return ref.key.rsplit("/", 2)[0]
             case "Rollout":
                 return ref.key.rpartition("/")[0]
-            case "RollbackRequest" | "Service":
+            case "RollbackRequest" | "Service" | "Route":
                 return ref.key
         return None
 
@@ -66,6 +66,7 @@ class DetectionController:
         replicas, replicas_ref = await store.scan(Replica, f"{key}/")
         heals, heals_ref = await store.scan(HealOrder, f"{key}/")
         request, request_ref = await store.get(RollbackRequest, key)
+        route, route_ref = await store.get(Route, key)
         rollouts, rollouts_ref = await store.scan(Rollout, f"{key}/", last=True, limit=ROLLOUTS_SEEN)
         live = next((one for one in reversed(rollouts) if one.state is RolloutState.LIVE), None)
         active = next((one for one in reversed(rollouts) if one.state.is_active), None)
@@ -88,12 +89,13 @@ class DetectionController:
             active=active,
             heals=tuple(heals),
             request=request,
+            route=route,
             certificates=tuple(certificates),
             alerts=tuple(alerts),
             watched_since=self._watched_since,
             reads=(
                 service_ref, project_ref, objectives_ref, budgets_ref, outlooks_ref,
-                replicas_ref, heals_ref, request_ref, certificates_ref,
+                replicas_ref, heals_ref, request_ref, route_ref, certificates_ref,
                 rollouts_ref, *alert_refs,
             ),
         )  # fmt: skip

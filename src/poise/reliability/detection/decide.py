@@ -19,6 +19,7 @@ OWN: Final = (
     AlertSource.SIGNAL,
     AlertSource.HEALING,
     AlertSource.CERTIFICATE,
+    AlertSource.TRAFFIC,
 )
 
 
