@@ -53,7 +53,9 @@ def told(kind: str, rollout: Rollout, summary: str, rule: str, actor: str = "poi
 
 
 def created(seen: Seen, now: datetime, rollout: Rollout, rule: str, actor: str) -> Decision:
-    """A new rollout that waits; those that waited before it give way."""
+    """A new rollout that waits, also for the one under way; those that waited before it give way."""
+    if seen.active is not None:
+        rollout = replace(rollout, reason=f"rollout {seen.active.n} is under way")
     settings = f"release {rollout.release} with {rollout.summary}"
     newer = (
         f"release {rollout.release} is newer" if "release" in rollout.changes else "its settings are newer"
