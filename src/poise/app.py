@@ -80,6 +80,7 @@ from poise.delivery.pipeline.controller import PipelineController
 from poise.delivery.pipeline.deeds import JobRunner, Packer
 from poise.delivery.provenance.deeds import Verifier
 from poise.delivery.rollout.controller import RolloutController
+from poise.delivery.rollout.prober import Prober as SilenceProber
 from poise.delivery.source.controller import SourceController
 from poise.delivery.source.deeds import BranchFetcher
 from poise.engine.controller import Controller, Performer
@@ -169,6 +170,7 @@ class House:
         )
         self.notifiers: dict[ContactKind, Notifier] = {one.kind: one for one in told}
         self.prober = Prober(probe.LoopbackProbe(), probe.stopped, lambda key: self.loop.wake("fleet", key))
+        self.silence_prober = SilenceProber(probe.LoopbackProbe())
         self.fleet = FleetController(self.store, self.runtime, self.traffic, self.prober, probe.fixed_port)
         self.source = SourceController(self.store, self.repositories)
         self.budget = self._budget()
@@ -197,7 +199,7 @@ class House:
             DriftController(store, self.repositories, DataDisk(self.config.data), self.runtime),
             PipelineController(store, self.repositories, self.workspaces),
             BranchPreviewController(store, self.repositories),
-            RolloutController(store, self.signals),
+            RolloutController(store, self.signals, self.silence_prober),
             GateController(store, self.signing_key),
             PolicyController(store),
             self.budget,
@@ -369,6 +371,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     async with anyio.create_task_group() as group:
         for task in (
             house.prober.run,
+            house.silence_prober.run,
             house.reader.run,
             house.query_reader.run,
             house.recorder.run,

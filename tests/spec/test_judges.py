@@ -62,3 +62,10 @@ def test_what_cannot_tell_rollouts_apart_cannot_judge_them(name: str, said: str)
     with pytest.raises(Problems) as caught:
         parse_project(text, project="acme")
     assert said in str(caught.value) and "poise.yaml:7:" in str(caught.value)
+
+
+def test_what_silence_means_is_declared_for_a_split_alone() -> None:
+    """A rolling update waits for nobody's requests, so the key would mean nothing there."""
+    from poise.spec.checks_strategy import BELONGS
+
+    assert BELONGS["onSilence"] == BELONGS["probePath"] == BELONGS["onUnproven"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from poise.model.delivery import RolloutState
+from poise.model.delivery import Probing, RolloutState
 
 
 class ArmCount(Struct, frozen=True, kw_only=True):
@@ -66,3 +66,4 @@ class Analysis(Struct, frozen=True, kw_only=True):
     risk_high: float | None = None
     errors_burned: float = 0.0
     budget_share_burned: float | None = None
+    probes: Probing = Probing()

@@ -241,6 +241,15 @@ class Split(Struct, frozen=True, kw_only=True):
     pending: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
+class Probing(Struct, frozen=True, kw_only=True):
+    """What Poise asked both sides itself while nobody else did, and how many of it was not answered well."""
+
+    canary: int = 0
+    canary_bad: int = 0
+    baseline: int = 0
+    baseline_bad: int = 0
+
+
 class Trial(Struct, frozen=True, kw_only=True):
     """The sequential test so far. Totals are cumulative counters consumed; wealth is natural log.
 
@@ -272,6 +281,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     excess_ratio_high: float = 1.0
     splits: tuple[Split, ...] = ()  # what is judged besides failed requests
     pending: tuple[int, int, int, int] = (0, 0, 0, 0)  # of the batch that is not closed; as in ``Split``
+    probes: Probing = Probing()  # evidence of harm as requests are, and counted apart from them
 
     @property
     def errors_burned(self) -> float:

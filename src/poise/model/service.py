@@ -60,6 +60,14 @@ class OnUnproven(StrEnum):
     ASK = "ask"
 
 
+class OnSilence(StrEnum):
+    """What follows while users ask neither side of a canary anything: silence by itself promotes nothing."""
+
+    HOLD = "hold"  # a person is asked after maxBake
+    EXTEND = "extend"  # a person is asked after ``EXTEND_MAX_BAKES`` times maxBake
+    PROBE = "probe"  # Poise asks both sides itself; answered well it goes on after maxBake, unproven
+
+
 ASK_BELOW_REQUESTS = 300
 EXTEND_MAX_BAKES = 4
 
@@ -157,6 +165,8 @@ class Strategy(Struct, frozen=True, kw_only=True):
     drain_s: float = 20.0
     min_canary_requests: int = 20
     on_unproven: OnUnproven = OnUnproven.AUTO
+    on_silence: OnSilence = OnSilence.PROBE
+    probe_path: str = ""  # what is asked then; none: what the health check asks for
     latency: bool = True
     judged_by: tuple[JudgedBy, ...] = ()
 
@@ -232,6 +242,11 @@ class Service(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """``project/environment/service``."""
         return f"{self.project}/{self.environment}/{self.name}"
+
+    @property
+    def probe_path(self) -> str:
+        """What Poise asks a silent canary for."""
+        return self.strategy.probe_path or self.health.path
 
     @property
     def runs_elsewhere(self) -> bool:

@@ -39,7 +39,7 @@ from poise.simulation.faults import ClumsyPerformer, Later, MortalStore, Paced, 
 from poise.simulation.invariants import Watch
 from poise.simulation.machine import Machine
 from poise.simulation.notify import Phones, WitnessedPerformer, notifiers
-from poise.simulation.runtime import SimulatedArtifacts, SimulatedProbes, SimulatedRuntime
+from poise.simulation.runtime import SimulatedArtifacts, SimulatedProbes, SimulatedRuntime, SimulatedSilence
 from poise.simulation.traffic import Envoy, SimulatedTraffic
 
 SIGNING_KEY: Final = b"simulation"
@@ -89,8 +89,9 @@ class Control:
     def _controllers(self) -> list[Controller]:
         around, store, trouble = self._around, self.store, self._around.trouble
         probes = SimulatedProbes(around.machine, around.clock)
+        silence = SimulatedSilence(around.machine, around.clock)
         return [
-            Paced(RolloutController(store, around.signals), trouble, 10.0, 240.0),
+            Paced(RolloutController(store, around.signals, silence), trouble, 10.0, 240.0),
             Paced(GateController(store, SIGNING_KEY), trouble, 1.0, 1.0, self._gate_deaf_s),
             PolicyController(store),
             BudgetController(

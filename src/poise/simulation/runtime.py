@@ -7,6 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, Literal, cast
 
+from poise.delivery.rollout.prober import Sides
+from poise.delivery.rollout.sequential import Total
+from poise.delivery.rollout.silence import PROBES
 from poise.fleet.prober import Target
 from poise.fleet.seen import Probed
 from poise.model.errors import Conflict, NotFound, Unreachable
@@ -145,6 +148,42 @@ class SimulatedProbes:
         failing_s = self._clock.t - max(since, life.hung_at or life.ready_at)
         failures = int(failing_s / target.health.interval_s)
         return Probed(identity=target.identity, ok=failures == 0, failures=failures)
+
+
+class SimulatedSilence:
+    """What probes of both sides of a silent rollout would have heard by now: a round a second."""
+
+    def __init__(self, machine: Machine, clock: SimulatedClock) -> None:
+        self._machine, self._clock = machine, clock
+        self._pairs: dict[str, tuple[Sides, float]] = {}
+
+    def watch(self, key: str, sides: Sides | None) -> None:
+        """See ``Probing``."""
+        known = self._pairs.get(key)
+        if sides is None:
+            self._pairs.pop(key, None)
+        elif known is None or (known[0].canary, known[0].baseline) != (sides.canary, sides.baseline):
+            self._pairs[key] = sides, self._clock.t
+
+    def totals(self, key: str) -> tuple[Total, ...]:
+        """See ``Probing``; as many fail as the worst process of that side fails requests."""
+        if key not in self._pairs:
+            return ()
+        sides, since = self._pairs[key]
+        canary, baseline = self._ratio(key, sides.canary), self._ratio(key, sides.baseline)
+        asked = int(self._clock.t - since)
+        rounds = int(asked * (1 - canary * baseline))  # those that both fail are none
+        return tuple(
+            Total(rollout=n, epoch=f"{since:g}", trials=rounds, failures=int(bad), metric=PROBES)
+            for n, bad in (
+                (sides.canary, asked * canary * (1 - baseline)),
+                (sides.baseline, asked * baseline * (1 - canary)),
+            )
+        )
+
+    def _ratio(self, key: str, n: int) -> float:
+        lives = self._machine.of_rollout(key, n)
+        return max((self._machine.error_ratio_of(one) if one.serves else 1.0 for one in lives), default=1.0)
 
 
 def _process(life: Life, *, port: bool = True) -> Process:

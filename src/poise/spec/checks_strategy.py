@@ -16,7 +16,7 @@ BELONGS: Final[dict[str, tuple[StrategyKind, ...]]] = {
     **dict.fromkeys(
         (
             "steps", "step", "maxBake", "relativeRiskMax", "budgetRiskShare", "minCanaryRequests",
-            "onUnproven",
+            "onUnproven", "onSilence", "probePath",
         ),
         _SPLIT,
     ),

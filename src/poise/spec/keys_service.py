@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from poise.model.access import Role
-from poise.model.service import AfterMirror, Promotion, Protocol, StrategyKind
+from poise.model.service import AfterMirror, OnSilence, Promotion, Protocol, StrategyKind
 from poise.spec import limits
 from poise.spec.keys_text import BRANCH, COMMAND, ENV, FOLDER, HOSTNAME, HTTP_PATH, IMAGE, NAME, STEPS
 from poise.spec.shape import (
@@ -198,6 +198,18 @@ ROLLOUT: Final = Record(
             Choice(words=("auto", "promote", "extend", "ask")),
             "on_unproven",
             "After maxBake without proof; auto: promote, but ask under 300 canary requests.",
+        ),
+        Field(
+            "onSilence",
+            Choice(words=tuple(OnSilence)),
+            "on_silence",
+            "While users ask nothing; probe: Poise asks both sides itself; hold, extend: a person is asked.",
+        ),
+        Field(
+            "probePath",
+            HTTP_PATH,
+            "probe_path",
+            "What a silent canary is asked for by GET; default: what its health check asks for.",
         ),
         Field("latency", Flag(), "latency", "Whether a canary is judged by its latency too."),
         Field(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus, stumbles
 from poise.delivery.rollout.sequential import Total
+from poise.delivery.rollout.silence import PROBES, is_probed
 from poise.model.acts import VerifyRelease
 from poise.model.attestation import Outcome, Verification
 from poise.model.balance import Reason, Verdict, VerdictKind
@@ -70,6 +71,8 @@ class World:
         self.replicas: dict[str, Replica] = {}
         self.totals: dict[int, tuple[float, float]] = {}
         self.errors: dict[int, float] = {}
+        self.probed: dict[int, tuple[float, float]] = {}  # by rollout: asked, failed
+        self.deaf: set[int] = set()  # rollouts that answer no probe of theirs well
         self.boots: set[str] = set()  # digests that never become ready
         self.crashes: set[str] = set()
         self.acks = True
@@ -186,6 +189,10 @@ class World:
             replicas=tuple(r for r in self.replicas.values() if moving and r.rollout == moving.n),
             totals=tuple(
                 Total(rollout=n, epoch="a", trials=t, failures=f) for n, (t, f) in self.totals.items()
+            ),
+            probed=tuple(
+                Total(rollout=n, epoch="p", trials=t, failures=f, metric=PROBES)
+                for n, (t, f) in self.probed.items()
             ),
             measured_at=self.measured_at,
             override_at=self.override_at,
@@ -315,6 +322,22 @@ class World:
             trials, failures = self.totals.get(n, (0.0, 0.0))
             self.totals[n] = trials + requests, failures + failed
         self.measured_at = self.now
+        self.probe()
+
+    def probe(self) -> None:
+        """A round a second while it is silent; another pair begins at zero."""
+        moving = focus(self.listed())
+        if moving is None or moving.baseline is None or not is_probed(moving, self.now):
+            self.probed = {}
+            return
+        pair = (moving.n, moving.baseline)
+        if set(self.probed) != set(pair):
+            self.probed = dict.fromkeys(pair, (0.0, 0.0))
+            return
+        if self.deaf >= set(pair):
+            return  # a round that both sides fail is none
+        for n, (asked, failed) in self.probed.items():
+            self.probed[n] = asked + 1, failed + (n in self.deaf)
 
     def told(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.type == kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from poise.delivery.rollout import absolute, advisory, judging, sequential, split
+from poise.delivery.rollout import absolute, advisory, judging, sequential, silence, split
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.analysis import Analysis, ArmCount, MetricAnalysis
 from poise.model.delivery import ChangeClass, Rollout, RolloutState, Split, Trial
@@ -36,6 +36,7 @@ def analysis(rollout: Rollout) -> Analysis:
         risk_high=risk[1] if risk else None,
         errors_burned=trial.errors_burned,
         budget_share_burned=_share_burned(rollout),
+        probes=trial.probes,
     )
 
 
@@ -88,7 +89,8 @@ def _so_far(rollout: Rollout) -> str:
     trial, needed = rollout.trial, 1 / rollout.alpha_harm
     counts = f"{trial.canary_errors:,} of {trial.canary_requests:,} canary requests failed"
     if not trial.canary_requests:
-        return "no request has reached it yet"
+        probed = silence.said(rollout.spec, trial.probes) if trial.probes.canary else ""
+        return f"no request has reached it yet{probed and f'; {probed}'}"
     if rollout.baseline is not None:
         counts += f" against {trial.baseline_errors:,} of {trial.baseline_requests:,}"
     if sequential.is_proven(trial, rollout.alpha_safe):
@@ -143,6 +145,11 @@ def evidence(rollout: Rollout, now: datetime) -> dict[str, Any]:
         "from": None if first is None else first.isoformat(),
         "until": None if trial.read_at is None else trial.read_at.isoformat(),
         "metrics": [_as_data(one) for one in _metrics(rollout)],
+        "probes": {
+            "path": rollout.spec.probe_path,
+            "canary": [trial.probes.canary_bad, trial.probes.canary],
+            "baseline": [trial.probes.baseline_bad, trial.probes.baseline],
+        },
         "advisory": _advice(trial),
     }
 

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from poise.delivery.rollout.counters import strictest, totals_of
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen, focus, stumbles
 from poise.delivery.rollout.moves import answer_key
+from poise.delivery.rollout.prober import Probing, Sides
 from poise.delivery.rollout.sequential import Total
+from poise.delivery.rollout.silence import is_probed
 from poise.model.attestation import Verification
 from poise.model.balance import Budget, Override, Verdict, VerdictKind
 from poise.model.config import Config, Secret
@@ -43,9 +47,8 @@ class RolloutController:
 
     name = "rollout"
 
-    def __init__(self, store: Store, signals: Totals) -> None:
-        self._store = store
-        self._signals = signals
+    def __init__(self, store: Store, signals: Totals, probing: Probing | None = None) -> None:
+        self._store, self._signals, self._probing = store, signals, probing
         self._known: set[str] = set()  # keys of services, to tell a release's environments at once
 
     async def keys(self) -> Iterable[str]:
@@ -83,7 +86,26 @@ class RolloutController:
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Decide the next move of one service's rollouts."""
-        return decide(await self.see(key, now), now)
+        seen = await self.see(key, now)
+        if self._probing is not None:
+            self._probing.watch(key, await self._sides(seen, now))
+            seen = replace(seen, probed=self._probing.totals(key))
+        return decide(seen, now)
+
+    async def _sides(self, seen: Seen, now: datetime) -> Sides | None:
+        """Whom to probe; None while users ask, or nothing is on its way. Who is ready is only looked at."""
+        moving = focus(seen.rollouts)
+        if moving is None or moving.baseline is None or not is_probed(moving, now):
+            return None
+        stable, _ = await self._store.scan(Replica, f"{key_of(moving, moving.baseline)}/")
+        return Sides(
+            canary=moving.n,
+            baseline=moving.baseline,
+            canary_ports=_ports(seen.replicas),
+            baseline_ports=_ports(stable),
+            path=moving.spec.probe_path,
+            spoken=moving.spec.protocol,
+        )
 
     async def see(self, key: str, now: datetime) -> Seen:
         """Everything that the next move depends on, with references to it."""
@@ -234,6 +256,15 @@ class RolloutController:
             keys += [found.key for found in page]
             if len(page) < LIST_LIMIT:
                 return keys
+
+
+def key_of(rollout: Rollout, n: int) -> str:
+    """The key of another rollout of the same service."""
+    return f"{rollout.service_key}/{n:06d}"
+
+
+def _ports(replicas: Iterable[Replica]) -> tuple[int, ...]:
+    return tuple(one.port for one in replicas if one.ready and not one.draining and one.port is not None)
 
 
 async def environment_before(

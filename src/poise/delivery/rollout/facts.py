@@ -36,7 +36,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """One service as it is now. Lists are the newest ones, ascending by number.
 
     ``verdict`` answers the current ask of ``focus(rollouts)``, whose replicas are ``replicas``;
-    ``totals`` are those of all rollouts known, read at ``measured_at``; ``objective_bad_ratio`` is what the
+    ``totals`` are those of all rollouts known, read at ``measured_at``; ``probed``
+    is what Poise asked itself; ``objective_bad_ratio`` is what the
     service's availability objective allows to fail, ``budget_allowed`` how many events that is in a period;
     ``override_at`` is when a person last said something that the gate goes by (an override, a grant,
     a lock); ``beside_lost`` is how often replicas of the live one ceased to be ready since the focus started;
@@ -53,6 +54,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     route: Route | None = None
     replicas: tuple[Replica, ...] = ()
     totals: tuple[Total, ...] = ()
+    probed: tuple[Total, ...] = ()
     measured_at: datetime | None = None
     beside_lost: int = 0
     objective_bad_ratio: float | None = None

@@ -7,13 +7,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from poise.delivery.rollout import absolute, sequential, split
+from poise.delivery.rollout import absolute, sequential, silence, split
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY
 from poise.model.delivery import Rollout, Split, Trial
 from poise.model.service import ASK_BELOW_REQUESTS, EXTEND_MAX_BAKES, OnUnproven, Service, StrategyKind
 
-ASKS: Final = "asks: "  # how the reason of a rollout begins that only a person can move
+ASKS: Final = silence.ASKS
 DATA_FRESH_S: Final = 30.0  # no step forward on older counters
 ALONE: Final = (StrategyKind.BLUE_GREEN,)
 
@@ -43,6 +43,8 @@ def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
         trial, totals, rollout.n, rollout.baseline, strategy, at, is_warm=warm, closes=since is None,
         metrics=metrics,
     )  # fmt: skip
+    if rollout.baseline is not None:
+        after = silence.heard(after, seen.probed, rollout.n, rollout.baseline, metrics)
     was_shadow = rollout.shadow is not None and rollout.weight_percent == 0
     return afresh(after) if was_shadow else after  # the last copies are no users
 
@@ -61,7 +63,8 @@ def harm(rollout: Rollout) -> str:
         return _harm_alone(rollout)
     if rollout.baseline is None or not sequential.is_harmful(trial, alpha):
         return ""
-    said = " and ".join(_said(trial, name) for name in split.culprits(trial.e_by_metric(), alpha))
+    blamed = split.culprits(trial.e_by_metric(), alpha)
+    said = " and ".join(_blame(rollout, name) for name in blamed)
     return f"{said}, e-value {trial.e_value:.3g} >= {1 / alpha:g}"
 
 
@@ -96,6 +99,9 @@ def _harm_alone(rollout: Rollout) -> str:
 def lacks(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
     """What evidence it lacks to go on to ``weight`` percent of the users; empty when none."""
     strategy = rollout.spec.strategy
+    nobody = _nobodys(rollout, now)
+    if nobody:
+        return nobody
     if _is_short_of_requests(rollout, now):
         few = f"fewer than {strategy.min_canary_requests} canary requests at {rollout.weight_percent} %"
         max_bake_s = strategy.max_bake_s * rollout.bake_factor
@@ -103,6 +109,18 @@ def lacks(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
     if seen.measured_at is None or now - seen.measured_at > timedelta(seconds=DATA_FRESH_S):
         return f"no counters in the last {DATA_FRESH_S:g} s"
     return unproven(rollout, now) if weight == 100 else ""
+
+
+def _nobodys(rollout: Rollout, now: datetime) -> str:
+    """What silence on both sides still lacks; empty where somebody asked, or it may go on all the same."""
+    if rollout.trial.canary_requests or rollout.trial.baseline_requests:
+        return ""
+    return silence.lacks(
+        rollout,
+        is_baked=baked(rollout, now),
+        is_extended=baked(rollout, now, EXTEND_MAX_BAKES),
+        bake_s=rollout.spec.strategy.max_bake_s * rollout.bake_factor,
+    )
 
 
 def _is_short_of_requests(rollout: Rollout, now: datetime) -> bool:
@@ -170,6 +188,15 @@ def driver(trial: Trial, metric: str) -> Split:
         )  # fmt: skip
     some = [one for one in trial.splits if one.metric == metric]
     return max(some, key=lambda one: one.e_value, default=Split(metric=metric))
+
+
+def _blame(rollout: Rollout, metric: str) -> str:
+    """One culprit in words; of errors the probes too, where the canary failed some."""
+    trial = rollout.trial
+    if metric != ERRORS or not trial.probes.canary_bad:
+        return _said(trial, metric)
+    probed = silence.said(rollout.spec, trial.probes)
+    return probed if not trial.canary_errors else f"{_said(trial, metric)}, {probed}"
 
 
 def _said(trial: Trial, metric: str) -> str:

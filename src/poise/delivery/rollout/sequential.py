@@ -120,6 +120,13 @@ def advance_split(one: Split, batch: Counts, *, closes: bool = True) -> Split:
     return replace(after, e_value=value, pending=pending)
 
 
+def harmed(trial: Trial, batch: Counts, metrics: Sequence[str]) -> Trial:
+    """The trial after a batch that is evidence of harm alone: nobody's requests, and no proof of anything."""
+    harm = _gained(trial.log_wealth_harm, HARM_GRID, 1.0, batch)
+    after = replace(trial, log_wealth_harm=harm, e_value_harm=e_value(harm))
+    return replace(after, e_value=_e_value_of(after, metrics))
+
+
 def consume(
     trial: Trial,
     totals: Iterable[Total],
