@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -120,11 +122,53 @@ def test_a_pushed_branch_answers_at_its_own_host_until_it_is_deleted(branches: B
     assert branches.row("feature/login-2")["stopped"] == "deleted"
 
 
+def test_what_does_not_start_says_why_and_what_answered_goes_on(branches: Branches) -> None:
+    """In the list, in the journal and on the service's page; users hear nothing of it."""
+    host = "feature-broken.app.localhost"
+    branches.push("feature/broken", "good")
+    branches.says(host, "good")
+    branches.push("feature/broken", "bad", before="raise SystemExit(3)")
+    until(lambda: branches.row("feature/broken")["state"] == "failed", PATIENCE_S, "it failed")
+    sentence = branches.row("feature/broken")["sentence"]
+    assert "crashed 3 times before it was ready (exit code 3)" in sentence and "still answers" in sentence
+    assert branches.get(host) == (200, "good")
+    assert branches.get("app.localhost") == (200, "main")
+    told = [one for one in branches.house.events() if one["event"]["type"] == "dev.poise.preview.failed"]
+    assert sentence in [one["event"]["summary"] for one in told]
+    assert sentence in branches.house.poise("previews").stderr
+    assert "feature/broken" in branches.house.poise("status").stdout
+    stopped = branches.house.poise("previews", "stop", "feature/broken", "--reason", "seen enough")
+    assert "stops the previews of feature/broken: seen enough" in stopped.stdout
+    branches.is_gone(host)
+    assert branches.row("feature/broken")["stopped"] == "ordered"
+
+
+def test_previews_answer_while_poise_is_dead_and_the_oldest_gives_way(branches: Branches) -> None:
+    """As every workload, they outlive the control process; at most ``max`` branches have one."""
+    house = branches.house
+    house.write({"poise.yaml": spec(life="60s", most=1)})
+    house.poise("apply")
+    branches.push("feature/one", "one")
+    branches.says("feature-one.app.localhost", "one")
+    control = house.control_pid()
+    assert control is not None
+    os.kill(control, signal.SIGKILL)
+    assert branches.get("feature-one.app.localhost") == (200, "one")
+    house.up()
+    branches.push("feature/two", "two")
+    branches.says("feature-two.app.localhost", "two")
+    assert branches.row("feature/one")["stopped"] == "crowded"
+    until(lambda: branches.row("feature/two")["stopped"] == "expired", 2 * PATIENCE_S, "its life is over")
+    branches.is_gone("feature-two.app.localhost")
+    until(lambda: not _processes("feature-"), PATIENCE_S, "no process of a preview is left")
+    assert branches.get("app.localhost") == (200, "main")
+
+
 def _processes(label: str) -> list[str]:
     """Processes of replicas of a preview, by what they were started with."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
-            if f"POISE_SERVICE=shop/~{label}/".encode() in path.read_bytes():
+            if f"POISE_SERVICE=shop/~{label}".encode() in path.read_bytes():
                 found.append(path.parent.name)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poise.model.service import Previews
+from poise.spec.explain import explain
 from poise.spec.previews import gets_preview
 from poise.spec.problems import Problems
 from poise.spec.service import parse_project
@@ -37,6 +38,15 @@ def test_one_pattern_is_enough_and_the_rest_has_defaults() -> None:
     whole = "{branches: [feature/**, fix-*], life: 2h, max: 3, services: shop}"
     found = parse_project(FILE % whole, project="acme").project.previews
     assert (found.life_s, found.max, found.services) == (7200.0, 3, ("shop",))
+
+
+def test_what_is_in_force_is_explained_with_the_service() -> None:
+    """Only where there are any: most projects have none."""
+    declared = parse_project(FILE % "{branches: feature/*, max: 3}", project="acme")
+    web, project = declared.services[0], declared.project
+    rows = {field: said for field, *said in explain(web, (), project.policy, project.previews)}
+    assert rows["previews.max"] == ["3", "declared"] and rows["previews.life"] == ["1d", "default"]
+    assert not [field for field, _, _ in explain(web, (), project.policy) if field.startswith("previews")]
 
 
 @pytest.mark.parametrize(

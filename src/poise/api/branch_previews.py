@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from litestar import Request, get, post
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
+from poise.api import queries
 from poise.api.idempotency import create_once
 from poise.api.params import Cursor, Limit, Part
 from poise.api.parts import Parts
 from poise.api.read import page_of, parts_of
-from poise.api.views import Created, Page
-from poise.delivery.branch_preview.decide import sentence
-from poise.model.branch_preview import BranchPreview, PreviewOrder, PreviewState, Stopped
+from poise.api.views import Created, Page, PreviewStatus
+from poise.model.branch_preview import BranchPreview, PreviewOrder, PreviewState
 from poise.model.errors import NotFound
 from poise.model.event_types import PREVIEW_STOP_ASKED
 from poise.model.record import Decision, Event, Write
@@ -24,45 +23,10 @@ _PREVIEWS: Final = "/api/v1/projects/{project:str}/previews"
 Asked = Request[Any, Any, Any]
 
 
-class PreviewStatus(Struct, frozen=True, kw_only=True):
-    """A branch preview and where it is reached; ``address`` is empty while nothing of it runs."""
-
-    branch: str
-    label: str
-    service: str
-    address: str
-    state: PreviewState
-    stopped: Stopped | None
-    commit: str
-    summary: str
-    pushed_by: str
-    run: int
-    until: datetime
-    sentence: str
-
-
 class StopPreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The previews of a branch shall stop; the next push brings them back."""
 
     reason: Annotated[str, Meta(max_length=500)] = ""
-
-
-def status_of(one: BranchPreview, ingress_port: int) -> PreviewStatus:
-    """A preview as people see it."""
-    return PreviewStatus(
-        branch=one.branch,
-        label=one.label,
-        service=one.service,
-        address=f"http://{one.host}:{ingress_port}/" if one.revisions else "",
-        state=one.state,
-        stopped=one.stopped,
-        commit=one.commit,
-        summary=one.summary,
-        pushed_by=one.pushed_by,
-        run=one.run,
-        until=one.until,
-        sentence=sentence(one),
-    )
 
 
 @get(_PREVIEWS, opt={"permission": "viewer"})
@@ -72,7 +36,7 @@ async def list_previews(
     """Branch previews of a project; those that stopped in the last days included."""
     parts = parts_of(request)
     page = await page_of(parts, BranchPreview, f"{project}/", cursor, limit)
-    return Page(items=[status_of(one, parts.ingress_port) for one in page.items], next=page.next)
+    return Page(items=[queries.preview_status(parts, one) for one in page.items], next=page.next)
 
 
 @post(_PREVIEWS + "/{name:str}/stop", opt={"permission": "developer", "once": True})

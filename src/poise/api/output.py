@@ -111,7 +111,7 @@ def _instant(text: str, name: str, now_ms: int) -> int:
 
 async def service_output(parts: Parts, key: str, replica: str, asked: Asked) -> OutputPage:
     """The newest lines of a service's replicas, dead ones too, merged by time."""
-    await queries.service_or_raise(parts, key)
+    await queries.printing_or_raise(parts, key)
     files = await anyio.to_thread.run_sync(replica_files, parts.data, key, checked(replica))
     return await _page(parts, files, asked, by_time=True)
 
@@ -227,7 +227,7 @@ async def stream_service_log(
 ) -> ServerSentEvent:  # fmt: skip
     """What replicas print, as they print it, new replicas too; ``Last-Event-ID`` resumes."""
     parts, key = parts_of(request), f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
+    await queries.printing_or_raise(parts, key)
     matcher = matcher_of(Asked(grep=grep, ignore_case=ignore_case))
     place = request.headers.get("last-event-id", "") or cursor
     follow.read(place) if place else None

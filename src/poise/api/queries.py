@@ -8,11 +8,13 @@ from datetime import datetime
 from poise import __version__
 from poise.api.parts import Parts
 from poise.api.usage import usage_of
-from poise.api.views import ServiceStatus, Status
+from poise.api.views import PreviewStatus, ServiceStatus, Status
 from poise.balance.gate.controller import check
+from poise.delivery.branch_preview.decide import sentence
 from poise.model.access import Principal, Role
 from poise.model.attestation import Verification
 from poise.model.balance import COUNTED_KEY, Budget, Counted, Verdict, VerdictKind
+from poise.model.branch_preview import BranchPreview, PreviewState, is_branch_preview
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.errors import NotFound
 from poise.model.fleet import Replica, Route, ScaleTarget
@@ -23,6 +25,37 @@ from poise.model.standing import as_of
 
 RECENT = 50
 INCIDENTS_COUNTED = 500  # the newest of all are looked through
+
+
+async def printing_or_raise(parts: Parts, key: str) -> None:
+    """Raise ``NotFound`` unless ``key`` is a declared service or a branch preview."""
+    if not is_branch_preview(key) or (await parts.store.get(BranchPreview, key))[0] is None:
+        await service_or_raise(parts, key)
+
+
+async def running_previews(parts: Parts, prefix: str) -> list[BranchPreview]:
+    """Branch previews under a prefix that are not stopped."""
+    known, _ = await parts.store.scan(BranchPreview, prefix)
+    return [one for one in known if one.state is not PreviewState.STOPPED]
+
+
+def preview_status(parts: Parts, one: BranchPreview) -> PreviewStatus:
+    """A branch preview as people see it."""
+    return PreviewStatus(
+        key=one.key,
+        branch=one.branch,
+        label=one.label,
+        service=one.service,
+        address=f"http://{one.host}:{parts.ingress_port}/" if one.revisions else "",
+        state=one.state,
+        stopped=one.stopped,
+        commit=one.commit,
+        summary=one.summary,
+        pushed_by=one.pushed_by,
+        run=one.run,
+        until=one.until,
+        sentence=sentence(one),
+    )
 
 
 async def service_or_raise(parts: Parts, key: str) -> Service:
@@ -111,6 +144,13 @@ async def status(parts: Parts, asker: Principal, project: str | None = None) -> 
         services=tuple(seen),
         sentence=_status_sentence(len(seen), needing),
         open_incidents=await _open_incidents(parts, asker, project),
+        previews=tuple(
+            [
+                preview_status(parts, one)
+                for one in await running_previews(parts, f"{project}/" if project else "")
+                if asker.role_in(one.project) is not None
+            ]
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from poise.model.attestation import Verification
 from poise.model.balance import Budget, Verdict
+from poise.model.branch_preview import PreviewState, Stopped
 from poise.model.delivery import Rollout
 from poise.model.fleet import Replica, Route, ScaleTarget, wanted_replicas
 from poise.model.objective import Objective
@@ -63,6 +64,27 @@ class ServiceStatus(Struct, frozen=True, kw_only=True):
         return sum(replica.ready for replica in self.replicas)
 
 
+class PreviewStatus(Struct, frozen=True, kw_only=True):
+    """A branch preview and where it is reached; ``address`` is empty while nothing of it runs.
+
+    ``key`` is what its logs are asked for by.
+    """
+
+    key: str
+    branch: str
+    label: str
+    service: str
+    address: str
+    state: PreviewState
+    stopped: Stopped | None
+    commit: str
+    summary: str
+    pushed_by: str
+    run: int
+    until: datetime
+    sentence: str
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """The whole house at one instant; ``open_incidents`` counts those that the asker may see."""
 
@@ -74,6 +96,7 @@ class Status(Struct, frozen=True, kw_only=True):
     services: tuple[ServiceStatus, ...]
     sentence: str
     open_incidents: int = 0
+    previews: tuple[PreviewStatus, ...] = ()  # of branches; those that are not stopped
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

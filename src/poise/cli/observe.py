@@ -56,6 +56,11 @@ def status(service: str | None = None, *, everywhere: bool = False, common: Comm
     output.table(
         ("service", "gate", "budget left", "live", "canary", "replicas", ""), map(_row, found.services)
     )
+    if found.previews:
+        from poise.cli.previews import show
+
+        output.say("")
+        show(found.previews)
     return None
 
 
@@ -270,7 +275,8 @@ def explain(
             if (service.name, service.environment) != (name, environment):
                 continue
             mine = tuple(one for one in declared.objectives if one.service == service.key)
-            return _settings(explain_service(service, mine, declared.project.policy), common)
+            project = declared.project
+            return _settings(explain_service(service, mine, project.policy, project.previews), common)
     names = ", ".join(one.name for one in declared.services)
     raise NotFound("POISE-E302", f"no service {name} in {file}", why=f"It declares {names}.")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from poise.api.branch_previews import PreviewStatus, StopPreview
-from poise.api.views import Created, Page
+from poise.api.branch_previews import StopPreview
+from poise.api.views import Created, Page, PreviewStatus
 from poise.cli import output
 from poise.cli.client import Client
 from poise.cli.place import COMMON, Common, project_of
+from poise.model.branch_preview import PreviewState
 from poise.model.errors import NotFound
 
 previews = App(name="previews", help="Branches at an address of their own. (list, stop)")
@@ -30,15 +32,20 @@ def list_(*, common: Common = COMMON) -> None:
             "No branch has a preview. In poise.yaml, in kind Project: previews: {branches: 'feature/*'}."
         )
         return None
+    show(found)
+    for one in found:
+        if one.state is PreviewState.FAILED:
+            output.talk(common, f"{one.sentence}. See: poise logs {one.key}, poise logs run {one.run}")
+    return None
+
+
+def show(found: Iterable[PreviewStatus]) -> None:
+    """A row for each."""
     rows = [
         (one.branch, one.service, one.state.value, one.commit[:10], _until(one), one.address or one.sentence)
         for one in found
     ]
-    output.table(("BRANCH", "SERVICE", "STATE", "COMMIT", "UNTIL", "ADDRESS"), rows)
-    for one in found:
-        if one.state == "failed":
-            output.talk(common, f"{one.sentence}.")
-    return None
+    output.table(("branch", "service", "state", "commit", "until", "address"), rows)
 
 
 previews.command(list_, name="list")
@@ -83,4 +90,4 @@ def _path(common: Common) -> str:
 
 
 def _until(one: PreviewStatus) -> str:
-    return "–" if one.state == "stopped" else f"{one.until:%Y-%m-%d %H:%M}"
+    return "–" if one.state is PreviewState.STOPPED else f"{one.until:%Y-%m-%d %H:%M}"

@@ -10,19 +10,21 @@ from msgspec import Struct
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.period import name
 from poise.model.policy import BudgetPolicy, ClassRule, Condition, PlanItem
-from poise.model.service import JudgedBy, Service
+from poise.model.service import JudgedBy, Previews, Service
 from poise.spec.durations import format_duration, format_size
 from poise.spec.environments import DEFAULT_ENVIRONMENT, default_hostname
 from poise.spec.explain_objective import measures
 from poise.spec.keys_policy import POLICY
+from poise.spec.keys_previews import PREVIEWS
 from poise.spec.keys_service import SERVICE
 from poise.spec.shape import Duration, Ratio, Record, Shape, Short, Size
 
 Source = Literal["declared", "default"]
+NO_PREVIEWS = Previews()
 
 
 def explain(
-    service: Service, objectives: Sequence[Objective], policy: BudgetPolicy
+    service: Service, objectives: Sequence[Objective], policy: BudgetPolicy, previews: Previews = NO_PREVIEWS
 ) -> list[tuple[str, str, Source]]:
     """Rows ``(field, value, source)`` in the order of the file's documentation.
 
@@ -44,6 +46,8 @@ def explain(
             source: Source = "default" if objective.source == "default" else "declared"
             rows.append((f"objectives.{objective.name}", _sentence(objective), source))
     rows += _rows(POLICY, policy, BudgetPolicy(), "policy.")
+    if previews.branches:
+        rows += _rows(PREVIEWS, previews, NO_PREVIEWS, "previews.")
     return rows
 
 

@@ -35,6 +35,7 @@ from poise.web import (
 )
 from poise.web.history import event_row
 from poise.web.permits_compose import permits
+from poise.web.previews import preview_rows
 from poise.web.rules import rule_group_rows
 from poise.web.series import answers, chart_of
 from poise.web.targets import target_rows
@@ -162,6 +163,7 @@ async def service(parts: Parts, key: str, window: str, around: views.Chrome) -> 
         settings=None if declared.runs_elsewhere else await service_compose.settings_view(parts, key),
         capacity=None if declared.runs_elsewhere else service_compose.capacity_view(one),
         environments=await service_compose.environments(parts, declared),
+        previews=await preview_rows(parts, declared),
     )
 
 

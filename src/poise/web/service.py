@@ -20,6 +20,7 @@ from poise.web.parts import (
     verdict_pill,
 )
 from poise.web.permits import ask_buttons, permits_card, waiting
+from poise.web.previews import previews_card
 from poise.web.service_views import ServiceView
 from poise.web.settings import settings
 from poise.web.wording import duration, milliseconds, moment, percent, place, plural, short_name, times
@@ -42,6 +43,7 @@ def service(view: ServiceView) -> str:
                 _spent(view),
                 _objectives(view),
                 capacity(view.capacity) if view.capacity else None,
+                previews_card(view.previews),
                 settings(view.settings, view.key) if view.settings else None,
                 permits_card(view.permits),
             ],

@@ -136,6 +136,19 @@ class CapacityView(Struct, frozen=True, kw_only=True):
     rows: tuple[ReplicaRow, ...] = ()
 
 
+class PreviewRow(Struct, frozen=True, kw_only=True):
+    """The service as a branch has it. ``address`` is empty while nothing of it runs."""
+
+    branch: str
+    commit: str
+    state: str
+    address: str
+    sentence: str
+    logs: str
+    until: datetime
+    failed: bool = False
+
+
 class ServiceView(Struct, frozen=True, kw_only=True):
     """Everything about one service on one page.
 
@@ -165,4 +178,5 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     settings: SettingsView | None = None
     capacity: CapacityView | None = None
     environments: tuple[EnvironmentLink, ...] = ()
+    previews: tuple[PreviewRow, ...] = ()
     elsewhere: bool = False  # somebody else releases and runs it
