@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from poise.balance.ledger.decide import Seen, decide, ledger, sentence
-from poise.model.delivery import ChangeClass, Rollout, RolloutState
+from poise.model.delivery import ChangeClass, Rollout, RolloutState, Trial
 from poise.model.event_types import BUDGET_CHARGED
 from poise.model.incident import Diagnosis, Incident, Severity, Suspect, SuspectKind
 from poise.model.service import Service
@@ -73,6 +73,37 @@ def test_a_deploy_is_charged_with_what_it_cost() -> None:
     assert (entry.cause, entry.subject) == (SpendCause.DEPLOY, f"{SHOP}/000043")
     assert sentence("availability", entry) == "release 43 of shop cost 3.1 % of the availability budget"
     assert entry.why.startswith("it began 2 min after")
+
+
+def tried(e_value: float, **more: object) -> Trial:
+    """Both revisions answered from 62 to 52 minutes ago; this is the evidence that the new one fails more."""
+    return Trial(
+        canary_requests=300, canary_errors=20, baseline_requests=2700, baseline_errors=180,
+        first_request_at=ago(62), last_request_at=ago(52), e_value_harm=e_value, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_fault_of_both_revisions_is_unknown_and_says_so_with_its_numbers() -> None:
+    """The deploy just before is the first that people suspect: they are told why it is not charged."""
+    entry = charged(seen(rollouts=(rollout(43, 62, trial=tried(0.002)),)))
+    assert (entry.cause, entry.subject) == (SpendCause.UNKNOWN, "")
+    assert entry.why.startswith(
+        "nothing that changed explains it; release 43 of shop comes nearest: 2 min after, "
+    )
+    assert entry.why.endswith("% likely, and both revisions failed alike (e-value 0.002)")
+    entry = charged(seen(rollouts=(rollout(43, 62, trial=tried(4e5)),)))
+    assert entry.subject == f"{SHOP}/000043"
+    assert entry.why.endswith("and the new revision failed more than the old one (e-value 4e+05)")
+
+
+def test_a_trial_is_no_evidence_of_what_it_did_not_compare() -> None:
+    """Of an objective that it does not judge, and of copies that nobody got the answers of."""
+    alike = rollout(43, 62, trial=tried(0.002))
+    assert charged(seen(rollouts=(alike,), metric="checkout")).subject == alike.key
+    shadow = structs.replace(alike, mirror_percent=10)
+    assert charged(seen(rollouts=(shadow,))).subject == alike.key
+    alone = structs.replace(alike, trial=structs.replace(alike.trial, baseline_requests=0))
+    assert charged(seen(rollouts=(alone,))).subject == alike.key
 
 
 def test_a_change_of_settings_is_told_apart_from_a_deploy() -> None:

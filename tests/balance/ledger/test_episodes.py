@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from poise.balance.ledger.attribution import Suspect, charge, likeliest
 from poise.balance.ledger.episodes import Episode, episodes
@@ -102,3 +103,48 @@ def test_the_start_is_where_the_ratio_rose_not_at_the_last_stray_failure() -> No
     bad[570] = 1
     bad[600:630] = 4
     assert likeliest(episodes(total, bad, ALLOWED)[0]) == 600
+
+
+def tried(e_value: float, at: float = 597.0, undone_at: float | None = None) -> Suspect:
+    return structs.replace(deploy(at, undone_at), compared=(at, at + 10), e_value=e_value)
+
+
+def test_a_fault_that_hits_both_revisions_alike_is_not_the_new_ones() -> None:
+    """The deploy came three minutes before; what its canary and the old revision answered says otherwise."""
+    assert charge(one_at(600), [tried(1.0)]).subject == "deploy 597"
+    alike = charge(one_at(600), [tried(1e-4)])
+    assert alike.cause is SpendCause.UNKNOWN
+    assert (alike.likeliest, alike.lag_min) == ("deploy 597", 3.0) and 0 < alike.likeliest_chance < 0.5
+    assert charge(one_at(600), [tried(1e9)]).chance > 0.99
+    after = structs.replace(tried(1e-4), compared=(590.0, 595.0))
+    assert charge(one_at(600), [after]).subject == "deploy 597", "a trial that was over says nothing of it"
+
+
+def test_how_an_episode_ends_is_evidence_for_and_against() -> None:
+    """It ended as the deploy was undone, ended without that, or went on all the same."""
+    ended, without, outlived = (
+        charge(one_at(600, 660), [deploy(594, undone_at)]) for undone_at in (658.0, None, 615.0)
+    )
+    assert ended.subject == "deploy 594" and ended.chance > 0.95
+    open_ = charge(one_at(600), [deploy(594)])
+    assert open_.subject == "deploy 594", "while it goes on nobody knows"
+    assert without.cause is SpendCause.UNKNOWN and outlived.chance < open_.chance
+
+
+@given(
+    st.floats(0, 1e300),
+    st.floats(1, 1e3),
+    st.floats(590, 600),
+    st.none() | st.floats(600, 700),
+    st.booleans(),
+)
+def test_more_evidence_against_the_new_revision_never_makes_it_less_likely(
+    e_value: float, times: float, at: float, undone_at: float | None, ended: bool
+) -> None:
+    """And a chance is a chance, however extreme the numbers are."""
+    episode = one_at(600, 660 if ended else None)
+    chances = []
+    for e in (e_value, min(e_value * times, 1e300)):
+        found = charge(episode, [tried(e, at, undone_at)])
+        chances.append(found.chance if found.subject else found.likeliest_chance)
+    assert 0.0 <= chances[0] <= chances[1] + 1e-12 <= 1.0 + 1e-9

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from poise.balance.ledger.decide import Seen, decide
+from poise.balance.ledger.decide import ERRORS, Seen, decide
 from poise.model.delivery import Rollout
 from poise.model.incident import Diagnosis, Incident
-from poise.model.objective import Objective
+from poise.model.objective import IndicatorKind, Objective
 from poise.model.record import Decision, Ref
 from poise.model.service import Service
 from poise.model.spend import Outlook, SpendLedger
@@ -18,6 +18,7 @@ from poise.ports.store import Store
 NAME: Final = "ledger"
 ROLLOUTS_SEEN: Final = 60
 INCIDENTS_SEEN: Final = 30
+_METRICS: Final = {IndicatorKind.AVAILABILITY: ERRORS, IndicatorKind.LATENCY: "latency"}
 
 
 class LedgerController:
@@ -68,6 +69,7 @@ class LedgerController:
             dependencies=tuple(await self._dependencies(service_key)),
             incidents=tuple(incidents),
             diagnoses=diagnoses,
+            metric=_METRICS.get(objective.indicator, objective.name),
             reads=reads,
         )
         return decide(seen, now)

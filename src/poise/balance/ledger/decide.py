@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from poise.balance.ledger.attribution import GUILTY, Charge, Suspect, charge
+from poise.balance.ledger.attribution import GUILTY, Charge, Suspect, charge, is_compared, likeliest
 from poise.balance.ledger.episodes import Episode
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.event_types import BUDGET_CHARGED
@@ -22,6 +22,9 @@ TOLD_RATIO: Final = 0.001  # of the budget: an entry that cost less is no event
 REFRESH_S: Final = 3600.0
 LOOK_AGAIN_S: Final = 60.0  # while an entry is open: what it is charged to may become known
 ALIKE_MIN: Final = 5.0  # two objectives that suffer so near one another suffer of one thing
+ERRORS: Final = "errors"  # what trials call failed requests
+WORSE_E: Final = 20.0  # odds that are worth a word: the new revision fails more,
+ALIKE_E: Final = 0.05  # or both alike
 DECIDED_S: Final = 7200.0  # after its end an entry's charge stands
 _CAUSES: Final = {
     SuspectKind.DEPLOY: SpendCause.DEPLOY,
@@ -34,6 +37,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """An objective's outlook and ledger, and what may have spent: changes, dependencies, incidents.
 
     ``dependencies`` are the ledgers of the services that this one depends on; ``diagnoses`` by incident.
+    ``metric`` is what the trials of rollouts call what the objective counts; of one that they do not judge
+    there is no comparison of two revisions.
     """
 
     key: str
@@ -44,6 +49,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     dependencies: tuple[SpendLedger, ...] = ()
     incidents: tuple[Incident, ...] = ()
     diagnoses: dict[str, Diagnosis] = {}
+    metric: str = ERRORS
     reads: tuple[Read, ...] = ()
 
 
@@ -173,21 +179,35 @@ def _diagnosed(made: Spend, incident: Incident, seen: Seen) -> Spend | None:
 
 def _charged(made: Spend, episode: SpendEpisode, seen: Seen) -> Spend:
     names = dict(_suspects(seen))
-    found = charge(_in_minutes(episode), list(names))
-    suspect = next((one for one in names if one.subject == found.subject), None)
+    minutes = _in_minutes(episode)
+    found = charge(minutes, list(names))
+    charged = found.cause is not SpendCause.UNKNOWN
+    subject = found.subject if charged else found.likeliest
+    suspect = next((one for one in names if one.subject == subject), None)
     if suspect is None:
-        return structs.replace(made, chance=found.chance)
+        return structs.replace(made, chance=round(found.chance, 3))
+    why = _why(found, suspect, minutes)
+    if not charged:
+        said = f"nothing that changed explains it; {names[suspect]} comes nearest: {why}"
+        return structs.replace(made, chance=round(found.chance, 3), why=said)
+    others = f", of {len(names)} that were weighed" if len(names) > 1 else ""
     return structs.replace(
         made, cause=found.cause, subject=found.subject, name=names[suspect], chance=round(found.chance, 3),
-        why=_why(found, len(names)),
+        why=f"it began {why}{others}",
     )  # fmt: skip
 
 
-def _why(found: Charge, weighed: int) -> str:
+def _why(found: Charge, suspect: Suspect, episode: Episode) -> str:
+    """``3 min after, 97 % likely, and the new revision failed more than the old one (e-value 4e+05)``."""
     lag_min = max(0.0, found.lag_min or 0.0)
     after = "at the same time" if lag_min < 1.0 else f"{lag_min:.0f} min after"
-    others = f", of {weighed} that were weighed" if weighed > 1 else ""
-    return f"it began {after}, {found.chance * 100:.2g} % likely{others}"
+    chance = found.chance if found.subject else found.likeliest_chance
+    said = f"{after}, {chance * 100:.2g} % likely"
+    if not is_compared(suspect, likeliest(episode)) or ALIKE_E < suspect.e_value < WORSE_E:
+        return said
+    if suspect.e_value >= WORSE_E:
+        return f"{said}, and the new revision failed more than the old one (e-value {suspect.e_value:.2g})"
+    return f"{said}, and both revisions failed alike (e-value {suspect.e_value:.2g})"
 
 
 def _in_minutes(episode: SpendEpisode) -> Episode:
@@ -217,6 +237,7 @@ def _suspects(seen: Seen) -> list[tuple[Suspect, str]]:
             subject=one.key,
             at=one.started_at.timestamp() / 60.0,
             undone_at=None if undone is None else undone.timestamp() / 60.0,
+            **_compared(one, seen.metric),
         )
         name = f"release {one.release} of {one.service}"
         settings = f"settings of {one.service}, {one.summary}"
@@ -235,6 +256,20 @@ def _suspects(seen: Seen) -> list[tuple[Suspect, str]]:
             found.append((suspect, f"{below.service.rsplit('/', 1)[-1]}{what}"))
     assert all(one.cause in GUILTY for one, _ in found)
     return found
+
+
+def _compared(one: Rollout, metric: str) -> dict[str, Any]:
+    """What its trial says of the new revision beside the old one, where it judged what is counted."""
+    trial = one.trial
+    e_value = trial.e_by_metric().get(metric)
+    answered = trial.canary_requests > 0 and trial.baseline_requests > 0
+    if e_value is None or trial.first_request_at is None or not answered or one.mirror_percent > 0:
+        return {}
+    last = trial.last_request_at or trial.first_request_at
+    return {
+        "compared": (trial.first_request_at.timestamp() / 60.0, last.timestamp() / 60.0),
+        "e_value": e_value,
+    }
 
 
 def _same_spend(one: Suspect, service: str, entry: Spend) -> bool:
