@@ -154,6 +154,13 @@ def test_what_users_got_lies_under_what_changed(samples: ModuleType) -> None:
     assert "errors peaked at 3.4 % in storefront · production" in html
 
 
+def test_a_lane_with_more_than_is_drawn_says_so(samples: ModuleType) -> None:
+    """What is left out silently did not happen, for whoever reads it."""
+    assert "are drawn." not in pages.delivery(samples.delivery(pile=40))
+    html = pages.delivery(samples.delivery(pile=61))
+    assert "Of storefront · staging, storefront · production only the newest 60 are drawn." in html
+
+
 def test_strips_that_cannot_be_drawn_say_why(samples: ModuleType) -> None:
     """An empty strip would look like a calm one."""
     html = pages.delivery(samples.delivery(problem="the query took longer than 5 s"))

@@ -17,6 +17,7 @@ from poise.model.delivery import Change, ChangeClass, Release, Rollout, RolloutS
 from poise.model.incident import Incident, Severity
 from poise.model.oncall import Contact, ContactKind, OnCallOverride, OnCallSchedule, Person, Rotation
 from poise.model.service import Service
+from poise.web import delivery_compose
 from poise.web.sign_in import CSRF_COOKIE
 
 Client = TestClient[Litestar]
@@ -116,6 +117,24 @@ def test_delivery_follows_a_commit_to_its_rollout(house: Any, client: Client, he
     assert "/runs/shop/7" in page and f"/rollouts/{SERVICE}/1" in page and "config 3 rolled back" in page
     assert "/projects/shop/incidents/1" in page and "try it" in page
     assert hostile not in page and "&lt;script&gt;" in page
+
+
+def test_a_count_that_stopped_at_its_bound_is_told_as_at_least(
+    house: Any, client: Client, headers: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy month has more runs than one page reads."""
+    monkeypatch.setattr(delivery_compose, "RUNS_MAX", 2)
+    now = house.clock.now()
+    for n in range(7, 10):
+        commit = f"{n}" * 40
+        house.write(
+            Run(
+                project="shop", n=n, commit=commit, branch="main", workflow="ci", state=RunState.SUCCESS,
+                created_at=now,
+            )
+        )  # fmt: skip
+    page = client.get("/projects/shop/delivery?window=30d", headers=headers("viewer")).text
+    assert "At least 2 changes in 30 days." in page
 
 
 def test_a_services_page_shows_config_and_hides_secrets(house: Any, client: Client, headers: Headers) -> None:

@@ -46,8 +46,9 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
     rollouts = {one.key: await _rollouts(parts, one.key) for one in services}
     incidents, _ = await parts.store.scan(Incident, f"{project}/", limit=INCIDENTS_MAX, last=True)
     every = [one for found in rollouts.values() for one in found]
+    commits, is_whole = await _commits(parts, project, since, every)
     changes = [
-        *await _commits(parts, project, since, every),
+        *commits,
         *await _settings(parts, [one for one in every if one.created_at >= since]),
     ]
     found = await answered(parts, project, since, until)
@@ -55,7 +56,7 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
     return DeliveryView(
         chrome=around,
         project=project,
-        sentence=sentence(lines, said, [one for one in every if one.created_at >= since], every),
+        sentence=sentence(lines, said, [one for one in every if one.created_at >= since], every, is_whole),
         window=said,
         since=since,
         until=until,
@@ -75,14 +76,19 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
 
 
 def sentence(
-    lines: Sequence[ChangeLine], window: str, lately: Iterable[Rollout], every: Iterable[Rollout]
+    lines: Sequence[ChangeLine],
+    window: str,
+    lately: Iterable[Rollout],
+    every: Iterable[Rollout],
+    is_whole: bool = True,
 ) -> str:
-    """How many changes there were, what came back, and what waits now."""
+    """How many changes there were (at least, where not all were read), what came back, what waits now."""
     back = sum(one.state in _BAD for one in lately)
     waits = sum(one.state is RolloutState.WAITING for one in every)
     moving = sum(one.state.is_active for one in every)
     count = len({(line.label, line.summary) for line in lines})  # a commit may have run twice
-    told = [f"{plural(count, 'change')} in {window}" if lines else f"No change in {window}"]
+    least = "" if is_whole else "At least "
+    told = [f"{least}{plural(count, 'change')} in {window}" if lines else f"No change in {window}"]
     if back:
         told.append(f"{back} rolled back")
     if moving:
@@ -96,7 +102,10 @@ async def _rollouts(parts: Parts, key: str) -> list[Rollout]:
     return (await parts.store.scan(Rollout, f"{key}/", limit=ROLLOUTS_MAX, last=True))[0]
 
 
-async def _commits(parts: Parts, project: str, since: datetime, every: Sequence[Rollout]) -> list[ChangeLine]:
+async def _commits(
+    parts: Parts, project: str, since: datetime, every: Sequence[Rollout]
+) -> tuple[list[ChangeLine], bool]:
+    """What was pushed and ran since then, and whether that is all of it."""
     runs, _ = await parts.store.scan(Run, f"{project}/", limit=RUNS_MAX, last=True)
     made: list[ChangeLine] = []
     for run in runs:
@@ -119,7 +128,7 @@ async def _commits(parts: Parts, project: str, since: datetime, every: Sequence[
                 stops=tuple(_stop(one) for one in mine if one.back_to is None),
             )
         )
-    return made
+    return made, len(runs) < RUNS_MAX or runs[0].created_at < since
 
 
 async def _settings(parts: Parts, lately: Sequence[Rollout]) -> list[ChangeLine]:

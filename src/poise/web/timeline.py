@@ -54,12 +54,19 @@ def timeline(view: DeliveryView) -> h.Node:
             f"Each point is {duration(view.step_s)}: the share of requests that failed, and the latency that "
             "half (dashed) and 99 of 100 requests stayed under."
         ],
+        _crowded(view),
         view.problem and h.p(".problem")[f"Error rate and latency are not drawn: {view.problem}"],
     ]  # fmt: skip
     changes = _changes(view)
     if not measured:
         return h.fragment[scroll(name, h.div(".chart")[_drawing(view, crosshair=False)]), note, changes]
     return h.fragment[with_twin(name, _drawing(view), _twin(view, measured), note=note), changes]
+
+
+def _crowded(view: DeliveryView) -> h.Node:
+    """Which lanes had more than is drawn."""
+    full = [_title(lane) for lane in view.lanes if _inside(lane, view)[MARKERS_MAX:]]
+    return bool(full) and h.p(".mute")[f"Of {', '.join(full)} only the newest {MARKERS_MAX} are drawn."]
 
 
 def _changes(view: DeliveryView) -> h.Element:
@@ -107,8 +114,11 @@ def _cell(one: Answered) -> str:
 
 
 def _visible(lane: Lane, view: DeliveryView) -> list[Mark]:
-    inside = [mark for mark in lane.marks if view.since <= mark.at <= view.until]
-    return sorted(inside, key=lambda mark: mark.at)[-MARKERS_MAX:]
+    return sorted(_inside(lane, view), key=lambda mark: mark.at)[-MARKERS_MAX:]
+
+
+def _inside(lane: Lane, view: DeliveryView) -> list[Mark]:
+    return [mark for mark in lane.marks if view.since <= mark.at <= view.until]
 
 
 def _drawing(view: DeliveryView, *, crosshair: bool = True) -> h.Element:
