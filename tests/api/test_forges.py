@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from poise.model.delivery import Change, ChangeClass
-from poise.model.event_types import CHANGE_CLASSIFIED, CHANGE_CREATED, CHANGE_MERGED
+from poise.model.delivery import Change
+from poise.model.event_types import CHANGE_CREATED, CHANGE_MERGED
 from poise.model.exchange import Delivery, Forge, Hook
 from poise.model.kinds import BODIES
-from poise.model.policy import BudgetPolicy, ClassRule
-from poise.model.service import Project
 
 SHA = "5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689"
 FORGES = [forge.value for forge in Forge]
@@ -70,20 +68,6 @@ def signed(forge: str, secret: str, body: bytes, now: Any, *, delivery: str = "d
             name = forge.title()
             named = {f"X-{name}-Event": kind, f"X-{name}-Delivery": delivery, f"X-{name}-Signature": mac}
     return {**plain, **named}, body
-
-
-@pytest.fixture
-def hook(client: Client, headers: Callable[..., dict[str, str]]) -> Callable[..., str]:
-    """Make a hook of ``shop``; its secret."""
-
-    def make(forge: str, **more: str) -> str:
-        answer = client.post(
-            "/api/v1/projects/shop/hooks", json={"forge": forge, **more}, headers=headers("admin")
-        )
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["secret"])
-
-    return make
 
 
 def deliver(client: Client, forge: str, sent: Sent, project: str = "shop") -> Any:
@@ -370,115 +354,3 @@ def test_no_signed_body_whatever_is_our_fault(
     for said in (content, shaped):
         sent = signed(forge, secret, json.dumps(said).encode(), house.clock.now())
         assert deliver(client, forge, sent).status_code in (200, 202, 400, 409)
-
-
-MERGED = "9f31c07ad4e2b6c19f31c07ad4e2b6c19f31c07a"
-
-
-def pull(*labels: str, action: str = "labeled", merged: bool = False, **more: Any) -> bytes:
-    """A pull request as GitHub tells of it, cut to what a reader could want."""
-    said: dict[str, Any] = {
-        "number": 12, "head": {"sha": SHA}, "base": {"ref": "main"}, "merged": merged,
-        "merge_commit_sha": MERGED, "labels": [{"id": 1, "name": name} for name in labels], **more,
-    }  # fmt: skip
-    return json.dumps({"action": action, "number": 12, "pull_request": said}).encode()
-
-
-@pytest.fixture
-def labelled(house: Any, client: Client, hook: Callable[..., str]) -> Callable[..., Any]:
-    """Tell of a pull request, signed; the policy takes ``cve`` for security."""
-    rule = ClassRule(change_class="security", labels=("cve",))
-    house.write(Project(name="shop", policy=BudgetPolicy(classes=(rule,))))
-    secret, count = hook("github"), iter(range(1000))
-
-    def send(body: bytes, event: str = "pull_request") -> Any:
-        sent = signed("github", secret, body, house.clock.now(), delivery=f"p-{next(count)}", event=event)
-        return deliver(client, "github", sent)
-
-    return send
-
-
-def change(house: Any, sha: str) -> Change:
-    found: Change | None = anyio.run(house.store.get, Change, f"shop/{sha}")[0]
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize("first", ["labels", "push"])
-def test_the_labels_of_a_merged_pull_request_classify_what_it_was_merged_as(
-    house: Any, labelled: Callable[..., Any], first: str
-) -> None:
-    """GitHub promises no order between the push and the pull request that it merges."""
-    merge = push("github", sha=MERGED)
-    merge["commits"][0]["message"] = merge["head_commit"]["message"] = "Merge pull request #12"
-    pulled = pull("deps", "cve", action="closed", merged=True)
-    told = [(pulled, "pull_request"), (json.dumps(merge).encode(), "push")]
-    for body, event in told if first == "labels" else told[::-1]:
-        assert labelled(body, event).status_code == 202
-    found = change(house, MERGED)
-    assert (found.change_class, found.class_why) == (ChangeClass.SECURITY, "label cve")
-    assert found.labels == ("deps", "cve")
-    types = [row.event.type for row in anyio.run(house.store.journal) if row.event.subject == found.key]
-    assert types.count(CHANGE_MERGED) == 1 and types.count(CHANGE_CLASSIFIED) == (first == "push")
-
-
-def test_a_label_that_goes_takes_the_class_with_it(house: Any, labelled: Callable[..., Any]) -> None:
-    """Nobody keeps a way past the gate by a label that was taken back."""
-    labelled(pull("cve"))
-    labelled(json.dumps(push("github", ref="refs/heads/topic")).encode(), "push")
-    assert change(house, SHA).change_class is ChangeClass.SECURITY
-    labelled(pull(action="unlabeled"))
-    found = change(house, SHA)
-    assert (found.change_class, found.class_why, found.labels) == (ChangeClass.FIX, "its subject: fix", ())
-
-
-def test_a_trailer_is_stronger_than_a_label(house: Any, labelled: Callable[..., Any]) -> None:
-    said = push("github")
-    said["head_commit"]["message"] = "a page\n\nPoise-Class: feature"
-    labelled(json.dumps(said).encode(), "push")
-    labelled(pull("cve"))
-    assert change(house, SHA).class_why == "trailer Poise-Class: feature"
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "outcome"),
-    [
-        (pull("cve", action="closed"), 202, "ignored"),
-        (pull("cve", head={"sha": "--upload-pack=evil"}), 400, None),
-        (pull("cve", merged=True, merge_commit_sha=None), 400, None),
-        (pull("cve", labels="cve"), 400, None),
-        (pull("cve", labels=[{"name": 7}]), 400, None),
-        (b'{"action": "labeled", "pull_request": []}', 400, None),
-    ],
-    ids=[
-        "given up",
-        "an option",
-        "merged as nothing",
-        "labels no list",
-        "a label no text",
-        "no pull request",
-    ],
-)
-def test_what_says_nothing_of_use_changes_nothing(
-    house: Any, labelled: Callable[..., Any], body: bytes, status: int, outcome: str | None
-) -> None:
-    before = state(house)
-    answer = labelled(body)
-    assert (answer.status_code, answer.json().get("outcome")) == (status, outcome)
-    assert state(house) == before
-
-
-def test_an_unsigned_label_is_nobodys(house: Any, client: Client, labelled: Callable[..., Any]) -> None:
-    """Else whoever knows the URL could let features pass as security."""
-    before = state(house)
-    forged = signed("github", "guessed", pull("cve"), house.clock.now(), event="pull_request")
-    assert deliver(client, "github", forged).status_code == 401
-    assert state(house) == before
-
-
-def test_pull_requests_into_another_branch_than_the_hooks_are_not_followed(
-    house: Any, client: Client, hook: Callable[..., str]
-) -> None:
-    secret = hook("github", branch="release")
-    sent = signed("github", secret, pull("cve"), house.clock.now(), event="pull_request")
-    assert deliver(client, "github", sent).json()["outcome"] == "ignored"

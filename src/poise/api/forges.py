@@ -108,11 +108,11 @@ async def _take(parts: Parts, hook: Hook, headers: Headers, body: bytes) -> Resp
         return _told("pong", "The hook is known here.", 200)
     if not kind:
         raise _unusable(hook.key, "no header says which event this is", "Send it from the forge.")
-    labels = kind == "pull_request" and hook.forge is Forge.GITHUB
+    labels = kind == "pull_request"
     if kind != "push" and not labels:
-        return _told("ignored", "Only pushes are followed, and labels of GitHub's pull requests.", 202)
+        return _told("ignored", "Only pushes are followed, and labels of pull requests.", 202)
     try:
-        told = read_labels(body) if labels else read_push(hook.forge, body)
+        told = read_labels(hook.forge, body) if labels else read_push(hook.forge, body)
     except Ignored as reason:
         return _told("ignored", f"Nothing to do: {reason}.", 202)
     except Malformed as problem:

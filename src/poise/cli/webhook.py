@@ -16,9 +16,9 @@ webhook = App(name="webhook", help="Forges that tell of pushes; sinks that are t
 
 _NEXT = {
     Forge.GITHUB: "In GitHub: Settings, Webhooks, Add webhook; application/json; pushes and pull requests.",
-    Forge.GITLAB: "In GitLab: Settings, Webhooks; the secret as secret token or signing token, push events.",
-    Forge.GITEA: "In Gitea: Settings, Webhooks, Add webhook, Gitea; POST, application/json, push events.",
-    Forge.FORGEJO: "In Forgejo: Settings, Webhooks, Add webhook; POST, application/json, push events.",
+    Forge.GITLAB: "In GitLab: Settings, Webhooks; as secret or signing token; push and merge request events.",
+    Forge.GITEA: "In Gitea: Settings, Webhooks, Add webhook, Gitea; POST, JSON; pushes and pull requests.",
+    Forge.FORGEJO: "In Forgejo: Settings, Webhooks, Add webhook; POST, JSON; pushes and pull requests.",
 }
 
 

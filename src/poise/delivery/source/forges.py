@@ -107,13 +107,13 @@ def delivery_id(forge: Forge, headers: Headers) -> str:
 
 
 def event_of(forge: Forge, headers: Headers) -> str:
-    """``push``, ``ping``, or what else the forge calls it."""
+    """``push``, ``pull_request`` (also GitLab's merge request), ``ping``, or what else the forge calls it."""
     match forge:
         case Forge.GITHUB:
             return _one(headers, "x-github-event")
         case Forge.GITLAB:
             named = _one(headers, "x-gitlab-event")
-            return "push" if named == "Push Hook" else named
+            return {"Push Hook": "push", "Merge Request Hook": "pull_request"}.get(named, named)
         case _:
             return _of(forge, headers, "event")
 
@@ -143,31 +143,55 @@ def read_push(forge: Forge, body: bytes) -> Pushed:
     )
 
 
-def read_labels(body: bytes) -> Labelled:
-    """What GitHub's ``pull_request`` event says. Raises ``Malformed``; ``Ignored`` for one given up.
+def read_labels(forge: Forge, body: bytes) -> Labelled:
+    """What a forge tells of a pull request. Raises ``Malformed``; ``Ignored`` for one given up.
 
-    Source: docs.github.com, "Webhook events and payloads", pull_request: ``merge_commit_sha`` is what it was
-    merged as (merged, squashed, or the last commit of a rebase) once ``merged`` is true, and before that a
-    commit of GitHub's own, which is on no branch.
+    Source: docs.github.com, "Webhook events and payloads", pull_request, whose shape Gitea and Forgejo keep
+    (modules/structs/hook.go); docs.gitlab.com, "Webhook events", merge request events.
     """
     said = _object(body)
+    return _merge_request(said) if forge is Forge.GITLAB else _pull_request(said)
+
+
+def _pull_request(said: dict[str, Any]) -> Labelled:
+    """``merge_commit_sha`` is what it was merged as (merged, squashed, or the last commit of a rebase) once
+    ``merged`` is true, and before that a commit of GitHub's own, which is on no branch.
+    """
     pull = said.get("pull_request")
-    number = _maybe(pull, "number")
-    if not isinstance(pull, dict) or not isinstance(number, int) or isinstance(number, bool):
-        raise Malformed("pull_request.number: not there, or no number")
-    merged = pull.get("merged") is True
-    if said.get("action") == "closed" and not merged:
+    merged = _maybe(pull, "merged") is True
+    if said.get("action") == "closed" and isinstance(pull, dict) and not merged:
         raise Ignored("the pull request was closed without being merged")
-    shas = [_maybe(pull.get("head"), "sha"), *([pull.get("merge_commit_sha")] if merged else [])]
+    shas = [_maybe(_maybe(pull, "head"), "sha"), *([_maybe(pull, "merge_commit_sha")] if merged else [])]
+    base = _maybe(_maybe(pull, "base"), "ref")
+    return _labelled("pull_request", _maybe(pull, "number"), base, shas, _maybe(pull, "labels"), "name")
+
+
+def _merge_request(said: dict[str, Any]) -> Labelled:
+    """GitLab's. Merged without a merge commit (fast-forward) it is its last commit, or the squashed one."""
+    about = said.get("object_attributes")
+    state = _maybe(about, "state")
+    if state == "closed":
+        raise Ignored("the merge request was closed without being merged")
+    made = (_maybe(about, name) for name in ("squash_commit_sha", "merge_commit_sha"))
+    shas = [
+        _maybe(_maybe(about, "last_commit"), "id"),
+        *(sha for sha in made if state == "merged" and sha is not None),
+    ]
+    number, base = _maybe(about, "iid"), _maybe(about, "target_branch")
+    return _labelled("object_attributes", number, base, shas, said.get("labels"), "title")
+
+
+def _labelled(where: str, number: Any, base: Any, shas: list[Any], given: Any, called: str) -> Labelled:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise Malformed(f"{where}: its number is not there, or no number")
     if not all(isinstance(sha, str) and _SHA.fullmatch(sha) for sha in shas):
-        raise Malformed("pull_request.head.sha or merge_commit_sha: not a commit's full name")
-    given = pull.get("labels")
-    if not isinstance(given, list) or not all(isinstance(_maybe(one, "name"), str) for one in given):
-        raise Malformed("pull_request.labels: not a list of labels")
-    names = (_clean(_maybe(one, "name"), NAME_CHARS) for one in given[:LABELS_MAX])
+        raise Malformed(f"{where}: its head or what it was merged as is not a commit's full name")
+    if not isinstance(given, list) or not all(isinstance(_maybe(one, called), str) for one in given):
+        raise Malformed(f"{where}: its labels are not a list of labels")
+    names = (_clean(_maybe(one, called), NAME_CHARS) for one in given[:LABELS_MAX])
     return Labelled(
         number=number,
-        base=_clean(_maybe(pull.get("base"), "ref"), 200),
+        base=_clean(base, 200),
         commits=tuple(dict.fromkeys(shas)),
         labels=tuple(dict.fromkeys(name for name in names if name)),
     )
