@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
@@ -53,7 +54,7 @@ async def delivery(request: Asked, project: Part, window: Choice = "7d") -> Resp
     """Changes on their way to users."""
     around, cookies = await _around(request, project)
     view = await delivery_compose.delivery(parts_of(request), project, window, around)
-    return Response(delivery_page.delivery(view), cookies=cookies)
+    return Response(await anyio.to_thread.run_sync(delivery_page.delivery, view), cookies=cookies)
 
 
 @get("/projects/{project:str}/oncall", **PAGE)
