@@ -300,6 +300,22 @@ def test_the_crosshair_reads_the_table(site: Any, context: BrowserContext, sampl
     assert trouble == []
 
 
+def test_the_timeline_reads_every_services_step_by_keyboard(
+    site: Any, context: BrowserContext, samples: ModuleType
+) -> None:
+    """One press tells what the users of all services got at that moment."""
+    page, trouble = open_page(context, site, pages.delivery(samples.delivery()))
+    page.locator(".scroll:has(svg[data-chart])").focus()
+    page.keyboard.press("ArrowLeft")
+    told = page.locator(".readout")
+    expect(told).to_contain_text("28 Nov 09:40: storefront · production 0.06 %, 45 ms / 203 ms, payments")
+    expect(page.locator(".cross")).to_have_attribute("x1", "826")
+    for _ in range(9):
+        page.keyboard.press("ArrowLeft")
+    expect(told).to_contain_text("storefront · production 3.4 %")
+    assert trouble == []
+
+
 def test_instants_are_local_with_utc_at_hand(site: Any, browser: Browser, samples: ModuleType) -> None:
     """Someone in Kolkata reads their own clock and can check it against the journal's."""
     context = browser.new_context(timezone_id="Asia/Kolkata")
