@@ -45,7 +45,8 @@ def rollout(
 class World:
     """One service. ``tick`` decides and writes; ``perform`` does what was asked for."""
 
-    def __init__(self, *rollouts: Rollout) -> None:
+    def __init__(self, *rollouts: Rollout, key: str = KEY) -> None:
+        self.key = key
         self.now = NOW
         self.rollouts = {r.n: r for r in rollouts}
         self.replicas: dict[str, Replica] = {}
@@ -72,7 +73,7 @@ class World:
             waited.append(traffic_key(self.route))
         traffic = TrafficSeen(version=self.running_version, active=dict(self.active))
         return Seen(
-            key=KEY,
+            key=self.key,
             service=self.service,
             rollouts=tuple(self.rollouts.values()),
             replicas=tuple(self.replicas[key] for key in sorted(self.replicas)),
@@ -93,7 +94,8 @@ class World:
         for write in decision.writes:
             if isinstance(write.body, Replica):
                 self.replicas[write.key] = write.body
-            elif isinstance(write.body, Route):
+            elif write.kind == "Route":
+                assert write.body is None or isinstance(write.body, Route)
                 self.route = write.body
             else:
                 del self.replicas[write.key]

@@ -84,32 +84,27 @@ def test_a_checkout_replaces_what_is_there_and_has_no_history(
     assert (tree / "link").is_symlink()
 
 
-def test_history_cannot_be_rewritten_or_removed(repositories: GitRepositories, copy: Copy) -> None:
-    """What was released stays explainable; the old head is kept."""
-    copy.commit(a="1")
-    sha = copy.commit(a="2")
-    copy.push("main", "main:topic")
-    copy.git("reset", "-q", "--hard", "HEAD~1")
-    copy.commit(a="3")
-    assert "non-fast-forward" in copy.push("--force", "main").stderr
-    assert copy.push("--delete", "main").returncode != 0
-    assert repositories.branches("shop") == {"main": sha, "topic": sha}
-
-
-def test_only_a_branch_that_nothing_is_released_from_may_go(tmp_path: Path) -> None:
-    """With it goes its preview. What a service releases stays, wherever HEAD is, and so do tags."""
+def test_what_is_released_can_be_neither_rewritten_nor_removed(tmp_path: Path) -> None:
+    """What was released stays explainable; the old head is kept, wherever HEAD is, and so are tags."""
     repositories = GitRepositories(tmp_path / "repos")
     copy = Copy(tmp_path / "copy", repositories.ensure("shop"))
     spec = (
         "apiVersion: poise.dev/v1\nkind: Service\nmetadata: {name: a}\nspec: {command: x, branch: stable}\n"
     )
-    sha = copy.commit(**{"poise.yaml": spec})
-    assert copy.push("main", "main:topic", "main:stable", "main:refs/tags/v1").returncode == 0
-    assert copy.push("--delete", "topic").returncode == 0
+    copy.commit(**{"poise.yaml": spec})
+    sha = copy.commit(a="2")
+    refs = ("main", "main:topic", "main:gone", "main:stable", "main:refs/tags/v1")
+    assert copy.push(*refs).returncode == 0
     for ref in ("main", "stable", "refs/tags/v1"):
         refused = copy.push("--delete", ref)
         assert refused.returncode != 0 and "must not be deleted" in refused.stderr
-    assert repositories.branches("shop") == {"main": sha, "stable": sha}
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+    other = copy.commit(a="3")
+    for branch in ("main", "stable"):
+        assert "non-fast-forward" in copy.push("--force", f"main:{branch}").stderr
+    assert copy.push("--delete", "gone").returncode == 0
+    assert copy.push("--force", "main:topic").returncode == 0, "nothing comes from it but a preview"
+    assert repositories.branches("shop") == {"main": sha, "stable": sha, "topic": other}
 
 
 def test_asking_for_a_repository_twice_changes_nothing(repositories: GitRepositories, copy: Copy) -> None:

@@ -113,19 +113,36 @@ def _check_hosts(declared: Declared, filename: str) -> None:
 
 
 def kept(lines: Sequence[Sequence[str]]) -> Iterable[PoiseError]:
-    """What may not be deleted: tags, and branches that are released (HEAD's, and those it declares)."""
-    deleted = [ref for _, new, ref in lines if set(new) == {"0"}]
-    released = _released() if deleted else set()
-    for ref in deleted:
+    """What may be neither deleted nor rewritten: branches that are released. Tags may not be deleted."""
+    deleted = [ref for _, new, ref in lines if _is_none(new)]
+    rewritten = [ref for old, new, ref in lines if _is_rewritten(old, new, ref)]
+    released = _released() if deleted or rewritten else set()
+    for ref in (*deleted, *rewritten):
         branch = ref.removeprefix("refs/heads/")
-        if branch == ref or branch in released:
-            yield Invalid(
-                "POISE-G109",
-                f"{branch} must not be deleted",
-                where=ref,
-                why="Releases come from it." if branch != ref else "Only branches may be.",
-                mend=f"Delete another branch: git push poise --delete {'feature/...'}",
-            )
+        if branch != ref and branch not in released:
+            continue
+        did, rather = (
+            ("deleted", "--delete") if ref in deleted else ("rewritten (non-fast-forward)", "--force")
+        )
+        yield Invalid(
+            "POISE-G109",
+            f"{branch} must not be {did}",
+            where=ref,
+            why="Releases come from it." if branch != ref else "Only branches may be.",
+            mend=f"Do so with another branch: git push poise {rather} feature/...",
+        )
+
+
+def _is_none(sha: str) -> bool:
+    return set(sha) == {"0"}
+
+
+def _is_rewritten(old: str, new: str, ref: str) -> bool:
+    """Whether a branch loses commits that it had."""
+    if not ref.startswith("refs/heads/") or _is_none(old) or _is_none(new):
+        return False
+    asked = ["git", "merge-base", "--is-ancestor", old, new]
+    return subprocess.run(asked, capture_output=True, timeout=GIT_S, check=False).returncode != 0
 
 
 def _released() -> set[str]:

@@ -22,8 +22,8 @@ BRANCHES: Final = 1000
 _PROJECT: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SETTINGS: Final = {
-    "receive.denyNonFastForwards": "true",
-    "receive.denyDeletes": "false",  # the hook keeps the branches that are released
+    "receive.denyNonFastForwards": "false",  # the hook keeps the history of branches that are released
+    "receive.denyDeletes": "false",  # and them
     "receive.fsckObjects": "true",
     "receive.maxInputSize": str(PUSH_BYTES),
     "http.receivepack": "true",

@@ -17,6 +17,7 @@ from poise.delivery.rollout.sequential import Total
 from poise.delivery.rollout.silence import is_probed
 from poise.model.attestation import Verification
 from poise.model.balance import Budget, Override, Verdict, VerdictKind
+from poise.model.branch_preview import is_branch_preview
 from poise.model.config import Config, Secret
 from poise.model.delivery import Order, Release, Rollout, RolloutState
 from poise.model.fleet import Replica, RollbackRequest, Route, ScaleTarget
@@ -62,6 +63,8 @@ class RolloutController:
     def wakes(self, ref: Ref) -> str | tuple[str, ...] | None:
         """The service that an object belongs to; a release and a rollout concern all its environments."""
         parts = ref.key.split("/")
+        if is_branch_preview(ref.key):  # it is no rollout
+            return None
         if ref.kind == "Project":
             return tuple(sorted(key for key in self._known if key.split("/")[0] == ref.key))
         if ref.kind == "Lock" and len(parts) == 2:
