@@ -62,7 +62,7 @@ def _split(seen: Seen) -> Split:
     if seen.service is None or (live is None and canary is None):
         return Split(weights={})
     now = acked.get(canary.n, 0) if canary else 0
-    aim = wanted(canary, live) if canary else 0
+    aim = 0 if canary is None or _is_away(seen, canary, live) else wanted(canary, live)
     rises = aim > now and canary is not None and canary.ask is not None and may_rise(seen, canary)
     weights = _weights(live, canary, aim if rises else min(aim, now))
     if any(not _can_serve(seen, n, acked) for n in weights):
@@ -70,6 +70,14 @@ def _split(seen: Seen) -> Split:
     if rises and canary is not None and canary.ask is not None:
         return Split(weights=weights, raises=canary.n, verdict=verdict_key(canary.key, canary.ask.n))
     return Split(weights=weights)
+
+
+def _is_away(seen: Seen, canary: Rollout, live: Rollout | None) -> bool:
+    """Whether nobody of the canary answers while the live one does: its users need not wait for a judgement.
+
+    It rises again as it rose before: ready, and with a fresh verdict.
+    """
+    return live is not None and ready(seen, canary.n) == 0 and ready(seen, live.n) > 0
 
 
 def wanted(canary: Rollout, live: Rollout | None) -> int:

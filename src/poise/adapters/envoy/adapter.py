@@ -34,6 +34,9 @@ LOG_TAIL_BYTES: Final = 1 << 16
 LOG_TRIES: Final = 50
 DOORS_FILE: Final = "doors.json"
 MEMBER: Final = re.compile(rb"^[^:]+::127\.0\.0\.1:(\d+)::hostname::", re.MULTILINE)
+TOLD: Final = re.compile(r"^: |reject|[Ee]rror adding|update failed")
+DUMP: Final = "goo.gle/debug"  # then the whole configuration follows, and after it ": " and the reason
+LOG_PREFIX: Final = re.compile(r"^(\[[^\]]*\] ?)*(: )?")  # instant, thread, level, component, place
 SEE_LOG: Final = "see Envoy's log"
 
 
@@ -291,8 +294,9 @@ class EnvoyTraffic:
         with path.open("rb") as file:
             file.seek(max(mark if mark <= self._log_size() else 0, self._log_size() - LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-        told = [line for line in lines if re.search(r"reject|[Ee]rror adding|update failed", line)]
-        return told[-1].rpartition("] ")[2] if told else SEE_LOG
+        told = [line for line in lines if TOLD.search(line)]
+        said = LOG_PREFIX.sub("", told[-1]).strip() if told else SEE_LOG
+        return SEE_LOG if DUMP in said else said
 
 
 class _Refused(Exception):
