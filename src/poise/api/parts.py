@@ -16,6 +16,7 @@ from poise.adapters.sqlite.store import SqliteStore
 from poise.adapters.telemetry import TelemetryOwner
 from poise.adapters.worker.asking import AskedRange
 from poise.adapters.worker.pool import QueryWorker
+from poise.api.begun import Begun
 from poise.api.intakes import Intakes
 from poise.balance.budget.controller import Curve
 from poise.balance.scorecard.desk import Desk
@@ -63,6 +64,7 @@ class Parts:
     queries: QueryWorker | None = None
     ranges: AskedRange | None = None  # the same worker's answers over grids, the last ones kept
     sources: Callable[[str, str], Awaitable[SignalStore]] | None = None  # (project, name)
+    begun: Begun = field(default_factory=Begun)
     rules: Callable[[], Sequence[GroupStanding]] = tuple  # how every group of rules stands
     loop_lag: Callable[[], Lag] | None = None
     intakes: Intakes = field(default_factory=Intakes)

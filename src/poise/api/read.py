@@ -13,9 +13,7 @@ from poise.api.logs import lines_of
 from poise.api.params import After, Cursor, Flag, Limit, Lines, Number, OfProject, Part, Subject
 from poise.api.parts import Parts
 from poise.api.views import LogLine, Page, ServiceStatus, Status
-from poise.delivery.rollout.analysis import analysis
 from poise.engine.journal import ChainReport, verify
-from poise.model.analysis import Analysis
 from poise.model.balance import Budget, Override, Verdict
 from poise.model.delivery import Change, Release, Rollout, Run
 from poise.model.drift import Drift
@@ -139,31 +137,6 @@ async def get_rollout(
     return await one_of(parts_of(request), Rollout, f"{project}/{environment}/{service}/{n:06d}")
 
 
-@get(_SERVICE + "/rollouts/{n:int}/analysis", opt={"permission": "viewer"})
-async def get_analysis(
-    request: Request[Any, Any, Any], project: Part, environment: Part, service: Part, n: Number
-) -> Analysis:
-    """What a rollout is judged by: every metric of both arms, with bounds that hold at any look."""
-    key = f"{project}/{environment}/{service}/{n:06d}"
-    found, _ = await parts_of(request).store.get(Rollout, key)
-    if found is None:
-        raise NotFound("POISE-E404", f"no rollout {key}", mend="Run: poise status")
-    return analysis(found)
-
-
-@get(_SERVICE + "/rollouts/latest/analysis", opt={"permission": "viewer"})
-async def get_latest_analysis(
-    request: Request[Any, Any, Any], project: Part, environment: Part, service: Part
-) -> Analysis:
-    """The same of the newest rollout."""
-    parts, key = parts_of(request), f"{project}/{environment}/{service}"
-    await queries.service_or_raise(parts, key)
-    newest = await queries.recent_rollouts(parts, key, limit=1)
-    if not newest:
-        raise NotFound("POISE-E404", f"no rollout of {key} yet", mend="Run: git push poise main")
-    return analysis(newest[0])
-
-
 @get("/api/v1/projects/{project:str}/events", opt={"permission": "viewer"})
 async def list_events(
     request: Request[Any, Any, Any],
@@ -248,5 +221,5 @@ async def list_releases(
 
 ROUTES = [
     healthz, readyz, get_status, list_projects, get_project, get_run, get_run_log, list_releases,
-    get_service, get_rollout, get_analysis, get_latest_analysis, list_events, audit, *LISTS,
+    get_service, get_rollout, list_events, audit, *LISTS,
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.datastructures import State
@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from poise import __version__
 from poise.api import (
     act,
+    analysis,
     branch_previews,
     exclusions,
     forges,
@@ -62,6 +63,36 @@ async def _finish(response: Response[Any]) -> Response[Any]:
     return secured(response)
 
 
+ROUTES: Final[Sequence[ControllerRouterHandler]] = (
+    *read.ROUTES,
+    *analysis.ROUTES,
+    *act.ROUTES,
+    *gate.ROUTES,
+    *branch_previews.ROUTES,
+    *locks.ROUTES,
+    *preview.ROUTES,
+    *stream.ROUTES,
+    *output.ROUTES,
+    *settings.ROUTES,
+    *scale.ROUTES,
+    *forges.ROUTES,
+    *hooks.ROUTES,
+    *inbound.ROUTES,
+    *incidents.ROUTES,
+    *reviews.ROUTES,
+    *exclusions.ROUTES,
+    *oncall.ROUTES,
+    *scorecard.ROUTES,
+    *prometheus.ROUTES,
+    *targets.ROUTES,
+    *ingest.ROUTES,
+    *otlp.ROUTES,
+    *telemetry.ROUTES,
+    *own_metrics.ROUTES,
+    *releases.ROUTES,
+)
+
+
 def make_server(
     parts: Parts, faces: Sequence[ControllerRouterHandler] = (), show: Show | None = None
 ) -> Litestar:
@@ -71,35 +102,7 @@ def make_server(
     """
     handlers = Handlers(show)
     return Front(
-        route_handlers=[
-            *read.ROUTES,
-            *act.ROUTES,
-            *gate.ROUTES,
-            *branch_previews.ROUTES,
-            *locks.ROUTES,
-            *preview.ROUTES,
-            *stream.ROUTES,
-            *output.ROUTES,
-            *settings.ROUTES,
-            *scale.ROUTES,
-            openapi,
-            *faces,
-            *forges.ROUTES,
-            *hooks.ROUTES,
-            *inbound.ROUTES,
-            *incidents.ROUTES,
-            *reviews.ROUTES,
-            *exclusions.ROUTES,
-            *oncall.ROUTES,
-            *scorecard.ROUTES,
-            *prometheus.ROUTES,
-            *targets.ROUTES,
-            *ingest.ROUTES,
-            *otlp.ROUTES,
-            *telemetry.ROUTES,
-            *own_metrics.ROUTES,
-            *releases.ROUTES,
-        ],
+        route_handlers=[*ROUTES, openapi, *faces],
         guards=[authorise],
         exception_handlers={
             PoiseError: handlers.on_poise_error,
