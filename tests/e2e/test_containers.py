@@ -178,3 +178,28 @@ def test_a_tag_that_is_nowhere_ends_the_run_with_the_reason(delivery: Delivery) 
 
     assert "neither on this machine nor to be had" in until(problem, 60.0, "the run has ended")
     assert len(delivery.house.rollouts("web")) == before
+
+
+def test_an_image_that_was_removed_before_it_started_fails_the_rollout_and_nobody_notices(
+    delivery: Delivery,
+) -> None:
+    """Somebody cleaned up on the machine between the release and its turn."""
+    house = delivery.house
+    n = len(house.rollouts("web")) + 1
+    house.poise("lock", "web", "--reason", "cleaning up")
+    delivery.push("removed", GOOD)
+
+    def waits() -> bool:
+        return any(one["n"] == n and "cleaning up" in one["reason"] for one in house.rollouts("web"))
+
+    until(waits, 120.0, "the rollout waits for the lock")
+    delivery.podman(
+        "rmi", "--force", delivery.podman("inspect", "--format", "{{.Id}}", "localhost/web:removed")
+    )
+    with users(house) as failed:
+        house.poise("unlock", "web")
+        one = delivery.settled(n)
+    assert (one["state"], failed) == ("failed", [])
+    assert "exit code 125 (the engine could not start it: its log says why)" in one["reason"]
+    assert one["reason"] in house.poise("status").stdout
+    assert house.get("web", "/cgi-bin/work") == (200, "hello")
