@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -17,9 +16,9 @@ from poise.api.params import Number, Part
 from poise.api.parts import Parts
 from poise.api.read import parts_of
 from poise.delivery.rollout.analysis import analysis
-from poise.delivery.rollout.outside import Finding, Judgement, judged
+from poise.delivery.rollout.outside import Finding, Judgement, judged, readings_of
 from poise.delivery.rollout.replay import Reading
-from poise.engine.arms import Counters, Grown, grown
+from poise.engine.arms import Counters, grown
 from poise.model.analysis import Analysis
 from poise.model.delivery import Rollout
 from poise.model.errors import Invalid, NotFound
@@ -210,23 +209,6 @@ async def _readings(parts: Parts, project: str, asked: AskAnalysis) -> list[Read
     )
     signals = await parts.sources(project, asked.source)
     return readings_of(await grown(signals, canary, baseline, max(since, earliest), now, asked.step_s))
-
-
-def readings_of(steps: Sequence[Grown]) -> list[Reading]:
-    """Whole counts of each step; what is rounded off comes with the next one."""
-    found, sums, told = [], [0.0] * 4, [0] * 4
-    for one in steps:
-        sums = [a + b for a, b in zip(sums, (one.canary, one.canary_bad, one.baseline, one.baseline_bad),
-                                      strict=True)]  # fmt: skip
-        more = [round(total) - before for total, before in zip(sums, told, strict=True)]
-        told = [before + grew for before, grew in zip(told, more, strict=True)]
-        found.append(
-            Reading(
-                at_s=one.at_s, canary_requests=more[0], canary_errors=more[1], baseline_requests=more[2],
-                baseline_errors=more[3],
-            )
-        )  # fmt: skip
-    return found
 
 
 def _sent(asked: AskAnalysis) -> list[Reading]:

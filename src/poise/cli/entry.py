@@ -51,7 +51,10 @@ _COMMANDS = {
         "pause": ("ship", "Keep the rollout under way where it is."),
         "resume": ("ship", "Let a paused rollout go on."),
         "abort": ("ship", "End the rollout under way, back to the live release."),
-        "rollout": ("rollout", "A rollout under way, or a recorded one judged again. (status, replay)"),
+        "rollout": (
+            "rollout",
+            "A rollout under way, a recorded one, or another tool's. (status, check, replay)",
+        ),
         "restart": ("ship", "Restart replicas, one after another."),
         "previews": ("previews", "Branches at an address of their own. (list, stop)"),
         "release": ("release", "Releases by digest: list, verify, provenance, sbom."),

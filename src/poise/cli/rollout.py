@@ -42,6 +42,35 @@ def status(
 
 
 @rollout.command
+def check(
+    *,
+    prometheus: Annotated[str, Parameter(help="The Prometheus-compatible API to count in.")],
+    canary_total: Annotated[str, Parameter(help="The canary's requests: the selector of a counter.")],
+    baseline_total: Annotated[str, Parameter(help="The same of what is stable.")],
+    canary_bad: Annotated[str, Parameter(help="Those of them that were bad; or name the good ones.")] = "",
+    canary_good: str = "",
+    baseline_bad: str = "",
+    baseline_good: str = "",
+    window: Annotated[str, Parameter(help="Since when: longer than the canary is out.")] = "1h",
+    step: Annotated[str, Parameter(help="Between two readings; no shorter than it is scraped.")] = "15s",
+    alpha: Annotated[float, Parameter(help="The share of good releases that may be found harmful.")] = 0.05,
+    safe: Annotated[bool, Parameter(negative="", help="Exit 0 only once it is proven safe.")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Judge a canary that others roll out by its own counters. No server; ask as often as you like.
+
+    Exits 0 while no harm is shown (with --safe once safety is), else 6. A bearer token may stand in
+    POISE_PROMETHEUS_TOKEN.
+    """
+    from poise.cli.rollout_check import check as checked
+    from poise.engine.arms import Counters
+
+    canary = Counters(total=canary_total, bad=canary_bad, good=canary_good)
+    baseline = Counters(total=baseline_total, bad=baseline_bad, good=baseline_good)
+    return checked(prometheus, canary, baseline, window, step, alpha, common, needs_proof=safe)
+
+
+@rollout.command
 def replay(
     file: Annotated[Path, Parameter(help=f"CSV, one reading a line: {','.join(COLUMNS)}.")],
     *,

@@ -17,6 +17,7 @@ from msgspec import Struct
 from poise.delivery.rollout import absolute, sequential
 from poise.delivery.rollout.replay import Reading
 from poise.delivery.rollout.sequential import Total
+from poise.engine.arms import Grown
 from poise.model.analysis import ArmCount
 from poise.model.delivery import Trial
 from poise.model.service import Strategy
@@ -97,6 +98,23 @@ def judged(
         harm_at_s=harm_at_s,
         seconds=readings[-1].at_s if readings else 0.0,
     )
+
+
+def readings_of(steps: Sequence[Grown]) -> list[Reading]:
+    """Whole counts of each step; what is rounded off comes with the next one."""
+    found, sums, told = [], [0.0] * 4, [0] * 4
+    for one in steps:
+        sums = [a + b for a, b in zip(sums, (one.canary, one.canary_bad, one.baseline, one.baseline_bad),
+                                      strict=True)]  # fmt: skip
+        more = [round(total) - before for total, before in zip(sums, told, strict=True)]
+        told = [before + grew for before, grew in zip(told, more, strict=True)]
+        found.append(
+            Reading(
+                at_s=one.at_s, canary_requests=more[0], canary_errors=more[1], baseline_requests=more[2],
+                baseline_errors=more[3],
+            )
+        )  # fmt: skip
+    return found
 
 
 def _said(finding: Finding, trial: Trial, peak: float, strategy: Strategy) -> str:
