@@ -62,13 +62,14 @@ class Branches:
     def __init__(self, house: House) -> None:
         self.house = house
 
-    def push(self, branch: str, says: str, before: str = "") -> None:
-        """A commit on ``branch`` that answers ``says``, pushed."""
+    def push(self, branch: str, says: str, before: str = "", amend: bool = False) -> None:
+        """A commit on ``branch`` that answers ``says``, pushed; with ``amend`` in place of the newest."""
         git = self.house._git
         git("checkout", "-q", *([branch] if self.has(branch) else ["-b", branch, "main"]))
         self.house.write({"server.py": APP.format(says=says, before=before)})
+        git("reset", "-q", "--soft", "HEAD~1" if amend else "HEAD")
         self.house.commit(f"feat: {says}")
-        git("push", "-q", "poise", branch)
+        git("push", "-q", *(["--force"] if amend else []), "poise", branch)
         git("checkout", "-q", "main")
 
     def has(self, branch: str) -> bool:
@@ -112,6 +113,8 @@ def test_a_pushed_branch_answers_at_its_own_host_until_it_is_deleted(branches: B
     assert branches.get("app.localhost") == (200, "main")
     branches.push("feature/login-2", "login again")
     branches.says(host, "login again")
+    branches.push("feature/login-2", "rewritten", amend=True)
+    branches.says(host, "rewritten")
     assert branches.get("app.localhost") == (200, "main")
     assert branches.house.rollouts("app") == before
     assert _processes("feature-login-2")
@@ -120,6 +123,9 @@ def test_a_pushed_branch_answers_at_its_own_host_until_it_is_deleted(branches: B
     assert branches.get("app.localhost") == (200, "main")
     until(lambda: not _processes("feature-login-2"), PATIENCE_S, "no process of a preview is left")
     assert branches.row("feature/login-2")["stopped"] == "deleted"
+    told = {one["event"]["type"] for one in branches.house.events() if "/~" in one["event"]["subject"]}
+    rooms = {".".join(kind.split(".")[:3]) for kind in told}
+    assert rooms <= {"dev.poise.preview", "dev.poise.replica", "dev.poise.traffic"}, told
 
 
 def test_what_does_not_start_says_why_and_what_answered_goes_on(branches: Branches) -> None:

@@ -63,8 +63,6 @@ class RolloutController:
     def wakes(self, ref: Ref) -> str | tuple[str, ...] | None:
         """The service that an object belongs to; a release and a rollout concern all its environments."""
         parts = ref.key.split("/")
-        if is_branch_preview(ref.key):  # it is no rollout
-            return None
         if ref.kind == "Project":
             return tuple(sorted(key for key in self._known if key.split("/")[0] == ref.key))
         if ref.kind == "Lock" and len(parts) == 2:
@@ -89,6 +87,8 @@ class RolloutController:
 
     async def look(self, key: str, now: datetime) -> Decision:
         """Decide the next move of one service's rollouts."""
+        if is_branch_preview(key):  # told of by its replicas, its route and its counters; no rollout
+            return Decision()
         seen = await self.see(key, now)
         if self._probing is not None:
             self._probing.watch(key, await self._sides(seen, now))
