@@ -83,6 +83,19 @@ async def test_looking_again_asks_nobody(house: Any, tmp_path: Path) -> None:
     assert again == first
 
 
+async def test_what_happens_now_is_in_a_month_within_minutes(house: Any, tmp_path: Path) -> None:
+    """A step of a month is eight hours; a young house, or a burn, must not wait for one."""
+    until = house.clock.now()
+    await filled(tmp_path / "metrics.db", until)
+    worker = QueryWorker(tmp_path / "metrics.db", workers=1)
+    parts = replace(house.parts, ranges=AskedRange(worker))
+    now = until + timedelta(minutes=4, seconds=59)
+    found = await answered(parts, "shop", now - timedelta(days=30), now)
+    await worker.close()
+    points = found.by_service["shop/production/web"]
+    assert points[-1].at == until and points[-1].error_ratio is not None
+
+
 async def test_no_answer_is_told_and_is_no_flat_line(house: Any) -> None:
     """Missing data is never a healthy service."""
 

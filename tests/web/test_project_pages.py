@@ -166,4 +166,6 @@ def test_strips_that_cannot_be_drawn_say_why(samples: ModuleType) -> None:
     html = pages.delivery(samples.delivery(problem="the query took longer than 5 s"))
     assert "Error rate and latency are not drawn: the query took longer than 5 s" in html
     assert 'class="eline"' not in html and 'id="chart-table"' not in html
+    quiet = replace(samples.delivery(problem="x"), problem="")
+    assert "No request was counted in this window yet" in pages.delivery(quiet)
     assert "data-chart" not in html, "there is nothing to point at"

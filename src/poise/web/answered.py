@@ -21,7 +21,7 @@ from poise.web.delivery_views import Answered
 
 STEPS: Final = 90
 ALIGNED: Final = 12  # the grid moves on by a part of a step, so that looking again costs nothing
-GRID_MS_MIN: Final = 60_000
+GRID_MS_MIN, GRID_MS_MAX = 60_000, 300_000  # so late at most is what happens now
 PATIENCE_S: Final = 5.0
 QUANTILES: Final = ("0.5", "0.99")
 _ERRORS: Final = (
@@ -43,7 +43,7 @@ class Found(Struct, frozen=True, kw_only=True):
 async def answered(parts: Parts, project: str, since: datetime, until: datetime) -> Found:
     """Every service's points in [since, until]; a ``problem`` where the store could not be asked."""
     step_ms = round((until - since).total_seconds() * 1000) // STEPS
-    grid_ms = max(GRID_MS_MIN, step_ms // ALIGNED)
+    grid_ms = min(GRID_MS_MAX, max(GRID_MS_MIN, step_ms // ALIGNED))
     end_ms = round(until.timestamp() * 1000) // grid_ms * grid_ms
     start_ms = end_ms - (STEPS - 1) * step_ms
     if parts.ranges is None:

@@ -55,6 +55,9 @@ def timeline(view: DeliveryView) -> h.Node:
             "half (dashed) and 99 of 100 requests stayed under."
         ],
         _crowded(view),
+        not measured
+        and not view.problem
+        and h.p(".mute")["No request was counted in this window yet, so no error rate and no latency."],
         view.problem and h.p(".problem")[f"Error rate and latency are not drawn: {view.problem}"],
     ]  # fmt: skip
     changes = _changes(view)
