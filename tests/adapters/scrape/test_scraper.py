@@ -399,6 +399,8 @@ def test_targets_are_found_by_url_file_and_service(tmp_path: Path) -> None:
         file.write_text(f"- targets: ['{w.good.address}']\n  labels: {{via: file}}\n")
         replica = Replica(service="acme/production/shop", rollout=1, index=0, port=w.good.port, ready=True)
         await w.write("Replica", replica.key, replica)
+        preview = replace(replica, service="acme/~topic/shop")  # what a branch answers is nobody's SLI
+        await w.write("Replica", preview.key, preview)
         await w.declare(
             ScrapeConfig(name="http", http=(HttpDiscovery(url=f"http://{w.good.address}/sd"),)),
             ScrapeConfig(name="file", files=(FileDiscovery(files=(str(tmp_path / "*.yml"),)),)),
