@@ -15,7 +15,7 @@ from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import ERRORS, LATENCY, Total
 from poise.model import event_types
 from poise.model.delivery import ChangeClass, Rollout, RolloutState, Trial, Verb
-from poise.model.service import JudgedBy, OnUnproven, Service, Strategy
+from poise.model.service import JudgedBy, Mirror, OnUnproven, Service, Strategy, StrategyKind
 
 S = RolloutState
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -158,3 +158,40 @@ def test_a_canary_that_asks_still_goes_back_when_it_harms() -> None:
     world.run(80)
     world.errors[2] = 0.9
     world.until(S.ROLLED_BACK, 2)
+
+
+def alone(**changes: object) -> Rollout:
+    """Blue-green before its switch: the old one answers a thousand requests, ten of them slowly."""
+    fields: dict[str, object] = {"kind": StrategyKind.BLUE_GREEN} | changes
+    found = replace(rollout(**fields), step_started_at=None, state=S.STARTING)
+    found = observed(found, NOW, *slow((0, 0), (0, 0)))
+    return observed(found, NOW + timedelta(seconds=5), *slow((0, 0), (1000, 10)))
+
+
+def switched(found: Rollout, canary: tuple[int, int]) -> Rollout:
+    found = replace(found, state=S.PROMOTING, weight_percent=100, step_started_at=NOW)
+    found = observed(found, NOW + timedelta(seconds=10), *slow((100, 90), (1000, 10)))  # it is cold
+    return observed(found, LATER, *slow((100 + canary[0], 90 + canary[1]), (1000, 10)))
+
+
+def test_what_is_slower_after_the_switch_goes_back() -> None:
+    """Nobody is beside it, so what the old one answered while it was getting ready stands for the others."""
+    assert "300 of 1000 requests took longer than 250 ms" in judging.harm(switched(alone(), (1000, 300)))
+    assert not judging.harm(switched(alone(), (1000, 20)))
+    assert not judging.harm(switched(alone(latency=False), (1000, 300)))
+    assert not judging.harm(alone())
+
+
+def test_copies_of_some_kinds_of_requests_tell_no_latency() -> None:
+    """Reads alone are faster or slower than reads and writes, whatever the release does."""
+    for mirror, harms in (
+        (Mirror(percent=100, writes=True), True),
+        (Mirror(percent=100), False),
+        (Mirror(percent=50, writes=True), False),
+    ):
+        found = replace(
+            rollout(kind=StrategyKind.MIRROR, mirror=mirror), mirror_percent=mirror.percent, weight_percent=0
+        )
+        found = observed(found, LATER, *slow((0, 0), (1000, 10)))
+        found = observed(found, LATER, *slow((1000, 300), (2000, 20)))
+        assert bool(judging.harm(found)) is harms

@@ -32,6 +32,7 @@ def observe(seen: Seen, rollout: Rollout, now: datetime) -> Trial:
     """The trial after what was measured since the last look."""
     strategy, since = rollout.spec.strategy, rollout.step_started_at
     warm = since is not None and now - since >= timedelta(seconds=strategy.warmup_s)
+    warm = warm or (is_alone(rollout) and rollout.weight_percent == 0 and not rollout.mirror_percent)
     metrics = metrics_of(rollout.spec)
     trial = rollout.trial
     if trial.objective_bad_ratio is None and seen.objective_bad_ratio is not None:
@@ -82,11 +83,28 @@ def keeps_objective(rollout: Rollout) -> bool:
 
 def _harm_alone(rollout: Rollout) -> str:
     """Why one without concurrent others must go back: it surely fails more often than its objective allows,
-    and than the old one did while the trial saw it.
+    and than the old one did while the trial saw it; or is surely slower than the old one was.
 
-    Each rate is bounded at half of alpha, at any look; nothing is said before the old one answered anything.
+    Alpha is shared as among a canary's metrics. Each rate is bounded at half of its share, at any look;
+    nothing is said before the old one answered anything.
     """
-    trial, alpha = rollout.trial, rollout.alpha_harm
+    metrics = (ERRORS, LATENCY) if _tells_latency_alone(rollout.spec) else (ERRORS,)
+    shares = {name: share * rollout.alpha_harm for name, share in split.weights(metrics).items()}
+    failed = _fails_alone(rollout.trial, shares[ERRORS])
+    return failed or (_slower_alone(rollout.trial, shares[LATENCY]) if LATENCY in shares else "")
+
+
+def _tells_latency_alone(spec: Service) -> bool:
+    """Whether its latency may be held against the old one's: where both answer the same kinds of requests.
+
+    Copies of some kinds of requests alone are slower or faster than all of them whatever the release does.
+    """
+    strategy, mirror = spec.strategy, spec.strategy.mirror
+    same = strategy.kind is StrategyKind.BLUE_GREEN or (mirror.writes and mirror.percent == 100)
+    return strategy.latency and spec.port is not None and same
+
+
+def _fails_alone(trial: Trial, alpha: float) -> str:
     low, _ = absolute.rate_bounds(trial.canary_requests, trial.canary_errors, alpha / 2)
     _, before = absolute.rate_bounds(trial.baseline_requests, trial.baseline_errors, alpha / 2)
     allowed = trial.objective_bad_ratio or 0.0
@@ -94,6 +112,19 @@ def _harm_alone(rollout: Rollout) -> str:
         return ""
     failed = f"{trial.canary_errors} of {trial.canary_requests} requests failed, so at least {low:.3%}"
     return f"{failed} do; the old one failed at most {before:.3%}, its objective allows {allowed:.3%}"
+
+
+def _slower_alone(trial: Trial, alpha: float) -> str:
+    """The first bound that surely more requests exceed, by so much that it is worth going back for."""
+    some = [one for one in trial.splits if one.metric == LATENCY]
+    for one in some:
+        level = alpha / (2 * len(some))
+        low, _ = absolute.rate_bounds(one.canary_requests, one.canary_bad, level)
+        _, before = absolute.rate_bounds(one.baseline_requests, one.baseline_bad, level)
+        if low > split.GRID_NEAR * before:
+            slow = f"{one.canary_bad} of {one.canary_requests} requests took longer than {one.bound_ms:g} ms"
+            return f"{slow}, so at least {low:.3%} do; of the old one at most {before:.3%} did"
+    return ""
 
 
 def lacks(seen: Seen, rollout: Rollout, weight: int, now: datetime) -> str:
