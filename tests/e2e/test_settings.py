@@ -52,8 +52,9 @@ ANSWERS = (
 )  # fmt: skip
 COMMANDS = (
     "secret list web", "secret list web --json", "secret diff web --json", "status --json", "why web --json",
-    "logs web", "logs web --json", "explain service/web --json", "plan --json", "drift --json",
-    "doctor --json", "dora web --json", "config list web --json", "audit verify",
+    "logs web", "logs web --json", "logs web --grep started", "explain service/web --json",
+    "plan --json", "drift --json", "doctor --json", "dora web --json", "config list web --json",
+    "audit verify",
 )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def test_a_secret_is_found_in_nothing_that_poise_shows(house: House) -> None:
     )
     assert [name for name, text in shown.items() if not text] == []
     assert [name for name, text in shown.items() if any(form in text for form in FORMS)] == []
-    assert "started with TOKEN" in shown["poise logs web"], "the line itself is shown"
+    assert "started with TOKEN" in shown["poise logs web --grep started"], "the line itself is shown"
 
 
 def test_what_holds_a_secret_on_disk_is_the_owners_alone_and_in_no_backup(house: House) -> None:
