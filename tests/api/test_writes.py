@@ -64,6 +64,9 @@ def rollout(n: int, state: S) -> Rollout:
     )  # fmt: skip
 
 
+DEPLOY = "poise deploy web --release N --reason '...'"
+
+
 @pytest.mark.parametrize(
     ("verb", "states", "why", "mend"),
     [
@@ -79,8 +82,8 @@ def rollout(n: int, state: S) -> Rollout:
         ("promote", (S.LIVE, S.PROMOTING), "rollout 2 is promoting", "poise abort web"),
         ("pause", (S.RETIRED, S.LIVE), "no rollout is under way", "poise rollout status web"),
         ("rollback", (S.RETIRED, S.LIVE), "", ""),
-        ("rollback", (S.FAILED, S.LIVE), "no earlier live release is known", ""),
-        ("rollback", (S.FAILED, S.FAILED), "nothing of it is live", ""),
+        ("rollback", (S.FAILED, S.LIVE), "no earlier live release is known", DEPLOY),
+        ("rollback", (S.FAILED, S.FAILED), "nothing of it is live", "poise why web"),
     ],
 )
 def test_an_order_that_comes_too_late_is_refused_with_what_helps(

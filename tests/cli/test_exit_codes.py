@@ -45,7 +45,7 @@ def spec(poise: Run) -> Callable[[str], Path]:
     [
         ("status",), ("slo", "web"), ("budget", "web"), ("why", "web"), ("logs", "web"),
         ("audit", "verify"), ("audit", "log"), ("plan",), ("apply",), ("login",),
-        ("restart", "web"), ("rollback", "web"), ("deploy", "web"),
+        ("restart", "web"), ("deploy", "web"),
         ("gate", "override", "web", "--reason", "we must"), ("explain", "service/web"),
     ],
     ids=" ".join,
@@ -131,6 +131,13 @@ def test_4_a_port_in_use(poise: Run, tmp_path: Path) -> None:
             assert f"port {port} is in use" in done.err
             assert "poise up --port" in done.err
     assert not (tmp_path / "data").exists()
+
+
+def test_4_a_way_back_where_there_is_none(online: Run, spec: Callable[[str], Path]) -> None:
+    spec(GOOD)
+    done = online("rollback", "web")
+    assert (done.code, done.out) == (4, "")
+    assert "nothing of it is live" in done.err and "poise why web" in done.err
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])

@@ -113,8 +113,9 @@ def _no_way_back(seen: Seen, order: Order) -> tuple[str, str] | None:
     if active is not None:
         return f"rollout {active.n} is rolling back already", _watch(order)
     if live is None:
-        return "nothing of it is live", ""
-    return None if _retired(seen, order) else ("no earlier live release is known", "")
+        return "nothing of it is live", f"poise why {_name(order)}"
+    another = f"poise deploy {_name(order)} --release N --reason '...'"
+    return None if _retired(seen, order) else ("no earlier live release is known", another)
 
 
 def _no_steering(seen: Seen, order: Order) -> tuple[str, str] | None:
