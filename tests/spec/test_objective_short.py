@@ -68,6 +68,9 @@ def test_each_measurement_has_a_key_of_its_own() -> None:
     def made(more: str) -> Objective:
         return objective("{service: shop, target: 99.9%, " + more + "}")
 
+    assert made("requests: availability").indicator is IndicatorKind.AVAILABILITY
+    one = made("requests: latency, within: 250ms")
+    assert (one.indicator, one.threshold_ms) == (IndicatorKind.LATENCY, 250.0)
     one = made("bad: 'x{a=\"b\"}', total: x")
     assert (one.indicator, one.queries) == (IndicatorKind.QUERY, Queries(bad='x{a="b"}', total="x"))
     assert one.target_ratio == 0.999
@@ -145,6 +148,10 @@ def test_a_journey_names_its_steps() -> None:
     ("more", "told"),
     [
         ("", "S111 an objective needs something to measure"),
+        ("requests: latency", "S118 'within' belongs to 'requests: latency'"),
+        ("requests: availability, within: 1s", "S118 'within' belongs to 'requests: latency'"),
+        ("requests: latency, within: 1s, groupBy: a", "S118 'groupBy' has no meaning beside 'requests'"),
+        ("probe: home, within: 1s", "S118 'within' has no meaning beside 'probe'"),
         ("good: a", "S118 a ratio of counters needs two"),
         ("good: a, bad: b, total: c", "S118 a ratio of counters needs two"),
         ("good: a, total: 'rate(b)'", "S130 events cannot be counted"),
@@ -227,6 +234,7 @@ def test_explain_says_what_is_measured_and_what_cannot_be_met() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        ("requests: latency, within: 1s", "answers within 1000 ms"),
         ("threshold: depth, below: 100", "depth < 100"),
         ("failureRatio: r", "1 - r"),
         ("boolean: ready", "ready is 1"),
@@ -276,3 +284,12 @@ def test_tiers_of_its_own_are_kept_and_told() -> None:
 )
 def test_a_tier_that_cannot_be_is_refused_at_its_place(tier: str, told: str) -> None:
     assert told in refused(f"{{service: shop, target: 99%, good: g, total: t, alerts: {{tiers: [{tier}]}}}}")
+
+
+def test_a_target_of_its_own_takes_the_place_of_the_default() -> None:
+    """Whoever promises less than 99.9 % says so in one line."""
+    found = parse_project(
+        FILE % "{service: shop, target: 99.5%, requests: availability}", project="acme"
+    ).objectives
+    shop = {one.name: one.target_ratio for one in found if one.service.endswith("/shop")}
+    assert shop == {"mine": 0.995, "latency": 0.99}

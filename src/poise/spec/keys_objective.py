@@ -83,6 +83,13 @@ OBJECTIVE: Final = Record(
         Field("ratio", Text(), "ratio", "PromQL of a ratio that is measured already."),
         Field("failureRatio", Text(), "failure_ratio", "PromQL of a ratio of failures."),
         Field(
+            "requests",
+            Choice(words=("availability", "latency")),
+            "requests",
+            "The service's own requests, as Envoy counts them: without a 5xx, or answered 'within'.",
+        ),
+        Field("within", Duration(low_s=0.001, unit_s=0.001), "within_ms", "With 'requests: latency'."),
+        Field(
             "threshold", Text(), "threshold", "PromQL of a gauge, and one of below, atMost, above, atLeast."
         ),
         Field("below", _ANY, "lt", "A value below is good."),

@@ -64,8 +64,11 @@ _COMPOSITES: Final = {
     "weighted": Combination.WEIGHTED,
 }
 _BOUNDS: Final = {"below": "lt", "atMost": "lte", "above": "gt", "atLeast": "gte"}
-_WAYS: Final = (*_GAUGES, "histogram", "probe", *_COMPOSITES)
-_WAYS_SAID: Final = "'good' and 'total', 'threshold', 'ratio', 'boolean', 'histogram', 'probe' and 'allOf'"
+_WAYS: Final = ("requests", *_GAUGES, "histogram", "probe", *_COMPOSITES)
+_WAYS_SAID: Final = (
+    "'requests: availability', 'good' and 'total', 'threshold', 'ratio', 'boolean', 'histogram', 'probe' and "
+    "'allOf'"
+)
 
 
 def short_drafts(
@@ -112,6 +115,7 @@ def _draft(
         service=service,
         name=document.name,
         indicator=indicator.kind,
+        threshold_ms=indicator.threshold_ms,
         target_ratio=values["target"],
         window_s=windows[0].window_s,
         calendar=windows[0].calendar,
@@ -158,6 +162,8 @@ def _indicator(
     way: str, spec: Found, sources: Sequence[DataSource], probes: Sequence[Probe], report: Report
 ) -> Indicator | None:
     source = _source(spec, sources, report)
+    if way == "requests":
+        return _requests(spec, report)
     if way == "good":
         return _counters(spec, source, sources, report)
     if way in _COMPOSITES:
@@ -177,6 +183,16 @@ def _indicator(
         every_s=float(every_s) if isinstance(every_s, int | float) else MEASURED_EVERY_S,
     )  # fmt: skip
     return Indicator(kind=_GAUGES[way], gauge=gauge)
+
+
+def _requests(spec: Found, report: Report) -> Indicator | None:
+    kind, within_ms = IndicatorKind(spec.text("requests") or ""), spec.values.get("within_ms")
+    if (kind is IndicatorKind.LATENCY) != (within_ms is not None):
+        what = "'within' belongs to 'requests: latency', and to it alone"
+        mend = "Write e.g. {requests: latency, within: 250ms}."
+        report.add(CONTRADICTION, spec.at("within", "requests"), what, mend=mend)
+        return None
+    return Indicator(kind=kind, threshold_ms=within_ms if isinstance(within_ms, int | float) else None)
 
 
 def _counters(spec: Found, source: str, sources: Sequence[DataSource], report: Report) -> Indicator | None:
@@ -331,7 +347,7 @@ def _check_keys(spec: Found, way: str | None, report: Report) -> None:
         "atLeast": ("threshold",), "every": tuple(_GAUGES), "maxDelay": tuple(_COMPOSITES),
         "whenDelayed": tuple(_COMPOSITES), "source": ("good", *_GAUGES, "histogram"),
         "groupBy": ("good", "threshold", "boolean", "ratio", "failureRatio", "histogram"),
-        "firstSample": ("good", "histogram"), "onReset": ("good", "histogram"),
+        "firstSample": ("good", "histogram"), "onReset": ("good", "histogram"), "within": ("requests",),
     }  # fmt: skip
     for key, ways in only.items():
         if way is not None and key in spec.nodes and way not in ways:
