@@ -119,6 +119,26 @@ def test_delivery_follows_a_commit_to_its_rollout(house: Any, client: Client, he
     assert hostile not in page and "&lt;script&gt;" in page
 
 
+@pytest.mark.parametrize(
+    ("age", "window"),
+    [
+        (timedelta(minutes=5), "1 hour"),
+        (timedelta(hours=5), "24 hours"),
+        (timedelta(days=5), "7 days"),
+        (timedelta(days=50), "7 days"),
+    ],
+)
+def test_a_young_projects_first_changes_fill_the_timeline(
+    house: Any, client: Client, headers: Headers, age: timedelta, window: str
+) -> None:
+    """Five minutes after the first push a week is a blank; who names a window gets it."""
+    house.credentials["owner"] = house.mint("owner", timedelta(days=90))
+    house.clock.at += age
+    assert f"{window}: what reached" in client.get("/projects/shop/delivery", headers=headers("owner")).text
+    page = client.get("/projects/shop/delivery?window=30d", headers=headers("owner")).text
+    assert "30 days: what reached" in page
+
+
 def test_a_count_that_stopped_at_its_bound_is_told_as_at_least(
     house: Any, client: Client, headers: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

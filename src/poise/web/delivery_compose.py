@@ -19,10 +19,12 @@ from poise.web.scorecard import Choice
 from poise.web.wording import plural
 
 WINDOWS: Final = {
+    "1h": ("1 hour", timedelta(hours=1)),
     "24h": ("24 hours", timedelta(days=1)),
     "7d": ("7 days", timedelta(days=7)),
     "30d": ("30 days", timedelta(days=30)),
 }
+USUAL: Final = "7d"
 RUNS_MAX: Final = 200
 ROLLOUTS_MAX: Final = 100  # of one service
 INCIDENTS_MAX: Final = 100
@@ -31,14 +33,15 @@ _WORDS: Final = {RolloutState.RETIRED: "was live", RolloutState.WAITING: "waits 
 
 
 async def delivery(parts: Parts, project: str, window: str, around: views.Chrome) -> DeliveryView:
-    """What a project delivered in the window, up to now."""
+    """What a project delivered in the window, up to now; ``""`` is the one that shows most of it best."""
     known, _ = await parts.store.get(Project, project)
     if known is None:
         raise NotFound("POISE-E404", f"no project {project}", mend="Run: poise status")
+    until = parts.clock.now()
+    window = window or await _usual(parts, project, until)
     if window not in WINDOWS:
         raise Invalid("POISE-E423", f"no window {window}", why=f"There are {', '.join(WINDOWS)}.")
     said, length = WINDOWS[window]
-    until = parts.clock.now()
     since = until - length
     order = {name: k for k, name in enumerate(known.environments)}
     services, _ = await parts.store.scan(Service, f"{project}/")
@@ -73,6 +76,15 @@ async def delivery(parts: Parts, project: str, window: str, around: views.Chrome
         step_s=found.step_s,
         problem=found.problem,
     )
+
+
+async def _usual(parts: Parts, project: str, until: datetime) -> str:
+    """A week; of a project that is younger, the shortest that holds all of it."""
+    first, _ = await parts.store.scan(Run, f"{project}/", limit=1)
+    if not first:
+        return USUAL
+    young = (key for key, (_, length) in WINDOWS.items() if first[0].created_at >= until - length)
+    return min(next(young, USUAL), USUAL, key=lambda key: WINDOWS[key][1])
 
 
 def sentence(

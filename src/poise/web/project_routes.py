@@ -50,7 +50,7 @@ async def scorecard(
 
 
 @get("/projects/{project:str}/delivery", **PAGE)
-async def delivery(request: Asked, project: Part, window: Choice = "7d") -> Response[str]:
+async def delivery(request: Asked, project: Part, window: Choice = "") -> Response[str]:
     """Changes on their way to users."""
     around, cookies = await _around(request, project)
     view = await delivery_compose.delivery(parts_of(request), project, window, around)

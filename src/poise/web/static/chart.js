@@ -39,3 +39,8 @@ function crosshair(svg) {
 }
 
 for (const svg of document.querySelectorAll("svg[data-chart]")) crosshair(svg);
+
+// On a phone the drawing is wider than its card: what is newest is seen first.
+for (const chart of document.querySelectorAll(".scroll > .chart")) {
+  chart.parentElement.scrollLeft = chart.parentElement.scrollWidth;
+}
