@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def backend(name: str) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
+            if self.path == "/never":
+                time.sleep(1.0)
             self.send_response(500 if self.path == "/bad" else 200)
             self.send_header("content-length", str(len(name)))
             self.end_headers()
-            self.wfile.write(name.encode())
+            if self.path == "/late":
+                time.sleep(0.5)
+            with suppress(OSError):  # whoever asked may have left
+                self.wfile.write(name.encode())
 
         do_POST = do_GET
 
@@ -75,7 +81,12 @@ class Machine:
         beside.rename(path)
 
     def plan(
-        self, version: int, weights: dict[int, int], clusters: tuple[int, ...], http2: bool = False
+        self,
+        version: int,
+        weights: dict[int, int],
+        clusters: tuple[int, ...],
+        http2: bool = False,
+        timeout_s: float = 15.0,
     ) -> TrafficPlan:
         host = VirtualHost(
             service=SERVICE,
@@ -83,6 +94,7 @@ class Machine:
             port=self.port,
             weights=tuple((f"{SERVICE}.{n}", weight) for n, weight in weights.items()),
             clusters=tuple(Cluster(name=f"{SERVICE}.{n}", http2=http2) for n in clusters),
+            request_timeout_s=timeout_s,
         )
         return TrafficPlan(version=version, ingress_port=self.ingress, hosts=(host,))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -214,6 +215,30 @@ async def test_latency_buckets_are_cumulative_with_our_bounds(
     bounds = [dict(s.series.labels)["le"] for s in batch.samples if s.series.name == signal.LATENCY_BUCKET]
     assert bounds == ["5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "+Inf"]
     assert total(batch, signal.IN_FLIGHT, rollout="1") == 0
+
+
+async def test_who_leaves_before_the_end_is_not_slow_and_who_waits_in_vain_is(
+    machine: Machine, serve: Callable[[str], int]
+) -> None:
+    """A closed tab costs no latency budget; a request that Envoy gives up is the slowest there is."""
+    traffic = EnvoyTraffic(machine.data)
+    machine.endpoints(1, serve("one"))
+    await traffic.apply(machine.plan(1, {1: 100}, (1,), timeout_s=0.3))
+    assert get(machine.ingress) == (200, "one")
+    assert get(machine.ingress, "/never", method="POST")[0] == 504
+    with socket.create_connection(("127.0.0.1", machine.ingress)) as left:
+        left.sendall(b"GET /late HTTP/1.1\r\nhost: shop.localhost\r\n\r\n")
+        assert left.recv(12) == b"HTTP/1.1 200"
+    deadline = time.monotonic() + 20
+    while True:
+        batch = await traffic.read()
+        assert batch is not None and time.monotonic() < deadline
+        slow = total(batch, signal.LATENCY_BUCKET, le="+Inf") - total(batch, signal.LATENCY_BUCKET, le="5000")
+        if (total(batch, signal.REQUESTS_TOTAL), total(batch, signal.LATENCY_BUCKET, le="5000")) == (3, 1):
+            break
+        await anyio.sleep(0.05)
+    assert slow == 1
+    assert total(batch, signal.ROLLOUT_LATENCY_BUCKET, rollout="1", le="+Inf") == 2
 
 
 async def test_envoy_down_is_a_value(machine: Machine) -> None:

@@ -39,8 +39,8 @@ def bucket(le: str, count: float) -> Points:
 
 
 def test_slower_is_what_the_histogram_itself_has_above_a_bound() -> None:
-    """+Inf runs ahead of the buckets by what completed since the last flush; that is not slow."""
-    found = slower(2, [bucket("100", 60), bucket("250", 90), bucket("3600000", 100), bucket("+Inf", 140)])
+    """What is in no bucket took longer than all of them."""
+    found = slower(2, [bucket("100", 60), bucket("250", 90), bucket("+Inf", 100)])
     assert [(one.bound_ms, one.trials, one.failures) for one in found] == [(100, 100, 40), (250, 100, 10)]
     assert {one.metric for one in found} == {LATENCY}
     assert slower(2, []) == []

@@ -29,6 +29,7 @@ from poise.adapters.envoy.xds import (
 from poise.ports.traffic import Cluster, TrafficPlan, VirtualHost
 
 LATENCY_BOUNDS_MS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+ANY_MS: Final = 1e12  # Envoy tells of no bucket without a bound; nothing takes longer than this
 MAX_RETRIES: Final = 1024
 RETRIES: Final = 3
 NEVER: Final = "0s"
@@ -65,7 +66,8 @@ def endpoint_file(folder: Path, cluster: str) -> Path:
 
 def bootstrap(folder: Path) -> bytes:
     """What Envoy is started with: file xDS, the admin on a unix socket (0600), our buckets."""
-    buckets = {"match": {"suffix": "upstream_rq_time"}, "buckets": [float(b) for b in LATENCY_BOUNDS_MS]}
+    bounds = [*(float(bound) for bound in LATENCY_BOUNDS_MS), ANY_MS]
+    buckets = {"match": {"suffix": "upstream_rq_time"}, "buckets": bounds}
     config = {
         "node": {"id": "poise", "cluster": "poise"},
         "admin": {"address": {"pipe": {"path": str(folder / "admin.sock"), "mode": 0o600}}},

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from poise.adapters.envoy.config import ANY_MS
 from poise.adapters.envoy.listeners import CALLS_FAILED
 from poise.adapters.envoy.xds import ROUTES, STAT_PREFIX
 from poise.model import signal
@@ -23,8 +24,8 @@ REJECTIONS: Final = (
     f"http.{STAT_PREFIX}.rds.{ROUTES}.update_rejected",
 )
 _GAUGES = r"cluster\..*\.(membership_healthy|membership_total|upstream_rq_active)$"
-_RESULTS = r"cluster\..*\.upstream_rq_(completed|5xx|retry|time)$"
-_ROUTES = r"vhost\..*\.upstream_rq_(completed|5xx|time)$"
+_RESULTS = r"cluster\..*\.upstream_rq_(completed|5xx|504|retry|time)$"
+_ROUTES = r"vhost\..*\.upstream_rq_(completed|5xx|504|time)$"
 _CALLS = rf"{CALLS_FAILED}\.by\.(cluster|service)\..*"
 _STATE = r"(cluster_manager\.cds|listener_manager\.lds|http\..*\.rds\..*)\.(version_text|update_rejected)$"
 STATE_TARGET: Final = f"/stats?format=json&filter={quote(f'^({_STATE}|{_GAUGES})')}"
@@ -137,13 +138,21 @@ def _calls(stats: Stats, name: str, of: str, labels: Labels) -> Iterable[Sample]
 
 
 def _buckets(stats: Stats, prefix: str, name: str, labels: Labels) -> Iterable[Sample]:
-    """The histogram with its ``+Inf`` bucket, which Envoy leaves out: all that completed."""
+    """The histogram with its ``+Inf`` bucket: what was timed, and what Envoy gave up waiting for.
+
+    Envoy times a request whose answer reached its end. One whose user left before is neither quick nor slow,
+    one that timed out (504) is slow. What completed bounds both, as an app may answer 504 itself.
+    """
     counts = stats.histograms.get(f"{prefix}upstream_rq_time", [])
     if not counts:
         return []
-    total = max(counts[-1][1], stats.numbers.get(f"{prefix}upstream_rq_completed", 0.0))
-    bounded = [*((f"{bound:g}", count) for bound, count in counts), ("+Inf", total)]
-    return [Sample(Series(name, _sorted(labels, le)), count) for le, count in bounded]
+    timed, number = counts[-1][1], stats.numbers
+    completed = number.get(f"{prefix}upstream_rq_completed", 0.0)
+    if counts[-1][0] >= ANY_MS:  # else an Envoy that an older Poise started: its total goes on as it was
+        completed = min(completed, timed + number.get(f"{prefix}upstream_rq_504", 0.0))
+    total = max(timed, completed)
+    bounded = [(f"{bound:g}", count) for bound, count in counts if bound < ANY_MS]
+    return [Sample(Series(name, _sorted(labels, le)), count) for le, count in (*bounded, ("+Inf", total))]
 
 
 def _sorted(labels: Labels, le: str) -> Labels:

@@ -67,14 +67,11 @@ def strictest(service: Service, objectives: Iterable[Objective]) -> Objective | 
 
 
 def slower(number: int, buckets: Sequence[Points]) -> list[Total]:
-    """Per bound of the histogram, how many requests took longer.
-
-    The histogram's own widest finite bound tells how many there were: other counters run ahead of it.
-    """
+    """Per bound of the histogram, how many requests took longer, of all that were timed or timed out."""
     by_epoch: dict[str, dict[float, float]] = {}
     for one in buckets:
         bound = float(dict(one.series.labels).get("le", "inf"))
-        if one.points and bound != float("inf"):
+        if one.points:
             by_epoch.setdefault(one.epoch, {})[bound] = one.points[-1][1]
     found = []
     for epoch, counts in by_epoch.items():
