@@ -235,16 +235,18 @@ class TrafficPerformer:
         return f"Envoy runs version {plan.version}"
 
     async def _is_settled(self, route: Route, rollouts: list[Rollout], now: datetime) -> bool:
-        """Whether this version of a route was applied, though its acknowledgement may not be recorded yet.
+        """Whether this version of a route may be in a plan, though its acknowledgement is not on record yet.
 
-        What another process put on record as done is looked at again: if Envoy never got it, nothing rises
-        along with another service's plan that is not allowed now.
+        One that nobody rises by always may: Envoy could have it already, and what was acknowledged before
+        would be a rise. Of the others what another process put on record as done is looked at again: if Envoy
+        never got it, nothing rises along with another service's plan that is not allowed now.
         """
         if self._applied.get(route.service) == route.version:
             return True
-        stored = await self._store.intent(traffic_key(route))
-        if stored is None or stored.state is not IntentState.DONE:
-            return False
+        if route.verdict is not None:
+            stored = await self._store.intent(traffic_key(route))
+            if stored is None or stored.state is not IntentState.DONE:
+                return False
         try:
             await self._check(route, rollouts, now)
         except (Again, Dropped):
@@ -255,8 +257,9 @@ class TrafficPerformer:
         has_live = any(rollout.state is RolloutState.LIVE for rollout in rollouts)
         for rollout in rollouts:
             weight = route.weights.get(rollout.n, 0)
-            if rollout.state is RolloutState.LIVE or weight <= route.acked.get(rollout.n, 0):
-                continue
+            stays = weight <= route.acked.get(rollout.n, 0) and (route.verdict is None or weight == 0)
+            if rollout.state is RolloutState.LIVE or stays:
+                continue  # with a verdict it rises, if only from where it fell to a moment ago
             if rollout.state.is_final:
                 raise Dropped(f"rollout {rollout.n} is over")
             key = verdict_key(rollout.key, rollout.ask.n) if rollout.ask else ""

@@ -61,7 +61,7 @@ def _split(seen: Seen) -> Split:
         live = None  # it is stopped for the other, and nobody is served in between
     if seen.service is None or (live is None and canary is None):
         return Split(weights={})
-    now = acked.get(canary.n, 0) if canary else 0
+    now = min(acked.get(canary.n, 0), _asked(seen, canary.n)) if canary else 0
     aim = 0 if canary is None or _is_away(seen, canary, live) else wanted(canary, live)
     rises = aim > now and canary is not None and canary.ask is not None and may_rise(seen, canary)
     weights = _weights(live, canary, aim if rises else min(aim, now))
@@ -70,6 +70,12 @@ def _split(seen: Seen) -> Split:
     if rises and canary is not None and canary.ask is not None:
         return Split(weights=weights, raises=canary.n, verdict=verdict_key(canary.key, canary.ask.n))
     return Split(weights=weights)
+
+
+def _asked(seen: Seen, n: int) -> int:
+    """The percent that Envoy may have by now: less than what is acknowledged while a fall is under way."""
+    route = seen.route
+    return route.weights.get(n, 0) if route is not None and route.version > route.acked_version else 100
 
 
 def _is_away(seen: Seen, canary: Rollout, live: Rollout | None) -> bool:
