@@ -66,15 +66,17 @@ def test_where_nobody_of_the_live_one_answers_either_the_split_stays() -> None:
     assert world.route is not None and world.route.weights == {1: 50, 2: 50}
 
 
-def test_one_that_is_ready_again_before_its_fall_is_acknowledged_rises_by_a_verdict_too() -> None:
-    """Envoy may have taken the fall already: what was acknowledged last is no permission."""
+def test_one_that_is_ready_again_rises_once_its_fall_is_acknowledged() -> None:
+    """Envoy may have taken the fall: from what was acknowledged before, its rise would look like none."""
     world = canary_world()
     dies(world, 2)
     world.tick()
-    assert world.route is not None and world.route.acked == {1: 50, 2: 50}
     world.processes[f"{KEY}/000002/000"] = world.process()
     world.probe(f"{KEY}/000002/000")
-    decision = world.tick()
-    assert world.route.weights == {1: 50, 2: 50}
-    [asked] = [i.act for i in decision.intents if isinstance(i.act, ApplyTraffic)]
-    assert (asked.raises, asked.verdict) == (2, f"{KEY}/000002/ask/000001")
+    world.tick()
+    assert world.route is not None
+    assert (world.route.weights, world.route.acked) == ({1: 100}, {1: 50, 2: 50})
+    world.settle()
+    assert world.route.acked == {1: 50, 2: 50}
+    splits = [i.act for d in world.decisions for i in d.intents if isinstance(i.act, ApplyTraffic)]
+    assert (splits[-1].raises, splits[-1].verdict) == (2, f"{KEY}/000002/ask/000001")

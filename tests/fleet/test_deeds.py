@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from poise.adapters.memory import MemoryStore
-from poise.engine.controller import Again, Dropped
+from poise.engine.controller import Dropped
 from poise.fleet.decide import traffic_key
 from poise.fleet.deeds import SpawnPerformer, TrafficPerformer, drained
 from poise.model.acts import ApplyTraffic, SpawnReplica
@@ -234,21 +234,6 @@ async def test_another_services_plan_raises_nobody_who_fell_a_moment_ago() -> No
     await performer.perform(ApplyTraffic(service=other.service, version=6), "k", 1, NOW)
     (host,) = (one for one in place.plan.hosts if one.service == KEY)
     assert dict(host.weights) == {f"{KEY}.1": 100}
-
-
-@pytest.mark.anyio
-async def test_who_fell_a_moment_ago_rises_by_a_fresh_verdict_alone() -> None:
-    """No more than was acknowledged last, and yet more than it has now."""
-    store, place = MemoryStore(), Planned()
-    live, canary = rollout(1, RolloutState.LIVE), rollout(2, RolloutState.STEPPING, weight=10, ask=1)
-    split, ask = {1: 90, 2: 10}, verdict_key(canary.key, 1)
-    mine = Route(service=KEY, port=18001, weights=split, version=6, acked=split, acked_version=4, verdict=ask)
-    writes = [Write(kind="Rollout", key=one.key, body=one) for one in (live, canary)]
-    writes.append(Write(kind="Route", key=KEY, body=mine))
-    await store.commit(Transaction(at=NOW, writes=writes))
-    performer = TrafficPerformer(store, place, place, 8080, lambda name: Path("/x") / name)  # type: ignore[arg-type]
-    with pytest.raises(Again, match="has not answered"):
-        await performer.perform(ApplyTraffic(service=KEY, version=6, raises=2, verdict=ask), "k", 1, NOW)
 
 
 SOON = timedelta(seconds=5)

@@ -257,9 +257,8 @@ class TrafficPerformer:
         has_live = any(rollout.state is RolloutState.LIVE for rollout in rollouts)
         for rollout in rollouts:
             weight = route.weights.get(rollout.n, 0)
-            stays = weight <= route.acked.get(rollout.n, 0) and (route.verdict is None or weight == 0)
-            if rollout.state is RolloutState.LIVE or stays:
-                continue  # with a verdict it rises, if only from where it fell to a moment ago
+            if rollout.state is RolloutState.LIVE or weight <= route.acked.get(rollout.n, 0):
+                continue
             if rollout.state.is_final:
                 raise Dropped(f"rollout {rollout.n} is over")
             key = verdict_key(rollout.key, rollout.ask.n) if rollout.ask else ""

@@ -61,8 +61,10 @@ def _split(seen: Seen) -> Split:
         live = None  # it is stopped for the other, and nobody is served in between
     if seen.service is None or (live is None and canary is None):
         return Split(weights={})
-    now = min(acked.get(canary.n, 0), _asked(seen, canary.n)) if canary else 0
+    now = acked.get(canary.n, 0) if canary else 0
     aim = 0 if canary is None or _is_away(seen, canary, live) else wanted(canary, live)
+    if canary is not None and _asked(seen, canary.n) < now:
+        aim = min(aim, _asked(seen, canary.n))  # once its fall is acknowledged it may rise again
     rises = aim > now and canary is not None and canary.ask is not None and may_rise(seen, canary)
     weights = _weights(live, canary, aim if rises else min(aim, now))
     if any(not _can_serve(seen, n, acked) for n in weights):
@@ -73,7 +75,7 @@ def _split(seen: Seen) -> Split:
 
 
 def _asked(seen: Seen, n: int) -> int:
-    """The percent that Envoy may have by now: less than what is acknowledged while a fall is under way."""
+    """The percent that was asked for and is not acknowledged yet; 100 where nothing is under way."""
     route = seen.route
     return route.weights.get(n, 0) if route is not None and route.version > route.acked_version else 100
 
