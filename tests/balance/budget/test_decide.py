@@ -255,6 +255,15 @@ def test_a_budget_is_written_only_when_something_material_changed() -> None:
     assert spent.events[0].data["to"] == "spent"
 
 
+def test_the_first_event_of_a_budget_is_told_at_once_though_nothing_is_spent_by_it() -> None:
+    """A service that does well would else look as if nobody came, until its budget is refreshed."""
+    empty = budget_of(seen([]))
+    soon = NOW + timedelta(seconds=5)
+    first = seen([(-4.0, 5.0, 0.0)], before=empty, now=soon)
+    assert len(decide(first, soon).writes) == 1
+    assert signature(first.sheet, first.measures)[0] != signature(first.sheet, seen([]).measures)[0]
+
+
 ROWS = st.lists(
     st.tuples(st.floats(0, 30 * DAY_S), st.integers(0, 10_000), st.floats(0, 1)), max_size=40
 ).map(lambda rows: [(age, float(total), float(round(total * share))) for age, total, share in rows])

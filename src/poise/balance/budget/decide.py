@@ -205,6 +205,8 @@ def _material(before: Budget | None, after: Budget, policy: BudgetPolicy, now: d
         return True
     if abs(after.left_ratio - before.left_ratio) >= MATERIAL_RATIO:
         return True
+    if (before.good + before.bad > 0) != (after.good + after.bad > 0):
+        return True  # the first event: a budget without one says nothing yet
     old, new = classify(before, policy, before.at), classify(after, policy, now)
     return (old.state, old.rule, old.fast_burn) != (new.state, new.rule, new.fast_burn)
 

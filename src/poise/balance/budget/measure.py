@@ -275,6 +275,7 @@ def signature(sheet: Sheet, measures: Measures) -> NDArray[np.int64]:
     now_s = measures.now.timestamp()
     age_s = now_s - np.nan_to_num(measures.measured_s, nan=-np.inf)
     bits = [age_s <= sheet.stale_after_s, age_s >= -FUTURE_TOLERANCE_S, measures.bootstrap]
+    bits.append(measures.period.events > 0)
     failed = measures.burns.failed
     row = {window_s: number for number, window_s in enumerate(sheet.windows_s)}
     found = _own_tiers(sheet, measures, row)
