@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench.house import House, until
+from bench.patient import WORKFLOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE_S = 180.0
@@ -69,15 +70,6 @@ if BAD and SERVICE == "late":
 if SERVICE == "stays":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 ThreadingHTTPServer(("127.0.0.1", PORT), App).serve_forever()
-"""
-WORKFLOW = """name: ci
-on: push
-jobs:
-  build:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - run: python3 -m py_compile server.py
 """
 SERVICE = """apiVersion: poise.dev/v1
 kind: Service

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.house import House, until
+from bench.patient import WORKFLOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SECRET = "hunter2-of-the-neighbour"
@@ -85,15 +86,6 @@ class Hostile(BaseHTTPRequestHandler):
 
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Hostile).serve_forever()
-"""
-WORKFLOW = """name: ci
-on: push
-jobs:
-  build:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - run: python3 -m py_compile server.py
 """
 
 

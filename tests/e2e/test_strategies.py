@@ -14,6 +14,7 @@ import pytest
 
 from bench.house import House, until
 from bench.loading import Loading
+from bench.patient import WORKFLOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RATE_PER_S = 60.0
@@ -44,15 +45,6 @@ class App(BaseHTTPRequestHandler):
 
 {before}
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
-"""
-WORKFLOW = """name: ci
-on: push
-jobs:
-  build:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - run: python3 -m py_compile server.py
 """
 SPEC = """apiVersion: poise.dev/v1
 kind: Service
