@@ -172,6 +172,12 @@ def test_what_there_is_can_be_listed(get: Callable[..., Any]) -> None:
     assert "p99_ms" in get("status/runtimeinfo")[1]["data"]["loopLag"]
 
 
+def test_a_dashboard_that_asks_for_exemplars_gets_none_and_draws_the_rest(get: Callable[..., Any]) -> None:
+    form = {"query": "rate(up[1m])", "start": "0", "end": "60"}
+    assert get("query_exemplars", data=form) == (200, {"status": "success", "data": []})
+    assert get("query_exemplars", query="up")[1]["data"] == []
+
+
 def test_rules_and_alerts_are_those_of_projects_that_the_asker_may_see(get: Callable[..., Any]) -> None:
     (group,) = get("rules")[1]["data"]["groups"]
     assert len(group["rules"]) == 2
@@ -192,6 +198,8 @@ def test_rules_and_alerts_are_those_of_projects_that_the_asker_may_see(get: Call
         ("query_range", {"query": "up", "start": "0", "end": "60"}, 400, "bad_data"),
         ("query_range", {"query": "up", "start": "60", "end": "0", "step": "1"}, 400, "bad_data"),
         ("query_range", {"query": "up", "start": "0", "end": "1000000", "step": "1"}, 400, "bad_data"),
+        ("query_exemplars", {}, 400, "bad_data"),
+        ("query_exemplars", {"query": "up", "start": "60", "end": "0"}, 400, "bad_data"),
         ("series", {}, 400, "bad_data"),
         ("series", {"match": "{}"}, 400, "bad_data"),
         ("query", {"query": "up", "source": "elsewhere", "project": "shop"}, 404, "not_found"),

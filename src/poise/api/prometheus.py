@@ -129,6 +129,17 @@ async def metadata(request: Asked) -> Response[Any]:
     return await _answered(request, "metadata", asked, SECONDS)
 
 
+async def exemplars(request: Asked) -> Response[Any]:
+    """None: exemplars are read past when they come, so that a dashboard that asks for them draws the rest."""
+    form = await form_of(request)
+    if not form.expression():
+        raise BadData("POISE-A480", 'invalid parameter "query": no expression found in input')
+    start_ms, end_ms = form.instant("start", 0), form.instant("end", form.now_ms())
+    if end_ms < start_ms:
+        raise BadData("POISE-A480", 'invalid parameter "end": end timestamp must not be before start time')
+    return told([])
+
+
 async def _found(request: Asked, form: Form, job: str, label: str = "") -> Response[Any]:
     asked = Find(
         selectors=form.texts("match[]"),
@@ -342,6 +353,7 @@ ROUTES = [
     face("/api/v1/labels", labels),
     face("/api/v1/label/{name:str}/values", label_values, [HttpMethod.GET]),
     face("/api/v1/metadata", metadata, [HttpMethod.GET]),
+    face("/api/v1/query_exemplars", exemplars),
     face("/api/v1/rules", rules, [HttpMethod.GET]),
     face("/api/v1/alerts", alerts, [HttpMethod.GET]),
     face("/api/v1/status/buildinfo", buildinfo, [HttpMethod.GET]),
