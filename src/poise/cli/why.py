@@ -17,6 +17,7 @@ from poise.cli.observe import burning, foreseen, service_path
 from poise.cli.place import COMMON, Common, service_key
 from poise.model.attestation import Verification
 from poise.model.balance import Budget
+from poise.model.pacing import PARALLEL_MAX
 from poise.model.record import Recorded
 from poise.model.spend import Outlook, SpendLedger, of_budget
 from poise.model.standing import mend_of
@@ -65,10 +66,11 @@ def lines(key: str, told: Told) -> Iterator[str]:
     yield f"{key}: {found.verdict.sentence}."
     verdict = found.verdict
     steps = ", ".join(f"{step} %" for step in verdict.steps_percent) or "all at once"
+    at_once = verdict.parallel_rollouts
+    bound = "waits for no other rollout" if at_once >= PARALLEL_MAX else f"at most {at_once} rollouts at once"
     yield (
         f"  level {verdict.level} of policy {verdict.policy}: steps {steps}; bakes x{verdict.bake_factor:g}; "
-        f"alpha x{verdict.alpha_factor:g}; "
-        f"at most {verdict.parallel_rollouts} rollouts at once"
+        f"alpha x{verdict.alpha_factor:g}; {bound}"
     )
     for reason in found.verdict.reasons:
         numbers = _numbers(reason.numbers)

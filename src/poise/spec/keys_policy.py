@@ -140,7 +140,12 @@ POLICY: Final = Record(
             "slow_alpha_factor",
             "By how much a slow canary's alpha is larger for harm, and smaller for proof that it is safe.",
         ),
-        Field("parallel", PARALLEL, "parallel", "How many rollouts of an environment go at once."),
+        Field(
+            "parallel",
+            PARALLEL,
+            "parallel",
+            "How many of an environment's rollouts go at once; a fix waits for none.",
+        ),
         Field(
             "fastBurn", ListOf(item=BURN_TIER, high=10), "fast_burn", "Burn rates at which the gate holds."
         ),

@@ -119,7 +119,8 @@ def test_repairs_go_at_every_level_in_small_steps() -> None:
     """A freeze that also stops the fix prolongs the trouble."""
     for kind in (ChangeClass.FIX, ChangeClass.SECURITY):
         verdict = ask(budget(-0.1), kind=kind, state=state(Level.FREEZE))
-        assert (verdict.kind, verdict.bake_factor, verdict.parallel_rollouts) == (GO, 2.0, 1)
+        assert (verdict.kind, verdict.bake_factor) == (GO, 2.0)
+        assert verdict.parallel_rollouts == PARALLEL_MAX, "else it waits for a feature that the gate holds"
     back = ask(budget(-9.0), kind=ChangeClass.ROLLBACK)
     assert (back.kind, back.parallel_rollouts) == (GO, PARALLEL_MAX)
 

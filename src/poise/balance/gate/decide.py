@@ -142,7 +142,7 @@ def _verdict(facts: Facts) -> Verdict:
         at=facts.now,
         override=answer.override,
         level=answer.level,
-        parallel_rollouts=PARALLEL_MAX if answer.unbounded else pace.parallel_rollouts,
+        parallel_rollouts=PARALLEL_MAX if answer.unbounded or facts.repairs else pace.parallel_rollouts,
         policy=facts.policy.name,
         lapses_at=_lapses_at(facts, answer),
     )

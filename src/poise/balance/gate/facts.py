@@ -15,7 +15,7 @@ from poise.model.policy import BudgetPolicy, Checked, Duty, PolicyState
 from poise.model.service import Service
 from poise.model.spend import Foresight
 
-RULES: Final = 4  # of this module's judgement; a verdict of other rules is not replayed by these
+RULES: Final = 5  # of this module's judgement; a verdict of other rules is not replayed by these
 
 
 class Question(Struct, frozen=True, kw_only=True):
