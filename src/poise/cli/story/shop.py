@@ -26,7 +26,8 @@ ON_CALL: Final = "ada"
 ESCALATE_AFTER_S: Final = 30
 
 SHORTENED: Final = (
-    f"rollout steps 5, 20, 50 % of {STEP_S['storefront']} s each (default 120 s), also when the gate is slow",
+    f"rollout steps 5, 20, 50 % of {STEP_S['storefront']} s each (default 120 s), "
+    f"also when the gate is slow; then {len(SERVICES)} rollouts at once (default 2)",
     f"maxBake {MAX_BAKE_S} s (default 15 min), warmup 2 s (default 30 s), drain 5 s (default 20 s)",
     "minCanaryRequests 12, payments 2 (default 20); budgetRiskShare 50 % (default 10 %); "
     "unproven releases go on by themselves (default: they ask under 300 canary requests)",
@@ -76,6 +77,7 @@ spec:
   bootstrapEvents: {BOOTSTRAP_EVENTS}
   slowSteps: [5, 20, 50]
   slowBakeFactor: 1
+  parallel: {{slow: {len(SERVICES)}}}
   fastAbove: 1
   approvalBelow: 0
   dwell: 0s
