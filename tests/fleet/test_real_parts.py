@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -71,6 +71,7 @@ SERVICE = Service(
     strategy=Strategy(drain_s=5.0),
 )
 KEY = SERVICE.key
+PortFor = Callable[[str, Collection[int]], int | None]
 
 
 @pytest.fixture
@@ -105,8 +106,8 @@ class Folder:
 class Place:
     """A running fleet and how to reach it."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, port_for: PortFor = fixed_port) -> None:
+        self.data, self.port_for = data, port_for
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.ingress = int(found.getsockname()[1])
@@ -117,7 +118,7 @@ class Place:
     def loop(self) -> tuple[Loop, Prober, FleetController]:
         woken: list[Callable[[str], None]] = []
         prober = Prober(LoopbackProbe(), stopped, lambda service: woken[0](service))
-        fleet = FleetController(self.store, self.runtime, self.traffic, prober, fixed_port)
+        fleet = FleetController(self.store, self.runtime, self.traffic, prober, self.port_for)
         release = self.data / "releases" / "one"
         loop = Loop(
             self.store,
@@ -202,12 +203,12 @@ def rollout(n: int) -> Rollout:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Place]:
+async def running(port_for: PortFor = fixed_port) -> AsyncIterator[Place]:
     data = Path(tempfile.mkdtemp(prefix="poise-fleet-"))  # short: a socket's path is limited
     (data / "releases" / "one").mkdir(parents=True)
     (data / "releases" / "one" / "app.py").write_text(APP)
     ensure_keeper(data)
-    place = Place(data)
+    place = Place(data, port_for)
     try:
         async with place.runtime, anyio.create_task_group() as group:
             loop, prober, fleet = place.loop()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Collection
+from contextlib import ExitStack
+
 import pytest
 from msgspec.structs import replace
 from tests.fleet.test_real_parts import SERVICE, first_light, load, rollout, running
 
+from poise.adapters.probe import fixed_port
 from poise.model.delivery import RolloutState
 from poise.model.service import Preview, Strategy
 
@@ -44,3 +49,32 @@ async def test_what_envoy_refuses_is_on_the_route_in_its_own_words_until_it_take
 
             await place.until(taken)
         assert {status for status, _ in got} == {200}, [bad for bad in got if bad[0] != 200][:3]
+
+
+async def test_a_port_that_another_program_takes_before_envoy_can_is_given_up_for_the_next() -> None:
+    """Else no service's traffic changes any more: Envoy refuses all listeners for the one."""
+    given: list[int] = []
+    with ExitStack() as stack:
+        other = stack.enter_context(socket.socket())
+
+        def chosen(name: str, taken: Collection[int]) -> int | None:
+            port = fixed_port(name, taken)
+            assert port is not None
+            if not given:
+                other.bind(("127.0.0.1", port))
+                other.listen()
+            given.append(port)
+            return port
+
+        async with running(chosen) as place:
+            await first_light(place)
+            route = await place.route()
+            assert (route.port, route.trouble) == (given[-1], "")
+            assert given[-1] != given[0]
+            with load(place.ingress) as got:
+                await place.until(lambda: _several(got))
+            assert {status for status, _ in got} == {200}
+
+
+async def _several(got: list[tuple[int, str]]) -> bool:
+    return len(got) >= 10

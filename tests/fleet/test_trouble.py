@@ -40,3 +40,20 @@ def test_a_refusal_is_noted_with_its_first_instant_and_forgotten_once_envoy_runs
     world.settle()
     assert world.route is not None and (world.route.trouble, world.route.troubled_since) == ("", None)
     assert world.now >= NOW
+
+
+def test_only_where_nobody_was_served_yet_a_taken_port_is_given_up() -> None:
+    """Dependents keep the address that they were told; those who serve keep serving."""
+    world = World(rollout(1, RolloutState.LIVE))
+    world.settle()
+    assert world.route is not None
+    known = replace(world.route, port=18051, version=world.route.version + 1)
+    taken = "POISE-F303 ... cannot bind '127.0.0.1:18051': Address already in use."
+    for acked, trouble, port in (
+        (0, taken, 18001),
+        (0, taken.replace("18051", "18052"), 18051),
+        (0, REFUSED, 18051),
+        (known.acked_version, taken, 18051),
+    ):
+        world.route = replace(known, acked_version=acked)
+        assert look(world, trouble).port == port, (acked, trouble)

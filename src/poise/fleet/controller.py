@@ -12,7 +12,7 @@ import anyio
 
 from poise.fleet.decide import decide, spawn_key, stop_key, traffic_key
 from poise.fleet.prober import Probes, Target
-from poise.fleet.seen import Probed, Process, Seen, TrafficSeen
+from poise.fleet.seen import Probed, Process, Seen, TrafficSeen, is_port_taken
 from poise.fleet.wanted import wanted_under
 from poise.model.branch_preview import BranchPreview
 from poise.model.errors import Unreachable
@@ -104,9 +104,8 @@ class FleetController:
             self._listed = None  # it may have been started after the list was taken: only a newer one tells
             processes = await self._processes_of(key, now)
         reads: tuple[Read, ...] = (*refs, target_ref, orders_ref, replicas_ref, route_ref)
-        needs_port = (
-            service is not None and service.port is not None and (route is None or route.port is None)
-        )
+        has_port = route is not None and route.port is not None and not is_port_taken(route, trouble)
+        needs_port = service is not None and service.port is not None and not has_port
         taken = {other.port for other in routes if other.port is not None}
         return Seen(
             key=key,

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from poise.fleet.seen import Process, Seen, TrafficSeen
+from poise.fleet.seen import Process, Seen, TrafficSeen, is_port_taken
 from poise.fleet.weights import Split, split
 from poise.model import event_types
 from poise.model.acts import ApplyTraffic, RestartReplica, SpawnReplica, StopReplica
@@ -322,8 +322,9 @@ def _route(seen: Seen, now: datetime, out: _Wanted) -> tuple[PrefixRef, ...]:
     route = seen.route or Route(service=seen.key)
     if seen.route is None and seen.service is None:
         return ()
-    if route.port is None and seen.service is not None and seen.service.port is not None:
-        route = replace(route, port=seen.free_port)
+    if seen.service is not None and seen.service.port is not None and seen.free_port is not None:
+        is_needed = route.port is None or is_port_taken(route, seen.trouble)
+        route = replace(route, port=seen.free_port if is_needed else route.port)
     route = _troubled(seen, _acknowledge(seen, route, out), now)
     aim = split(seen if route is seen.route else replace(seen, route=route))
     reads: tuple[PrefixRef, ...] = ()

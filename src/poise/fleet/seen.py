@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
@@ -36,6 +37,9 @@ class Probed(Struct, frozen=True, kw_only=True):
     failures: int = 0
 
 
+_IN_USE: Final = "Address already in use"  # strerror(EADDRINUSE), as Envoy tells it
+
+
 class TrafficSeen(Struct, frozen=True, kw_only=True):
     """What Envoy runs: the plan's ``version``, the requests in flight and the percents by cluster.
 
@@ -54,7 +58,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     keys of fleet's intents that are done, ``pending`` of those under way. ``top_version`` is the highest
     version of any service's route, ``routes`` the reference that guards it. ``trouble`` is what Envoy said
     against the split that is asked for, empty where it said nothing. ``free_port`` is a candidate for
-    a service that has no fixed port yet.
+    a service that has no fixed port yet, or whose was taken by another program (``is_port_taken``).
     """
 
     key: str
@@ -74,3 +78,11 @@ class Seen(Struct, frozen=True, kw_only=True):
     trouble: str = ""
     top_version: int = 0
     free_port: int | None = None
+
+
+def is_port_taken(route: Route | None, trouble: str) -> bool:
+    """Whether Envoy cannot listen where nobody was served yet, since another program came first.
+
+    A port that dependents were told of is kept: theirs would lead nowhere.
+    """
+    return route is not None and not route.acked_version and f":{route.port}': {_IN_USE}" in trouble
