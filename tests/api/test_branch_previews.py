@@ -49,7 +49,7 @@ def test_the_services_page_links_to_it_and_says_why_one_failed(
     shown(house, PreviewState.FAILED, "run 8 ended in failure")
     page = client.get("/services/shop/production/web", headers=headers("viewer")).text
     assert "Branch previews" in page and 'href="http://feature-x.web.localhost' in page
-    assert "the preview of web on feature/x failed: run 8 ended in failure." in page
+    assert "The preview of web on feature/x failed: run 8 ended in failure." in page
 
 
 def test_what_it_prints_is_asked_for_by_its_key(
@@ -75,3 +75,16 @@ def test_a_developer_stops_it_and_one_that_is_not_there_is_said(
     assert order is not None and order.reason == "seen"
     gone = client.post(f"{PATH}/feature-y/stop", json=body, headers=headers("developer", idempotency_key="2"))
     assert gone.status_code == 404 and gone.json()["mend"] == "See: poise previews"
+
+
+def test_a_stop_that_comes_too_late_is_refused_with_what_stopped_it(
+    house: Any, client: TestClient[Litestar], headers: Headers
+) -> None:
+    """Two people press at once: the slower one learns that it is done, and how it comes back."""
+    shown(house, PreviewState.STOPPED, "ben asked for it (seen)")
+    anyio.run(house.parts.loop.lead)
+    late = client.post(f"{PATH}/feature-x/stop", json={}, headers=headers("developer", idempotency_key="1"))
+    assert late.status_code == 409, late.text
+    assert late.json()["why"] == "The preview of web on feature/x is stopped: ben asked for it (seen)."
+    assert "A new commit" in late.json()["mend"]
+    assert anyio.run(house.store.get, PreviewOrder, "shop/feature-x")[0] is None

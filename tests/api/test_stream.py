@@ -62,6 +62,16 @@ def test_a_subject_cannot_lead_out_of_the_project(house: Any, served: str, heade
     assert {subject.split("/")[0] for _, subject in events(url, headers("viewer"), 3)} == {"shop"}
 
 
+def test_a_stream_tells_of_several_subjects_and_of_nothing_between(
+    house: Any, served: str, headers: Headers
+) -> None:
+    """A service's page follows the service and what branches show of it."""
+    named = [Service(project="shop", environment=name, name="x", command="run") for name in ("a", "b", "~c")]
+    house.write(*named)
+    url = f"{served}/api/v1/stream?subject=shop/a/x&subject=shop/~"
+    assert [about for _, about in events(url, headers("viewer"), 2)] == ["shop/a/x/", "shop/~c/x/"]
+
+
 def test_a_long_backlog_comes_without_waiting(
     house: Any, served: str, headers: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+from poise.delivery.branch_preview.decide import sentence
+from poise.delivery.branch_preview.naming import label_of
+from poise.model.branch_preview import BranchPreview, PreviewState
 from poise.model.delivery import RunState
 from poise.model.oncall import (
     Contact,
@@ -231,4 +234,46 @@ def capacity() -> service_views.CapacityView:
             ),
             service_views.ReplicaRow(release="r43", index=1, word="starting", restarts=1),
         ),
+    )  # fmt: skip
+
+
+def previews() -> tuple[service_views.PreviewRow, ...]:
+    """Each state that a branch's preview has; one with a long name, and one that failed and still answers."""
+    said = {
+        "feature/login-2": (PreviewState.READY, True, ""),
+        "feature/prices-in-euro-and-yen-with-a-name-that-no-phone-is-wide-enough-for": (
+            PreviewState.READY, True, "",
+        ),
+        "feature/search": (PreviewState.BUILDING, False, ""),
+        "fix/rounding": (PreviewState.STARTING, False, ""),
+        "feature/broken": (
+            PreviewState.FAILED, True,
+            "9f31c07a crashed 3 times before it was ready (exit code 3); 51fd2a90 still answers",
+        ),
+        "feature/typo": (
+            PreviewState.FAILED, False,
+            "run 64 of 77ab01cd ended in error: POISE-S110 'prot' is not a key of 'spec' (poise.yaml:7:3). "
+            "Did you mean 'port'? Edit poise.yaml line 7",
+        ),
+        "feature/old": (PreviewState.STOPPED, False, "ben asked for it (seen enough)"),
+        "feature/basket": (PreviewState.STOPPED, False, "branch feature/basket was deleted"),
+    }  # fmt: skip
+    return tuple(_preview(k, branch, *told) for k, (branch, told) in enumerate(said.items()))
+
+
+def _preview(
+    k: int, branch: str, state: PreviewState, answers: bool, reason: str
+) -> service_views.PreviewRow:
+    """A row as it is made of what is on record."""
+    label, until = label_of(branch, {}, (), ()), NOW + timedelta(hours=23 - k)
+    host = f"{label}.storefront.localhost"
+    one = BranchPreview(
+        project="acme", branch=branch, label=label, service="storefront", host=host,
+        state=state, commit=f"{k}f31c07ad4", run=60 + k, taken_at=NOW, until=until, reason=reason,
+        changed_at=NOW,
+    )  # fmt: skip
+    return service_views.PreviewRow(
+        branch=branch, label=label, commit=one.commit, state=state,
+        address=f"http://{one.host}:8080/" if answers else "", sentence=sentence(one),
+        logs=links.logs(one.key), run=links.run("acme", one.run), until=until, once=str(k),
     )  # fmt: skip

@@ -136,6 +136,11 @@ def held_service() -> service_views.ServiceView:
     )
 
 
+def previewed_service() -> service_views.ServiceView:
+    """What branches show of it, in every state."""
+    return replace(service(), previews=_PROJECT["previews"]())
+
+
 def held_rollout() -> rollout_views.RolloutView:
     """A release that waits at the gate."""
     return replace(

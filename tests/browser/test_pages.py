@@ -23,6 +23,7 @@ RENDER: dict[str, Callable[[Any], str]] = {
     "overview": lambda s: pages.overview(s.overview()),
     "service": lambda s: pages.service(s.service()),
     "service-held": lambda s: pages.service(s.held_service()),
+    "service-previews": lambda s: pages.service(s.previewed_service()),
     "rollout-held": lambda s: pages.rollout(s.held_rollout()),
     "objective": lambda s: pages.objective(s.objective()),
     "objective-young": lambda s: pages.objective(s.objective("young")),
@@ -200,6 +201,40 @@ def test_a_hold_is_answered_by_keyboard_alone(site: Any, browser: Browser, sampl
         context.close()
 
 
+def test_a_branch_is_stopped_by_keyboard_alone(site: Any, browser: Browser, samples: ModuleType) -> None:
+    """On a phone: Tab to the button of the branch, Enter, a reason, Enter; refused without a reason."""
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    try:
+        page, trouble = open_page(context, site, pages.service(samples.previewed_service()))
+        button = page.get_by_role("button", name="Stop feature/login-2")
+        page.get_by_role("link", name="feature/login-2").focus()
+        for _ in range(3):  # its run, its logs
+            page.keyboard.press("Tab")
+        expect(button).to_be_focused()
+        expect(button).to_be_in_viewport(ratio=1)
+        page.keyboard.press("Enter")
+        form = page.locator("#stop-feature-login-2")
+        expect(form).to_contain_text("the previews of feature/login-2, of every service")
+        box = form.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
+        form.locator("button[type=submit]").press("Enter")
+        assert site.posted == [], "it went without a reason"
+        page.locator("#stop-feature-login-2-reason").focus()
+        page.keyboard.type("seen enough")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/previews/**")
+        assert site.posted == [
+            (
+                "/services/acme/production/storefront/previews/feature-login-2/stop",
+                {"csrf": "c5rf-t0ken", "once": "0", "reason": "seen enough"},
+            )
+        ]
+        assert trouble == []
+    finally:
+        context.close()
+
+
 def test_a_change_shows_in_place_and_moves_nothing(
     site: Any, context: BrowserContext, samples: ModuleType
 ) -> None:
@@ -216,7 +251,9 @@ def test_a_change_shows_in_place_and_moves_nothing(
     assert page.locator("#act-override-reason").input_value() == "half a sentence"
     assert page.locator("#chart-table").get_attribute("open") is not None
     assert page.evaluate("scrollY") == 300
-    assert site.followed[0] == f"{links.EVENTS}?after=4812&subject=acme%2Fproduction%2Fstorefront"
+    assert site.followed[0] == (
+        f"{links.EVENTS}?after=4812&subject=acme%2Fproduction%2Fstorefront&subject=acme%2F%7E"
+    )
     assert trouble == []
 
 

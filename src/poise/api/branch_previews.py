@@ -9,13 +9,13 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from poise.api import queries
-from poise.api.idempotency import create_once
+from poise.api.idempotency import create_patiently
 from poise.api.params import Cursor, Limit, Part
 from poise.api.parts import Parts
 from poise.api.read import page_of, parts_of
 from poise.api.views import Created, Page, PreviewStatus
 from poise.model.branch_preview import BranchPreview, PreviewOrder, PreviewState
-from poise.model.errors import NotFound
+from poise.model.errors import Conflict, NotFound
 from poise.model.event_types import PREVIEW_STOP_ASKED
 from poise.model.record import Decision, Event, Write
 
@@ -41,9 +41,12 @@ async def list_previews(
 
 @post(_PREVIEWS + "/{name:str}/stop", opt={"permission": "developer", "once": True})
 async def stop_preview(request: Asked, project: Part, name: Part, data: JSONBody[StopPreview]) -> Created:
-    """Stop the previews of a branch, by its label (the first part of their host names)."""
+    """Stop the previews of a branch, by its label (the first part of their host names).
+
+    ``Conflict`` where all of them are stopped already.
+    """
     parts = parts_of(request)
-    return await create_once(
+    return await create_patiently(
         request, parts, data, Created, lambda: _stop(parts, project, name, request.scope["user"].name, data)
     )
 
@@ -51,23 +54,32 @@ async def stop_preview(request: Asked, project: Part, name: Part, data: JSONBody
 async def _stop(
     parts: Parts, project: str, label: str, by: str, data: StopPreview
 ) -> tuple[Decision, Created]:
-    known, _ = await parts.store.scan(BranchPreview, f"{project}/")
-    running = [one for one in known if one.label == label and one.state is not PreviewState.STOPPED]
-    if not running:
+    known, known_ref = await parts.store.scan(BranchPreview, f"{project}/")
+    mine = [one for one in known if one.label == label]
+    if not mine:
         raise NotFound(
-            "POISE-E404", f"no branch preview {label!r} runs in {project}", where=project,
+            "POISE-E404", f"there is no branch preview {label!r} in {project}", where=project,
             mend="See: poise previews",
+        )  # fmt: skip
+    branch = mine[0].branch
+    if all(one.state is PreviewState.STOPPED for one in mine):
+        said = queries.preview_status(parts, max(mine, key=lambda one: one.changed_at)).sentence
+        raise Conflict(
+            "POISE-R411", f"the previews of {branch} cannot be stopped", where=project,
+            why=f"{said[:1].upper()}{said[1:]}.", mend="A new commit to the branch brings them back.",
         )  # fmt: skip
     reason = parts.masker.text(data.reason.strip())
     order = PreviewOrder(project=project, label=label, by=by, reason=reason, at=parts.clock.now())
     _, ref = await parts.store.get(PreviewOrder, order.key)
-    said = f"{by} stops the previews of {running[0].branch}{f': {reason}' if reason else ''}"
+    said = f"{by} stops the previews of {branch}{f': {reason}' if reason else ''}"
     event = Event(
         type=PREVIEW_STOP_ASKED, subject=order.key, actor=by, summary=said,
-        data={"branch": running[0].branch, "reason": reason},
+        data={"branch": branch, "reason": reason},
     )  # fmt: skip
     decision = Decision(
-        reads=(ref,), writes=(Write(kind="PreviewOrder", key=order.key, body=order),), events=(event,)
+        reads=(ref, known_ref),
+        writes=(Write(kind="PreviewOrder", key=order.key, body=order),),
+        events=(event,),
     )
     return decision, Created(key=order.key, sentence=said)
 

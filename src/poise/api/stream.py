@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from os.path import commonprefix
 from typing import Any
 
 import anyio
@@ -12,7 +13,7 @@ from litestar import Request, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from poise.api.logs import lines_of
-from poise.api.params import After, Number, Part, Subject
+from poise.api.params import After, Number, Part, Subject, Subjects
 from poise.api.parts import Parts
 from poise.api.queries import may_see
 from poise.api.read import parts_of
@@ -30,14 +31,16 @@ _open_streams = 0
 
 
 async def journal_rows(
-    parts: Parts, after: int, subject: str, asker: Principal
+    parts: Parts, after: int, subjects: Sequence[str], asker: Principal
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Events under ``subject`` that ``asker`` may see, after ``after`` and as they come.
+    """Events under one of ``subjects`` (none: all) that ``asker`` may see, after ``after`` and as they come.
 
     A comment when all is quiet.
     """
     global _open_streams
     changed = anyio.Event()
+    wanted = tuple(subjects) or ("",)
+    under = commonprefix(wanted)  # noqa: RUF071 - a subject is a prefix, sign by sign
 
     def told(_refs: Sequence[Ref], _last: int) -> None:
         changed.set()
@@ -47,10 +50,10 @@ async def journal_rows(
     try:
         while True:
             changed = anyio.Event()
-            rows = await parts.store.journal(after=after, limit=BATCH, subject=subject)
+            rows = await parts.store.journal(after=after, limit=BATCH, subject=under)
             for row in rows:
-                after = row.sequence
-                if not may_see(asker, row.event.subject.split("/", 1)[0]):
+                after, about = row.sequence, row.event.subject
+                if not about.startswith(wanted) or not may_see(asker, about.split("/", 1)[0]):
                     continue
                 yield ServerSentEventMessage(data=msgspec.json.encode(row).decode(), id=str(after))
             if len(rows) == BATCH:
@@ -115,16 +118,16 @@ async def stream_journal(
     resumed = request.headers.get("last-event-id", "")
     start = int(resumed) if resumed.isdigit() else after
     under = subject if subject.startswith(f"{project}/") else f"{project}/"
-    return ServerSentEvent(journal_rows(parts_of(request), start, under, request.scope["user"]))
+    return ServerSentEvent(journal_rows(parts_of(request), start, (under,), request.scope["user"]))
 
 
 @get("/api/v1/stream", opt={"permission": "viewer"})
 async def stream_all(
     request: Request[Any, Any, Any],
     after: After = 0,
-    subject: Subject = "",
+    subject: Subjects = (),
 ) -> ServerSentEvent:
-    """The journal of every project that the asker may see, live."""
+    """The journal of every project that the asker may see, live; of one or several subjects, or of all."""
     _admit()
     resumed = request.headers.get("last-event-id", "")
     start = int(resumed) if resumed.isdigit() else after

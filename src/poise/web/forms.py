@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
@@ -15,9 +15,11 @@ from msgspec import Struct
 from poise.api.read import parts_of
 from poise.model.errors import Invalid
 from poise.web import compose, sign_in, views
+from poise.web.parts import REASON_LENGTH_MAX
 
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+REASON_LENGTH_MIN: Final = 3
 T = TypeVar("T", bound=Struct)
 
 
@@ -43,6 +45,14 @@ def once(request: Asked, data: dict[str, str]) -> Asked:
         "state": {},
     }  # what was parsed of the old headers stays out
     return Request(scope)
+
+
+def reason_of(data: dict[str, str]) -> str:
+    """Why a person asks for it; ``Invalid`` without."""
+    reason = data.get("reason", "").strip()
+    if not REASON_LENGTH_MIN <= len(reason) <= REASON_LENGTH_MAX:
+        raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
+    return reason
 
 
 def asked(data: dict[str, str], type_: type[T]) -> T:

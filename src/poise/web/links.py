@@ -107,6 +107,11 @@ def permits(key: str, verb: str) -> str:
     return f"/permits/{quote(key)}/{verb}"
 
 
+def stop_previews(key: str, label: str) -> str:
+    """Where a form on the page of service ``key`` stops the previews of the branch with this label."""
+    return f"{service(key)}/previews/{quote(label, safe='')}/stop"
+
+
 def delivery(project: str) -> str:
     """A project's way from commits to users."""
     return f"/projects/{quote(project, safe='')}/delivery"

@@ -34,7 +34,10 @@ def document(
     live: str | None = None,
     scripts: Sequence[str] = (),
 ) -> str:
-    """A whole page. ``live`` is the subject whose events re-render it ("" for all, None for never)."""
+    """A whole page. ``live`` are the subjects, with spaces between, whose events re-render it.
+
+    "" is all of them, None never.
+    """
     body = h.body[
         h.a(".skip", href="#main")["Skip to content"],
         _header(chrome, current),
@@ -184,6 +187,7 @@ def popover_form(
     target: str,
     *,
     label: str,
+    about: str = "",
     accesskey: str,
     explain: h.Node,
     hidden: Mapping[str, str] | None = None,
@@ -197,6 +201,7 @@ def popover_form(
     """A button that opens a form asking for words, which posts ``name`` and what is ``hidden`` to ``target``.
 
     The form is a popover of the browser's own: no script, closed by Escape, shut again after the post.
+    ``about`` is what a button that stands in a row is about, for those who do not see the row.
     """
     text_id = f"{form_id}-{name}"
     return h.fragment[
@@ -205,8 +210,15 @@ def popover_form(
             class_="primary" if primary else None,
             popovertarget=form_id,
             accesskey=accesskey or None,
+            aria_label=f"{label} {about}" if about else None,
         )[label, "… ", accesskey and h.kbd[accesskey]],
-        h.form(f"#{form_id}.act", popover=True, method="post", action=target, aria_label=label)[
+        h.form(
+            f"#{form_id}.act",
+            popover=True,
+            method="post",
+            action=target,
+            aria_label=f"{label} {about}".strip(),
+        )[
             h.div[h.strong[label], " ", explain],
             csrf_field(chrome),
             (h.input(type="hidden", name=key, value=value) for key, value in (hidden or {}).items()),

@@ -15,14 +15,22 @@ from poise.api import oncall as rota
 from poise.api.oncall_views import MakeOnCallOverride
 from poise.api.params import Part
 from poise.api.read import parts_of
-from poise.model.errors import Invalid, NotFound
+from poise.model.errors import NotFound
 from poise.model.oncall import OnCallSchedule
 from poise.ports.store import Transaction
-from poise.web import compose, delivery_compose, links, oncall_compose, scorecard_compose, sign_in, views
+from poise.web import (
+    compose,
+    delivery_compose,
+    forms,
+    links,
+    oncall_compose,
+    scorecard_compose,
+    sign_in,
+    views,
+)
 from poise.web import delivery as delivery_page
 from poise.web import oncall as oncall_page
 from poise.web import scorecard as scorecard_page
-from poise.web.parts import REASON_LENGTH_MAX
 
 Asked = Request[Any, Any, Any]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
@@ -86,9 +94,7 @@ async def oncall_act(request: Asked, project: Part, schedule: Part, verb: Part, 
 
 
 async def _override(request: Asked, schedule: OnCallSchedule, data: dict[str, str]) -> None:
-    parts, reason = parts_of(request), data.get("reason", "").strip()
-    if not 3 <= len(reason) <= REASON_LENGTH_MAX:
-        raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
+    parts, reason = parts_of(request), forms.reason_of(data)
     asked = MakeOnCallOverride(
         person=data.get("person", ""),
         starts_at=oncall_compose.instant(data.get("starts", ""), schedule.zone, "from"),

@@ -25,6 +25,7 @@ from poise.web import (
     ack,
     assets,
     compose,
+    forms,
     incident_compose,
     incident_routes,
     links,
@@ -32,6 +33,7 @@ from poise.web import (
     output_routes,
     pages,
     permits_routes,
+    previews_routes,
     project_routes,
     review_routes,
     rollout_compose,
@@ -122,9 +124,7 @@ async def act(
     """What a form asks for: an order to a room."""
     parts, asker = parts_of(request), request.scope["user"]
     sign_in.same_form(request, data)
-    key, reason = f"{project}/{environment}/{service}", data.get("reason", "").strip()
-    if len(reason) < 3:
-        raise Invalid("POISE-E424", "a reason is needed", why="It is kept in the journal.")
+    key, reason = f"{project}/{environment}/{service}", forms.reason_of(data)
     if verb not in set(Verb):
         raise NotFound("POISE-E404", f"no act {verb}", why=f"There are {', '.join(Verb)}.")
     number = int(data["rollout"]) if data.get("rollout", "").isdigit() else None
@@ -175,6 +175,7 @@ ROUTES = [
     *ack.ROUTES,
     *output_routes.ROUTES,
     *permits_routes.ROUTES,
+    *previews_routes.ROUTES,
     *project_routes.ROUTES,
     *incident_routes.ROUTES,
     *traces_routes.ROUTES,

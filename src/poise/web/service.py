@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import htpy as h
 
+from poise.model.branch_preview import MARK
 from poise.model.delivery import Verb
 from poise.web import links
 from poise.web.capacity import capacity
@@ -43,14 +44,15 @@ def service(view: ServiceView) -> str:
                 _spent(view),
                 _objectives(view),
                 capacity(view.capacity) if view.capacity else None,
-                previews_card(view.previews),
+                previews_card(view.previews, view.key, view.chrome),
                 settings(view.settings, view.key) if view.settings else None,
                 permits_card(view.permits),
             ],
         ],
     ]
+    live = f"{view.key} {view.key.partition('/')[0]}/{MARK}"  # and what branches show of it
     return document(
-        view.chrome, f"{name}: {word}", main, current="Overview", live=view.key, scripts=("chart.js",)
+        view.chrome, f"{name}: {word}", main, current="Overview", live=live, scripts=("chart.js",)
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from poise.model.balance import VerdictKind
+from poise.model.branch_preview import PreviewState
 from poise.web.permit_views import PermitsView
 from poise.web.views import Chart, Chrome
 
@@ -137,16 +138,21 @@ class CapacityView(Struct, frozen=True, kw_only=True):
 
 
 class PreviewRow(Struct, frozen=True, kw_only=True):
-    """The service as a branch has it. ``address`` is empty while nothing of it runs."""
+    """The service as a branch has it. ``address`` is empty while nothing of it runs.
+
+    ``once`` is another one for each commit: what tells two orders to stop the same branch apart.
+    """
 
     branch: str
+    label: str
     commit: str
-    state: str
+    state: PreviewState
     address: str
     sentence: str
     logs: str
+    run: str
     until: datetime
-    failed: bool = False
+    once: str = ""
 
 
 class ServiceView(Struct, frozen=True, kw_only=True):

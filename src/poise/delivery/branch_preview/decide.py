@@ -166,7 +166,7 @@ def _why_stopped(seen: Seen, one: BranchPreview, now: datetime) -> tuple[Stopped
         return Stopped.HOST, f"a service is declared under {one.host}"
     order = next((order for order in seen.orders if order.label == one.label), None)
     if order is not None and order.at >= one.taken_at:
-        return Stopped.ORDERED, f"stopped by {order.by}{f': {order.reason}' if order.reason else ''}"
+        return Stopped.ORDERED, f"{order.by} asked for it{f' ({order.reason})' if order.reason else ''}"
     if now >= one.until:
         return Stopped.EXPIRED, f"its life was over at {one.until:%Y-%m-%d %H:%M} UTC; push to bring it back"
     return None
@@ -191,7 +191,8 @@ def _build(seen: Seen, one: BranchPreview, now: datetime) -> BranchPreview:
         return one
     built = next((built for built in run.built if built.service == one.service), None)
     if built is None:
-        what = f": {run.problem}" if run.problem else ""
+        said = " ".join(run.problem.split()).removesuffix(".")  # it goes on as a part of one sentence
+        what = f": {said}" if said else ""
         return _failed(one, f"run {run.n} of {one.commit[:8]} ended in {run.state.value}{what}", now)
     return replace(
         one,

@@ -97,7 +97,7 @@ function schedule() {
 
 if (main) {
   const query = new URLSearchParams({ after: main.dataset.after });
-  if (main.dataset.subject) query.set("subject", main.dataset.subject);
+  for (const subject of (main.dataset.subject ?? "").split(" ").filter(Boolean)) query.append("subject", subject);
   const source = new EventSource(`${main.dataset.events}?${query}`);
   source.addEventListener("changed", schedule);
   source.addEventListener("message", schedule);
