@@ -3,8 +3,8 @@
 Each row is many simulated releases watched for a while, with a look every 10 s or every minute. What judges
 them is the rollout room's own code (``split``), which takes any number of trials at once; of each row some
 trials are also judged one by one by ``sequential.consume``, and must stop at the same look. Flagger and Argo
-are models of their rules (five failed checks of 99 %; more than three failures, no data passes), not their
-programs; the z-test is one-sided at 5 % and looked at each time.
+are the models of ``poise rollout replay`` (``rivals``); the z-test is one-sided at 5 % and looked at each
+time.
 Run: python benchmarks/canary_power.py [--json] [--runs 2000] [--seed 1]
 """
 
@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from bench.report import Figure, Goal, Report, run
-from poise.delivery.rollout import sequential, split
+from poise.delivery.rollout import rivals, sequential, split
 from poise.delivery.rollout.counters import LATENCY_BOUNDS_MS
 from poise.delivery.rollout.sequential import ERRORS, LATENCY, Total
 from poise.model.delivery import Trial
@@ -196,13 +196,11 @@ def _totals(seen: Watched, number: int, looks: int) -> list[Total]:
     return found
 
 
-def thresholded(seen: Watched, failures: int, *, silence_fails: bool) -> np.ndarray:
-    """Checks of 99 % over the last minute; back at the ``failures``-th that fails."""
+def checked(seen: Watched, judge: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """The look at which a judge that looks back over a minute rolls back; -1: never."""
     width = max(1, round(WINDOW_S / seen.looks_s))
-    requests, bad = (_rolling(one, width) for one in (seen.canary, seen.canary_bad))
-    failed = np.where(requests > 0, bad > 0.01 * requests, silence_fails)
-    failed[: width - 1] = False
-    return first(np.cumsum(failed, axis=0) >= failures)
+    found = judge(*(_rolling(one, width)[width - 1 :] for one in (seen.canary, seen.canary_bad)))
+    return np.where(found < 0, -1, np.minimum(found + width, len(seen.canary)) - 1)
 
 
 def _rolling(values: np.ndarray, width: int) -> np.ndarray:
@@ -250,8 +248,8 @@ def measure(asked: argparse.Namespace) -> Report:
             report.figures[name] = {
                 "poise": mine,
                 "poise_burdened": told(seen, burdened),
-                "flagger": told(seen, thresholded(seen, 5, silence_fails=True))["percent"],
-                "argo": told(seen, thresholded(seen, 4, silence_fails=False))["percent"],
+                "flagger": told(seen, checked(seen, rivals.flagger))["percent"],
+                "argo": told(seen, checked(seen, rivals.argo))["percent"],
                 "z_peeking": told(seen, z_test(seen))["percent"],
             }
             if row.good:

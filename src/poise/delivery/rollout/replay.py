@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from poise.delivery.rollout import rivals, sequential
+from poise.delivery.rollout import kayenta, rivals, sequential
 from poise.delivery.rollout.sequential import Total
 from poise.model.delivery import Trial
 from poise.model.service import Strategy
@@ -41,8 +41,8 @@ def judged(readings: Sequence[Reading], strategy: Strategy, check_s: float = 60.
     return [
         _poise(readings, strategy),
         _kayenta(checks),
-        _counted("flagger", checks, rivals.flagger(requests, bad), rivals.FLAGGER_FAILURES),
-        _counted("argo", checks, rivals.argo(requests, bad), rivals.ARGO_FAILURES),
+        _counted("flagger", checks, check_s, int(rivals.flagger(requests, bad)), rivals.FLAGGER_FAILURES),
+        _counted("argo", checks, check_s, int(rivals.argo(requests, bad)), rivals.ARGO_FAILURES),
     ]
 
 
@@ -83,25 +83,31 @@ def _kayenta(checks: Sequence[Reading]) -> Judged:
     """One verdict at the end, on error ratios per check; a check without requests is no point."""
     control = [one.baseline_errors / one.baseline_requests for one in checks if one.baseline_requests]
     experiment = [one.canary_errors / one.canary_requests for one in checks if one.canary_requests]
-    said = rivals.mann_whitney(control, experiment)
-    verdict = "promote" if said in ("pass", "low") else "rollback"
-    why = f"Mann-Whitney at 98 % of {len(experiment)} canary and {len(control)} baseline points: {said}"
+    said = kayenta.classify(control, experiment, kayenta.Metric(direction="increase"))
+    score = kayenta.score([said])
+    verdict = "promote" if score >= kayenta.PASS_SCORE else "rollback"
+    why = (
+        f"Mann-Whitney at 98 % of {len(experiment)} canary and {len(control)} baseline points: "
+        f"{said.label}, score {score:g}"
+    )
     errors = sum(one.canary_errors for one in checks)
     at_s = checks[-1].at_s if checks else None
     return Judged(judge="kayenta", verdict=verdict, at_s=at_s, canary_errors=errors, why=why)
 
 
-def _counted(judge: str, checks: Sequence[Reading], stopped: int | None, failures: int) -> Judged:
-    served = checks if stopped is None else checks[: stopped + 1]
-    errors = sum(one.canary_errors for one in served)
-    at_s = served[-1].at_s if served else None
-    why = (
-        f"{failures} checks failed 99 %"
-        if stopped is not None
-        else f"fewer than {failures} checks failed 99 %"
+def _counted(judge: str, checks: Sequence[Reading], check_s: float, stopped: int, failures: int) -> Judged:
+    """``stopped``: the check of the rollback, -1: never."""
+    is_back = stopped >= 0
+    errors = sum(one.canary_errors for one in (checks[: stopped + 1] if is_back else checks))
+    if not checks:
+        return Judged(judge=judge, verdict="undecided", at_s=None, canary_errors=0, why="nothing was checked")
+    return Judged(
+        judge=judge,
+        verdict="rollback" if is_back else "promote",
+        at_s=(stopped + 1) * check_s if is_back else checks[-1].at_s,
+        canary_errors=errors,
+        why=f"{'' if is_back else 'fewer than '}{failures} checks failed 99 %",
     )
-    verdict = "promote" if stopped is None else "rollback"
-    return Judged(judge=judge, verdict=verdict, at_s=at_s, canary_errors=errors, why=why)
 
 
 def _checks(readings: Sequence[Reading], check_s: float) -> list[Reading]:

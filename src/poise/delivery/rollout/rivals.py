@@ -1,102 +1,54 @@
-"""How other judges would have decided: their published rules, on the same counts.
+"""How Flagger and Argo Rollouts would have decided: their published rules, on the same counts.
 
-Models of the rules as their sources state them, not their programs. They are for comparison alone: nothing
-here ever moves a rollout.
+Models of the rules as their sources state them, not their programs, for comparison alone: nothing here ever
+moves a rollout. Both ask at each check whether 99 % of the canary's requests since the last one succeeded,
+and count the checks that did not over the whole analysis: a good check forgives none.
 
-Source: spinnaker/kayenta, NetflixACAJudge-v1.0 (Mann-Whitney at 98 %, tolerance 0.25; interval and estimate
-of the shift as R's wilcox.test, asymptotic with continuity correction); fluxcd/flagger, scheduler (failed
-checks are cumulative, no data fails); argoproj/argo-rollouts, analysis (failureLimit; no data passes where
-the user wrote so).
+Flagger 1.44.0 (fluxcd/flagger 15bd6ad, pkg/controller/scheduler.go, scheduler_metrics.go,
+metrics/providers): ``request-success-rate`` with ``min: 99``; ``threshold: 5`` (as its tutorials have it;
+the default is 1) is looked at as a check begins, so the rollback comes a check after the one that reached
+it; no traffic fails a check. ``stepWeight`` and ``maxWeight`` end an analysis well; here it lasts as long
+as the recording, whose traffic is what it was.
+
+Argo Rollouts after 1.10.0-rc1 (argoproj/argo-rollouts 9f8d111, analysis/analysis.go, utils/evaluate): the
+rollback comes with the failure that exceeds ``failureLimit: 3`` (as in its documentation; the default is
+0), in an analysis without ``count``. ``successCondition: isNaN(result) || result >= 0.99`` without a
+``failureCondition`` leaves nothing inconclusive (which would pause, not abort); without its first half a
+check without requests fails. Errors of the query (``consecutiveErrorLimit``, 4: the fifth in a row aborts)
+are nothing that counts can show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-CONFIDENCE: Final = 0.98
-TOLERANCE: Final = 0.25
-BISECTIONS: Final = 100
 FLAGGER_FAILURES: Final = 5
 ARGO_FAILURES: Final = 4  # failureLimit 3: the fourth is one too many
 SUCCESS_MIN: Final = 0.99
 
-Floats = NDArray[np.float64]
 
+def flagger(requests: ArrayLike, bad: ArrayLike) -> NDArray[np.intp]:
+    """The check (from 0) at which it rolls back, which may be the one after the last; -1: never.
 
-def mann_whitney(control: Sequence[float], experiment: Sequence[float]) -> str:
-    """``pass``, ``high`` (worse), ``low`` or ``nodata`` for the points of one metric, as Kayenta has it.
-
-    >>> mann_whitney([0.01, 0.012, 0.011] * 5, [0.2, 0.22, 0.25] * 5)
-    'high'
+    ``requests`` and ``bad`` are counts [check, ...]; what is found has the axes after the first.
     """
-    y, x = np.asarray(control, dtype=float), np.asarray(experiment, dtype=float)
-    if not len(x) or not len(y):
-        return "nodata"
-    if len(np.unique(np.concatenate([x, y]))) == 1 or (len(x) == len(y) and bool(np.all(x == y))):
-        return "pass"
-    low_at, high_at = float(x.min() - y.max()), float(x.max() - y.min())
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    low, high, estimate = (_shift(x, y, quantile, low_at, high_at) for quantile in (z, -z, 0.0))
-    bound = TOLERANCE * abs(estimate)
-    if low > bound:
-        return "high"
-    return "low" if high < -bound else "pass"
+    reached = _reached(requests, bad, FLAGGER_FAILURES, silence_fails=True)
+    return np.where(reached < 0, -1, reached + 1)
 
 
-def flagger(requests: Sequence[float], bad: Sequence[float]) -> int | None:
-    """The check (from 0) at which it rolls back; None: never. A check without requests fails."""
-    return _failed(requests, bad, FLAGGER_FAILURES, silence_fails=True)
+def argo(requests: ArrayLike, bad: ArrayLike) -> NDArray[np.intp]:
+    """The check (from 0) at which it rolls back; -1: never. Shapes as of ``flagger``."""
+    return _reached(requests, bad, ARGO_FAILURES, silence_fails=False)
 
 
-def argo(requests: Sequence[float], bad: Sequence[float]) -> int | None:
-    """The check (from 0) at which it rolls back; None: never. A check without requests passes."""
-    return _failed(requests, bad, ARGO_FAILURES, silence_fails=False)
-
-
-def _failed(
-    requests: Sequence[float], bad: Sequence[float], failures: int, *, silence_fails: bool
-) -> int | None:
-    failed = 0
-    for check, (all_, wrong) in enumerate(zip(requests, bad, strict=True)):
-        failed += wrong > (1 - SUCCESS_MIN) * all_ if all_ > 0 else silence_fails
-        if failed >= failures:
-            return check
-    return None
-
-
-def _shift(x: Floats, y: Floats, quantile: float, low: float, high: float) -> float:
-    """Where the standardised rank sum of ``x`` moved down by the shift crosses ``quantile``."""
-
-    def above(shift: float) -> float:
-        return _standardised(x - shift, y) - quantile
-
-    if above(low) <= 0:
-        return low
-    if above(high) >= 0:
-        return high
-    return _root(above, low, high)
-
-
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return (low + high) / 2
-
-
-def _standardised(x: Floats, y: Floats) -> float:
-    """The rank sum of ``x`` among both, centred, corrected for continuity and ties; 0 where all are tied."""
-    both = np.concatenate([x, y])
-    _, place, counts = np.unique(both, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks = (ends - (counts - 1) / 2)[place]
-    n, m = len(x), len(y)
-    centred = float(ranks[:n].sum()) - n * (n + 1) / 2 - n * m / 2
-    ties = float((counts.astype(float) ** 3 - counts).sum()) / ((n + m) * (n + m - 1))
-    sigma = float(np.sqrt(n * m / 12 * (n + m + 1 - ties)))
-    return (centred - 0.5 * np.sign(centred)) / sigma if sigma > 0 else 0.0
+def _reached(requests: ArrayLike, bad: ArrayLike, failures: int, *, silence_fails: bool) -> NDArray[np.intp]:
+    """The check at which the ``failures``-th has failed, -1 where fewer do."""
+    all_, wrong = np.asarray(requests, dtype=float), np.asarray(bad, dtype=float)
+    is_asked = all_ > 0
+    succeeded = np.divide(all_ - wrong, all_, out=np.ones_like(all_), where=is_asked)
+    failed = np.where(is_asked, succeeded < SUCCESS_MIN, silence_fails)
+    enough = np.cumsum(failed, axis=0) >= failures
+    return np.where(enough.any(axis=0), enough.argmax(axis=0), -1) if len(all_) else np.asarray(-1)
