@@ -8,14 +8,20 @@ from contextlib import ExitStack
 
 import pytest
 from msgspec.structs import replace
-from tests.fleet.test_real_parts import SERVICE, first_light, load, rollout, running
+from tests.fleet.test_real_parts import KEY, SERVICE, first_light, load, rollout, running
 
 from poise.adapters.probe import fixed_port
 from poise.model.delivery import RolloutState
+from poise.model.event_types import REPLICA_KILLED, REPLICA_STOPPED
 from poise.model.service import Preview, Strategy
 
 pytestmark = pytest.mark.anyio
 REFUSED = Strategy(preview=Preview(header="not\na header"))  # no push gets it in: the declaration is refused
+
+DEAF = """trap '' TERM; exec python3 -I -S -c '
+import signal
+signal.signal = lambda *_: None
+exec(open("app.py").read())'"""  # what is ignored stays so across exec
 
 
 @pytest.fixture
@@ -78,3 +84,28 @@ async def test_a_port_that_another_program_takes_before_envoy_can_is_given_up_fo
 
 async def _several(got: list[tuple[int, str]]) -> bool:
     return len(got) >= 10
+
+
+async def test_a_replica_that_is_deaf_to_sigterm_is_killed_and_that_is_told() -> None:
+    """Whoever wrote it must learn that what it was doing is lost at each release."""
+    deaf = replace(SERVICE, strategy=Strategy(drain_s=1.0), command=DEAF)
+    async with running() as place:
+        one = replace(rollout(1), spec=deaf)
+        await place.put(deaf)
+        one = await place.rise(one, 100, 1, RolloutState.PROMOTING)
+        await place.until(lambda: place.acked({1: 100}))
+        await place.put(replace(one, state=RolloutState.LIVE))
+        two = await place.rise(rollout(2), 100, 1, RolloutState.PROMOTING)
+        await place.until(lambda: place.acked({2: 100}))
+        await place.put(replace(two, state=RolloutState.LIVE), replace(one, state=RolloutState.SUPERSEDED))
+        types = (REPLICA_STOPPED, REPLICA_KILLED)
+
+        async def told() -> bool:
+            return len(await place.store.journal(types=types)) == 4
+
+        await place.until(told)
+        rows = await place.store.journal(types=types)
+    killed = [row.event for row in rows if row.event.type == REPLICA_KILLED]
+    assert {event.subject for event in killed} == {KEY}
+    assert {event.data["replica"] for event in killed} == {f"{KEY}/000001/000", f"{KEY}/000001/001"}
+    assert all("ran on for 1 s after SIGTERM and was killed" in event.summary for event in killed)

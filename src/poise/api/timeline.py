@@ -22,7 +22,13 @@ _DEPLOY: Final = (
 )  # fmt: skip
 _CONFIG: Final = (types.CONFIG_CHANGED, types.SECRET_CHANGED, types.REDECLARED, types.UNDECLARED)
 _VERDICT: Final = (types.GATE_ANSWERED, types.ROLLOUT_HELD, types.OVERRIDE_CREATED)
-_HEAL: Final = (types.HEAL_ORDERED, types.HEAL_WITHHELD, types.HEAL_SPENT, types.REPLICA_REPLACED)
+_HEAL: Final = (
+    types.HEAL_ORDERED,
+    types.HEAL_WITHHELD,
+    types.HEAL_SPENT,
+    types.REPLICA_REPLACED,
+    types.REPLICA_KILLED,
+)
 _SCALE: Final = (types.SCALE_CHANGED, types.SCALE_WITHHELD)
 _OF_SERVICE: Final = {
     types.ALERT_FIRING: "alert",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ class FleetController:
     ) -> None:
         self._store, self._runtime, self._traffic = store, runtime, traffic
         self._probes, self._port_for = probes, port_for
+        self._killed: set[str] = set()
         self._listed: tuple[datetime, dict[str, Process] | None] | None = None
         self._routed: tuple[datetime, Acknowledged | None] | None = None
 
@@ -81,6 +83,8 @@ class FleetController:
                         match = _REPLICA_KEY.fullmatch(event.key)
                         if match:
                             self._listed = None  # what was listed before is no longer so
+                            if event.kind == "stopped" and event.exit and _is_killed(event.exit):
+                                self._killed.add(event.key)
                             wake(match["service"])
             except Unreachable:
                 await anyio.sleep(FOLLOW_AGAIN_S)
@@ -117,6 +121,7 @@ class FleetController:
             orders=tuple(orders),
             processes=processes,
             probes=self._heard(replicas),
+            killed=self._killed_of(replicas),
             traffic=await self._envoy(now),
             settled=settled,
             pending=pending,
@@ -126,6 +131,10 @@ class FleetController:
             free_port=self._port_for(key, taken) if needs_port else None,
             reads=reads,
         )
+
+    def _killed_of(self, replicas: Iterable[Replica]) -> frozenset[str]:
+        """Which were killed when they were stopped; forgotten with the replica itself."""
+        return frozenset(replica.key for replica in replicas if replica.key in self._killed)
 
     def _heard(self, replicas: Iterable[Replica]) -> dict[str, Probed]:
         heard = ((key, self._probes.latest(key)) for key in [replica.key for replica in replicas])
@@ -201,6 +210,10 @@ def _is_crash(end: runtime_port.ExitRecord) -> bool:
     """Whether it ended by itself. A shell in between tells a signal as 128 + its number."""
     number = end.signal if end.signal is not None else (end.code or 0) - 128
     return end.oom or (not end.unknown and number not in FROM_OUTSIDE)
+
+
+def _is_killed(end: runtime_port.ExitRecord) -> bool:
+    return signal.SIGKILL in (end.signal, (end.code or 0) - 128)
 
 
 def _seems_gone(replicas: Iterable[Replica], processes: dict[str, Process], settled: frozenset[str]) -> bool:

@@ -255,13 +255,22 @@ def _leave(seen: Seen, replica: Replica, before: Replica, count: int, now: datet
         return
     if process is None and key in seen.settled:
         out.writes.append(Write(kind="Replica", key=replica.key, body=None))
-        out.tell(event_types.REPLICA_STOPPED, replica.key, f"{replica.key} is stopped")
+        _tell_end(seen, replica, out)
     elif key not in seen.pending and key not in seen.settled:
         out.intents.append(_stop(seen, replica))
     elif process is not None and not process.stopping and key in seen.settled:
         again = replace(replica, asked_at=now)  # it was done, and yet it runs: another stop, another key
         out.put(again)
         out.intents.append(_stop(seen, again))
+
+
+def _tell_end(seen: Seen, replica: Replica, out: _Wanted) -> None:
+    out.tell(event_types.REPLICA_STOPPED, replica.key, f"{replica.key} is stopped")
+    most_s = drain_s(seen)
+    if replica.key in seen.killed and most_s > 0:
+        name = f"replica {replica.index} of rollout {replica.rollout}"
+        summary = f"{name} ran on for {most_s:g} s after SIGTERM and was killed: what it was doing is lost"
+        out.tell(event_types.REPLICA_KILLED, seen.key, summary, replica=replica.key, drain_s=most_s)
 
 
 def _may_stop(seen: Seen, replica: Replica, count: int, now: datetime) -> bool:

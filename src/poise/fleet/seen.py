@@ -59,6 +59,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     version of any service's route, ``routes`` the reference that guards it. ``trouble`` is what Envoy said
     against the split that is asked for, empty where it said nothing. ``free_port`` is a candidate for
     a service that has no fixed port yet, or whose was taken by another program (``is_port_taken``).
+    ``killed`` are those that had to be killed when they were stopped.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     orders: tuple[HealOrder, ...] = ()
     processes: dict[str, Process] | None = None
     probes: dict[str, Probed] = {}
+    killed: frozenset[str] = frozenset()
     traffic: TrafficSeen | None = None
     settled: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()

@@ -50,6 +50,7 @@ REPLICA_READY: Final = "dev.poise.replica.ready"
 REPLICA_UNREADY: Final = "dev.poise.replica.unready"
 REPLICA_REPLACED: Final = "dev.poise.replica.replaced"  # another process under the same key
 REPLICA_STOPPED: Final = "dev.poise.replica.stopped"
+REPLICA_KILLED: Final = "dev.poise.replica.killed"  # it did not end when it was asked to
 TRAFFIC_ASKED: Final = "dev.poise.traffic.asked"
 TRAFFIC_ACKNOWLEDGED: Final = "dev.poise.traffic.acknowledged"
 HEAL_ORDERED: Final = "dev.poise.heal.ordered"

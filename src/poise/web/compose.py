@@ -18,7 +18,7 @@ from poise.model.access import Principal, Role
 from poise.model.balance import PeriodBudget
 from poise.model.delivery import Change, JobRun, Rollout, RolloutState, Run, RunState
 from poise.model.errors import NotFound
-from poise.model.event_types import HEAL_ORDERED
+from poise.model.event_types import HEAL_ORDERED, REPLICA_KILLED
 from poise.model.period import name as window_name
 from poise.model.policy import BudgetPolicy
 from poise.model.service import Project, Service
@@ -225,7 +225,7 @@ async def _running(parts: Parts, one: ServiceStatus, now: datetime) -> Iterable[
 
 
 async def _notes(parts: Parts, key: str) -> list[str]:
-    rows = await parts.store.journal(subject=key, types=(HEAL_ORDERED,), limit=3, last=True)
+    rows = await parts.store.journal(subject=key, types=(HEAL_ORDERED, REPLICA_KILLED), limit=3, last=True)
     return [f"{row.at:%H:%M} {row.event.summary}" for row in reversed(rows)]
 
 
