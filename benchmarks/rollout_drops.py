@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bench.engines import Podman
 from bench.in_force import InForce
 from bench.loading import Loading
-from bench.podman import Podman
 from bench.report import Figure, Goal, Report, Unmeasured, percentile, run
 from bench.versions import HOST, STRATEGIES, Versions
 from poise.model.event_types import TRAFFIC_ASKED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from bench.podman import Podman
+from bench.engines import Docker, Engine, Podman
 from bench.report import Unmeasured
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         folder = item.path.parent.relative_to(here).as_posix()
-        is_real = folder.startswith(REAL_PARTS) or "podman" in getattr(item, "fixturenames", ())
+        is_real = folder.startswith(REAL_PARTS) or "engine" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("machine" if is_real else item.path.as_posix()))
 
 
+Chosen = TypeVar("Chosen", bound=Engine)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("viewer", "developer", "operator", "admin")
 
@@ -283,23 +284,36 @@ def served(house: House) -> Iterator[str]:
         thread.join(10)
 
 
-HTTPD = """trap 'exit 0' TERM
-httpd -f -p 127.0.0.1:$PORT -h /www &
-wait"""
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """Skipped where it, a static busybox or the right to mount is missing."""
+    yield from engine_of(Podman)
 
 
 @pytest.fixture(scope="session")
-def podman() -> Iterator[Podman]:
-    """The engine; skipped where it, a static busybox or the right to mount is missing."""
+def docker() -> Iterator[Docker]:
+    """A daemon of our own; skipped where it, a static busybox or the right to mount is missing."""
+    yield from engine_of(Docker)
+
+
+def engine_of(kind: type[Chosen]) -> Iterator[Chosen]:
     try:
-        made = Podman.here()
+        made = kind.here()
     except Unmeasured as missing:
         pytest.skip(str(missing))
     yield made
     made.close()
 
 
-@pytest.fixture(scope="session")
-def httpd_image(podman: Podman) -> str:
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Each engine, as the one that keepers started from now on use."""
+    made: Engine = request.getfixturevalue(request.param)
+    monkeypatch.setenv("POISE_CONTAINER_ENGINE", made.name)
+    return made
+
+
+@pytest.fixture
+def httpd_image(engine: Engine) -> str:
     """An image that serves its name on $PORT and ends at SIGTERM."""
-    return podman.image("httpd:1", HTTPD)
+    return engine.httpd()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.engines import ContainerHouse, Podman
 from bench.house import House, until
 from bench.patient import WORKFLOW
-from bench.podman import ContainerHouse, Podman
 from bench.report import Unmeasured
 
 SERVICE, HOST = "app", "app.localhost"
@@ -95,7 +95,7 @@ class Versions:
     @staticmethod
     def house_for(podman: Podman | None) -> House:
         """A house that knows the engine's storage, if there is one."""
-        return (ContainerHouse if podman else House)("shop", {})
+        return ContainerHouse("shop", {}, podman) if podman else House("shop", {})
 
     def begin(self, count: int) -> int:
         """The house is up and the first of so many versions rests; its rollout. Images are built now."""

@@ -33,7 +33,7 @@ from poise.adapters.envoy.launch import ensure_envoy
 from poise.adapters.envoy.tending import IngressTending
 from poise.adapters.git.repositories import GitRepositories
 from poise.adapters.host import HostMetrics
-from poise.adapters.images import PodmanImages
+from poise.adapters.images import EngineImages
 from poise.adapters.keeper import KeeperClient, ensure_keeper
 from poise.adapters.keeper.proc import boot_id, start_ticks
 from poise.adapters.masking import Masker
@@ -243,7 +243,7 @@ class House:
                 self.repositories,
                 self.workspaces,
                 self.artifacts,
-                PodmanImages(),
+                EngineImages(),
                 wake,
                 Attester(self.key_file, self.bills, self._installation()),
             ),

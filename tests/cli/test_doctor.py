@@ -50,12 +50,65 @@ def test_an_engine_that_does_not_work_is_told_in_its_own_words(engine: Path) -> 
     assert told("containers", engine.parent)[:2] == ("warn", "cannot clone: no user namespace")
 
 
+@pytest.mark.parametrize(
+    ("answer", "containers", "limits"),
+    [
+        ("v2 memory cpu|[name=seccomp]|Debian GNU/Linux 12", ("pass", "docker 28.2.2"), "pass"),
+        ("v1 memory|[name=seccomp]|Debian GNU/Linux 12", ("pass", "docker 28.2.2"), "warn"),
+        (
+            "v2 memory cpu|[name=seccomp name=rootless]|Debian",
+            ("warn", "docker 28.2.2 (rootless): a"),
+            "pass",
+        ),
+        ("v2 memory cpu|[name=seccomp]|Docker Desktop", ("warn", "28.2.2 (Docker Desktop): a"), "pass"),
+    ],
+)
+def test_docker_is_told_with_what_keeps_it_from_serving(
+    engine: Path, monkeypatch: pytest.MonkeyPatch, answer: str, containers: tuple[str, str], limits: str
+) -> None:
+    """In a machine or a network of its own a container listens where nobody comes."""
+    monkeypatch.setenv("POISE_CONTAINER_ENGINE", "docker")
+    docker = engine.with_name("docker")
+    docker.write_text(f"#!/bin/sh\n[ $1 = version ] && echo 28.2.2 || echo '{answer}'\n")
+    docker.chmod(0o755)
+    said = told("containers", engine.parent)
+    assert (said[0], containers[1] in said[1]) == (containers[0], True), said
+    assert told("limits of containers", engine.parent)[0] == limits
+
+
+def test_a_docker_that_nobody_may_use_is_told_with_the_mend(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commonest two: no daemon runs, and this account is not in its group."""
+    monkeypatch.setenv("POISE_CONTAINER_ENGINE", "docker")
+    docker = engine.with_name("docker")
+    for words, mend in (
+        ("permission denied while", "usermod -aG docker"),
+        ("Cannot connect to", "start docker"),
+    ):
+        docker.write_text(f"#!/bin/sh\necho '{words}' >&2; exit 1\n")
+        docker.chmod(0o755)
+        said = told("containers", engine.parent)
+        assert said[:2] == ("warn", words) and mend in said[2]
+
+
+def test_a_choice_that_is_not_there_is_told(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing mistake must not look as if the machine had no engine."""
+    monkeypatch.setenv("POISE_CONTAINER_ENGINE", "dokcer")
+    said = told("containers", engine.parent)
+    assert said[0] == "warn" and "no dokcer" in said[1] and "unset POISE_CONTAINER_ENGINE" in said[2]
+
+
 def test_a_machine_without_an_engine_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only who declares an image needs one; the mend is there for them."""
     (tmp_path / "git").symlink_to("/usr/bin/git")
     monkeypatch.setenv("PATH", str(tmp_path))
     said = told("containers", tmp_path)
-    assert said == ("pass", "no podman: an image is not released here", "sudo apt-get install podman")
+    assert said == (
+        "pass",
+        "no podman and no docker: an image is not released here",
+        "sudo apt-get install podman (or docker.io)",
+    )
 
 
 @pytest.mark.parametrize(("days", "result"), [(60, "pass"), (13, "warn"), (2, "fail"), (-1, "fail")])

@@ -1,7 +1,7 @@
 """The runtime port's contract, on every adapter.
 
 Processes and containers are two kinds of workload of one keeper, and every claim holds for both. Another
-adapter joins by a branch in `runtime`: it must run servers on $PORT (or play them), and end what it started.
+adapter joins by a branch in `kind`: it must run servers on $PORT (or play them), and end what it started.
 """
 
 from __future__ import annotations
@@ -54,18 +54,19 @@ async def keeper() -> AsyncIterator[Runtime]:
     shutil.rmtree(data)
 
 
-@pytest.fixture(params=["process", "container"])
-async def runtime(request: pytest.FixtureRequest) -> AsyncIterator[Runtime]:
-    if request.param == "container":
-        request.getfixturevalue("podman")  # its storage is the keeper's too, so it comes first
-    async with keeper() as runtime:
-        yield runtime
+@pytest.fixture(params=["process", "podman", "docker"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
+    if request.param == "process":
+        return Kind(image="")
+    engine = request.getfixturevalue(request.param)
+    monkeypatch.setenv("POISE_CONTAINER_ENGINE", engine.name)
+    return Kind(image=engine.httpd())
 
 
 @pytest.fixture
-def kind(request: pytest.FixtureRequest) -> Kind:
-    of = request.node.callspec.params["runtime"]
-    return Kind(image=request.getfixturevalue("httpd_image") if of == "container" else "")
+async def runtime(kind: Kind) -> AsyncIterator[Runtime]:
+    async with keeper() as runtime:  # the engine is the keeper's too, so it comes first
+        yield runtime
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from bench.engines import ContainerHouse, Engine
 from bench.house import House, kill_and_see, until
-from bench.podman import ContainerHouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SPEC = """apiVersion: poise.dev/v1
@@ -34,18 +33,19 @@ httpd -f -p 127.0.0.1:$PORT -h /www &
 wait"""
 GOOD = SERVE % 'printf "Content-Type: text/plain\\r\\n\\r\\n$GREETING"'
 BAD = SERVE % 'printf "Status: 500 Broken\\r\\n\\r\\nsorry"'
+one_engine_will_do = pytest.mark.parametrize("delivery", ["podman"], indirect=True)
 LEAK = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
 
 
 class Delivery:
     """Images that are built and pushed by tag, and how each rollout ends."""
 
-    def __init__(self, house: House, podman: Any) -> None:
-        self.house, self.podman = house, podman
+    def __init__(self, house: House, engine: Engine) -> None:
+        self.house, self.engine = house, engine
 
     def push(self, tag: str, script: str) -> str:
         """Build and push; the image's digest."""
-        digest = str(self.podman.image(f"web:{tag}", script)).partition("@")[2]
+        digest = self.engine.image(f"web:{tag}", script).partition("@")[2]
         self.house.write({"poise.yaml": SPEC % tag})
         self.house.commit(f"feat: image {tag}")
         self.house.push()
@@ -62,12 +62,13 @@ class Delivery:
         return dict(until(ended, 120.0, f"rollout {n} is over"))
 
 
-@pytest.fixture(scope="module")
-def delivery(podman: Any) -> Iterator[Delivery]:
+@pytest.fixture(scope="module", params=["podman", "docker"])
+def delivery(request: pytest.FixtureRequest) -> Iterator[Delivery]:
     """The first image, live."""
-    with ContainerHouse("shop", {"poise.yaml": SPEC % "1"}) as house:
+    engine: Engine = request.getfixturevalue(request.param)
+    with ContainerHouse("shop", {"poise.yaml": SPEC % "1"}, engine) as house:
         house.up()
-        made = Delivery(house, podman)
+        made = Delivery(house, engine)
         made.push("1", GOOD)
         assert made.settled(1)["state"] == "live"
         yield made
@@ -111,8 +112,9 @@ def test_a_new_image_is_a_canary_is_promoted_and_can_be_taken_back(delivery: Del
         assert delivery.settled(3)["state"] == "live"
     assert failed == []
     assert (house.get("web")[1], house.rollouts("web")[2]["digest"]) == ("web:1\n", first)
-    images = {one["Image"] for one in json.loads(delivery.podman("ps", "--format", "json"))}
-    assert all("localhost/poise-release" in image for image in images), images
+    name = {"podman": "localhost/poise-release@", "docker": ""}[delivery.engine.name]
+    images = set(delivery.engine("ps", "--no-trunc", "--format", "{{.Image}}").split())
+    assert images <= {name + first, name + second}
 
 
 def test_a_killed_keeper_and_control_process_fail_no_request_and_lose_no_container(
@@ -133,6 +135,7 @@ def test_a_killed_keeper_and_control_process_fail_no_request_and_lose_no_contain
     assert {one["key"]: one["pid"] for one in house.replicas("web")} == before
 
 
+@one_engine_will_do
 def test_an_image_that_harms_ends_at_the_canary(delivery: Delivery) -> None:
     """The judgement is the same as of a process."""
     n = len(delivery.house.rollouts("web")) + 1
@@ -144,6 +147,7 @@ def test_an_image_that_harms_ends_at_the_canary(delivery: Delivery) -> None:
     assert delivery.house.get("web", "/cgi-bin/work") == (200, "hello")
 
 
+@one_engine_will_do
 @pytest.mark.parametrize(
     ("tag", "script", "reason"),
     [
@@ -165,6 +169,7 @@ def test_an_image_that_never_serves_fails_with_its_reason(
     assert delivery.house.get("web", "/cgi-bin/work") == (200, "hello")
 
 
+@one_engine_will_do
 def test_a_tag_that_is_nowhere_ends_the_run_with_the_reason(delivery: Delivery) -> None:
     """Nothing is released of it."""
     before = len(delivery.house.rollouts("web"))
@@ -180,6 +185,7 @@ def test_a_tag_that_is_nowhere_ends_the_run_with_the_reason(delivery: Delivery) 
     assert len(delivery.house.rollouts("web")) == before
 
 
+@one_engine_will_do
 def test_an_image_that_was_removed_before_it_started_fails_the_rollout_and_nobody_notices(
     delivery: Delivery,
 ) -> None:
@@ -193,9 +199,8 @@ def test_an_image_that_was_removed_before_it_started_fails_the_rollout_and_nobod
         return any(one["n"] == n and "cleaning up" in one["reason"] for one in house.rollouts("web"))
 
     until(waits, 120.0, "the rollout waits for the lock")
-    delivery.podman(
-        "rmi", "--force", delivery.podman("inspect", "--format", "{{.Id}}", "localhost/web:removed")
-    )
+    own_id = delivery.engine("inspect", "--format", "{{.Id}}", "localhost/web:removed")
+    delivery.engine("rmi", "--force", own_id)
     with users(house) as failed:
         house.poise("unlock", "web")
         one = delivery.settled(n)

@@ -1,4 +1,4 @@
-"""Workloads in podman, on the real one, with an image that the test builds."""
+"""Workloads in containers, on the real engines, with an image that the test builds."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def box(podman: Any, cold_house: Any, httpd_image: str) -> Box:
-    """A keeper that starts once the engine's storage is chosen."""
+def box(engine: Any, cold_house: Any, httpd_image: str) -> Box:
+    """A keeper that starts once the engine is chosen."""
     cold_house.start()
-    return Box(cold_house, podman, httpd_image)
+    return Box(cold_house, engine, httpd_image)
 
 
 class Box:
     """One container under the key ``a``, by default the server of the image."""
 
-    def __init__(self, house: Any, podman: Any, image: str) -> None:
-        self.house, self.podman, self.image = house, podman, image
+    def __init__(self, house: Any, engine: Any, image: str) -> None:
+        self.house, self.engine, self.image = house, engine, image
 
     def spawn(self, script: str = "", container: dict[str, Any] | None = None, **spec: Any) -> None:
         argv = ["/bin/sh", "-c", script] if script else []
@@ -41,7 +41,7 @@ class Box:
 
     def left(self) -> bool:
         """Whether the engine knows of any container."""
-        return bool(self.podman("ps", "--all", "--quiet"))
+        return bool(self.engine("ps", "--all", "--quiet"))
 
 
 def client_of(app: int) -> int:
@@ -52,7 +52,7 @@ def client_of(app: int) -> int:
         try:
             argv = (folder / "cmdline").read_bytes().split(b"\0")
             if (
-                b"--pidfile" in argv
+                b"run" in argv
                 and argv[0] != b"/bin/sh"
                 and mark in (folder / "environ").read_bytes().split(b"\0")
             ):
@@ -99,7 +99,7 @@ def test_a_killed_app_and_a_killed_client_are_both_started_again_and_leave_nothi
     os.kill(client_of(second["pid"]), signal.SIGKILL)
     third = box.house.serving("a", not_pid=second["pid"])
     assert len({first["port"], second["port"], third["port"]}) == 3
-    box.house.until(lambda: len(box.podman("ps", "--all", "--quiet").split()) == 1)
+    box.house.until(lambda: len(box.engine("ps", "--all", "--quiet").split()) == 1)
 
 
 def test_who_ignores_sigterm_is_killed_at_the_deadline(box: Box, alive: Any) -> None:
@@ -169,7 +169,8 @@ def test_the_environment_of_the_machine_stays_outside(box: Box) -> None:
 def test_an_image_that_is_gone_ends_with_the_engines_own_words(box: Box) -> None:
     """The key stays, with its code and its log, so that a person sees why."""
     gone = "localhost/gone@sha256:" + "0" * 64
-    assert "image not known" in box.said("true", {"image": gone})
+    own = {"podman": "image not known", "docker": "No such image"}
+    assert own[box.engine.name] in box.said("true", {"image": gone})
     assert box.house.ended("a")["code"] == 125
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from poise.cli.place import address_of
+from poise.keeper import engine
+from poise.keeper.engine import Engine
 from poise.model.errors import PoiseError
 from poise.model.ingress import Ingress
 
@@ -25,6 +27,10 @@ FREE_FAIL_BYTES = 100_000_000
 PODMAN_FILES = 1_048_576  # the hard limit that podman gives a container where nothing else is said
 PODMAN_TELLS = (
     "{{.Version.Version}} {{.Host.CgroupsVersion}} {{.Host.Security.Rootless}} {{.Host.CgroupControllers}}"
+)
+DOCKER_TELLS = (
+    "v{{.CgroupVersion}}{{if .MemoryLimit}} memory{{end}}{{if .CPUCfsQuota}} cpu{{end}}"
+    "|{{.SecurityOptions}}|{{.OperatingSystem}}"
 )
 ULIMITS = 'default_ulimits = ["nofile=1024:4096", "nproc=4096:8192"] in containers.conf'
 
@@ -122,24 +128,64 @@ def _containers(_: Path) -> Iterator[Finding]:
         result="pass",
         finding="memory by RLIMIT_DATA, each process by itself; no CPU",
     )
-    if shutil.which("podman") is None:
+    found, chosen = engine.find(), os.environ.get(engine.CHOICE, "")
+    if found is None:
         yield Finding(
-            check="containers", result="pass", finding="no podman: an image is not released here",
-            mend="sudo apt-get install podman",
-        )  # fmt: skip
-        return
-    done = subprocess.run(
-        ["podman", "info", "--format", PODMAN_TELLS], capture_output=True, text=True, timeout=30, check=False
-    )
-    if done.returncode != 0:
-        yield Finding(
-            check="containers", result="warn", finding=done.stderr.strip()[-200:], mend="podman info"
+            check="containers",
+            result="warn" if chosen else "pass",
+            finding=f"no {chosen or 'podman and no docker'}: an image is not released here",
+            mend="sudo apt-get install podman (or docker.io)"
+            + (f", or unset {engine.CHOICE}" if chosen else ""),
         )
         return
-    version, cgroups, rootless, held = done.stdout.strip().split(maxsplit=3)
-    yield Finding(check="containers", result="pass", finding=f"podman {version}")
+    try:
+        yield from _podman(found) if found.name == "podman" else _docker(found)
+    except ChildProcessError as error:
+        yield Finding(
+            check="containers", result="warn", finding=str(error)[-200:], mend=_mend(found, str(error))
+        )
+
+
+def _mend(found: Engine, said: str) -> str:
+    if found.name == "docker" and "permission denied" in said:
+        return "sudo usermod -aG docker $USER, then log in again"
+    if found.name == "docker" and "Cannot connect" in said:
+        return "sudo systemctl start docker"
+    return f"{found.name} info"
+
+
+def _podman(found: Engine) -> Iterator[Finding]:
+    version, cgroups, rootless, held = _told(found, "info", PODMAN_TELLS).split(maxsplit=3)
+    other = f"; docker is here too, and {engine.CHOICE}=docker takes it" if shutil.which("docker") else ""
+    yield Finding(check="containers", result="pass", finding=f"podman {version}{other}")
     yield from _container_limits(cgroups, rootless == "true", held)
     yield from _runtime(version)
+
+
+def _docker(found: Engine) -> Iterator[Finding]:
+    version = _told(found, "version", "{{.Server.Version}}")  # where no daemon answers, it says so best
+    held, security, system = _told(found, "info", DOCKER_TELLS).split("|")
+    apart = "rootless" if "name=rootless" in security else system if "Docker Desktop" in system else ""
+    yield Finding(
+        check="containers",
+        result="warn" if apart else "pass",
+        finding=f"docker {version}"
+        + (
+            f" ({apart}): a container is not on this machine's network, so nobody reaches it" if apart else ""
+        ),
+        mend="Use Docker Engine as root, or sudo apt-get install podman" if apart else "",
+    )
+    cgroups, *controllers = held.split()
+    yield from _container_limits(cgroups, rootless=False, held=" ".join(controllers))
+
+
+def _told(found: Engine, command: str, template: str) -> str:
+    done = subprocess.run(
+        [found.path, command, "--format", template], capture_output=True, text=True, timeout=30, check=False
+    )
+    if done.returncode != 0:
+        raise ChildProcessError(done.stderr.strip())
+    return done.stdout.strip()
 
 
 def _container_limits(cgroups: str, rootless: bool, held: str) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
-"""podman: the argv that runs an image as a workload, and who is who inside.
+"""Containers: the argv that runs an image as a workload, and who is who inside.
 
 The engine's client is the keeper's child, so a container ends, is adopted and is told of as a process is. Its
-output goes straight to the log file (`passthrough`), its exit code to the same status file that bwrap writes.
+exit code goes to the same status file that bwrap writes. `engine` knows in which words.
 """
 
 from __future__ import annotations
@@ -15,33 +15,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .engine import Engine
     from .workload import Container
 
-REPORT = '"$@" 3>&-; code=$?; printf \'{"exit-code": %d}\\n\' "$code" >&3; exit "$code"'
-"""What runs the client: its exit code is on disk before anybody has to be there to hear it."""
-
 _ENGINE_ENV = ("HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-_ENGINE_ENV_STARTS = ("CONTAINERS_", "STORAGE_", "REGISTRY_")
+_ENGINE_ENV_STARTS = ("CONTAINERS_", "STORAGE_", "REGISTRY_", "DOCKER_")
 
 
-def find() -> str | None:
-    """Return the path of podman, or None."""
-    for folder in os.environ.get("PATH", "/usr/bin:/bin").split(":"):
-        path = f"{folder}/podman"
-        if folder.startswith("/") and os.access(path, os.X_OK):
-            return path
-    return None
-
-
-def wrap(engine: str, container: Container, argv: list[str], name: str, env_file: str) -> list[str]:
+def wrap(engine: Engine, container: Container, argv: list[str], name: str, env_file: str) -> list[str]:
     """Return the argv that runs `argv` in a container named `name`; empty: what the image itself says.
 
     Nothing privileged: no capability, no new privileges, at most `CONTAINER_PIDS` processes. It is on the
     machine's network, as every workload with a port is. The image is never pulled here: a release has it.
     Nothing secret is in it: the environment is in `env_file`, and what has line ends in the client's own.
     """
-    args = [engine, *_runtime(), "run", "--rm", "--name", name, "--pidfile", pid_file(env_file)]
-    args += ["--log-driver", "passthrough", "--network", "host", "--pull", "never", "--no-healthcheck"]
+    args = ["--network", "host", "--pull", "never", "--no-healthcheck"]
     args += ["--cap-drop", "all", "--security-opt", "no-new-privileges", "--env-file", env_file]
     args += ["--pids-limit", str(limits.CONTAINER_PIDS)]
     for limit in ("nofile", "nproc"):
@@ -59,19 +47,12 @@ def wrap(engine: str, container: Container, argv: list[str], name: str, env_file
         args += ["--env", variable]
     if argv:
         args += ["--entrypoint", argv[0]]
-    return ["/bin/sh", "-c", REPORT, "poise", *args, container.image, *argv[1:]]
+    args += [engine.image(container.image), *argv[1:]]
+    return engine.run(args, name, pid_file(env_file))
 
 
 def _at_most(value: int, most: int) -> int:
     return most if value == resource.RLIM_INFINITY else min(value, most)
-
-
-def _runtime() -> list[str]:
-    """Return the option that names runc where crun would fail: version 1 cgroups beside the second."""
-    hybrid = os.path.isdir("/sys/fs/cgroup/unified") and not os.path.exists(
-        "/sys/fs/cgroup/cgroup.controllers"
-    )
-    return ["--runtime", "runc"] if hybrid else []
 
 
 def engine_env(workload: Mapping[str, str], passed: list[str]) -> dict[str, str]:
@@ -89,19 +70,26 @@ def write_env(path: str, env: Mapping[str, str], passed: list[str]) -> None:
 
 
 def pid_file(env_file: str) -> str:
-    """Return where the engine writes the pid of the app, beside the environment it was given."""
+    """Return where the pid of the app is told, beside the environment it was given."""
     return env_file.removesuffix(".env") + ".pid"
 
 
 def who(env_file: str) -> tuple[int, int, int, int] | None:
-    """Return (init, its start, app, its start), which are one process; None while it is being set up."""
+    """Return (init, its start, app, its start), which are one process; None while it is being set up.
+
+    A pid that docker told is believed only of a process in that container's cgroup: a daemon in a virtual
+    machine counts its own.
+    """
     try:
         with open(pid_file(env_file)) as file:
-            pid = int(file.read(32))
+            told, _, container = file.read(200).strip().partition(" ")
+        pid = int(told)
+        start = proc.start_time(pid)
+        with open(f"/proc/{pid}/cgroup") as file:
+            is_it = container in file.read()
     except (OSError, ValueError):
         return None
-    start = proc.start_time(pid)
-    return None if start is None else (pid, start, pid, start)
+    return (pid, start, pid, start) if start is not None and is_it else None
 
 
 def memory_events(pid: int) -> str | None:
@@ -127,9 +115,17 @@ def oom_kills(path: str | None) -> int:
     return int(counts.get("oom_kill", 0))
 
 
-def remove(engine: str, name: str) -> None:
-    """Begin to remove what a client that was killed left behind; returns at once, whatever comes of it."""
-    rm = [engine, *_runtime(), "rm", "--force", "--ignore", "--time", "0", name]
-    shell = ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "poise", *rm]
+def remove(engine: Engine, name: str) -> None:
+    """Begin to end it and to remove what is left; returns at once, whatever comes of it."""
+    _begin(engine.remove(name))
+
+
+def terminate(engine: Engine, name: str) -> None:
+    """Begin to send SIGTERM to an app that is not ours to signal; returns at once, whatever comes of it."""
+    _begin(engine.terminate(name))
+
+
+def _begin(argv: list[str]) -> None:
+    shell = ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "poise", *argv]
     pid = os.posix_spawn("/bin/sh", shell, engine_env({}, []), setsid=True)
     os.waitpid(pid, 0)  # the shell alone, which waits for nothing

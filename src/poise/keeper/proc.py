@@ -37,13 +37,16 @@ def open_pidfd(pid: int, start: int) -> int | None:
     return None
 
 
-def send(descriptor: int | None, number: int) -> None:
-    """Send a signal through a pidfd; a process already gone is fine."""
+def send(descriptor: int | None, number: int) -> bool:
+    """Send a signal through a pidfd; a process already gone is fine. False: it is not ours to signal."""
     if descriptor is not None:
         try:
             signal.pidfd_send_signal(descriptor, number)
+        except PermissionError:
+            return False
         except OSError:
             pass
+    return True
 
 
 def first_child(pid: int) -> int | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from .engine import Engine
     from .folders import Folders
     from .logs import Logs
     from .loop import Loop, Timer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         folders: Folders
         logs: Logs
         bwrap: str | None
-        engine: str | None
+        engine: Engine | None
         gates: list[int]
         closing: bool
 
@@ -164,7 +165,7 @@ class Replica:
         )
         self._heed_memory()
         if self.entry.phase == "stopping":
-            proc.send(self._app, signal.SIGTERM)
+            self._terminate()
 
     def _who(self) -> tuple[int, int, int, int] | None:
         folders, nonce = self.owner.folders, self.entry.nonce
@@ -277,7 +278,8 @@ class Replica:
             start = self.entry.init_start or (proc.start_time(init) if init else None)
             if start and (self.entry.init_start or proc.carries(init, self.entry.nonce)):
                 self._init = proc.open_pidfd(init, start)
-        proc.send(self._init, signal.SIGKILL)
+        if not proc.send(self._init, signal.SIGKILL) and self._contained and self.owner.engine is not None:
+            container.remove(self.owner.engine, _container_name(self.entry.nonce))
 
     def _init_told(self) -> int:
         """Return pid 1 of the namespace by the word of whoever made it, 0 if that was not said."""
@@ -352,10 +354,14 @@ class Replica:
 
     def _end_by(self, timeout_s: float) -> None:
         if timeout_s > 0:
-            proc.send(self._app, signal.SIGTERM)
+            self._terminate()
             self._later("stop", timeout_s, self._force)
         else:
             self._force()
+
+    def _terminate(self) -> None:
+        if not proc.send(self._app, signal.SIGTERM) and self._contained and self.owner.engine is not None:
+            container.terminate(self.owner.engine, _container_name(self.entry.nonce))
 
     def _force(self) -> None:
         if self._enclosed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import container, limits, sandbox
+from . import engine, limits, sandbox
 from .endpoints import Endpoints
 from .launch import crash
 from .logs import Logs
@@ -34,7 +34,7 @@ class Supervisor:
         self.endpoints = Endpoints()
         self.logs = Logs()
         self.bwrap = sandbox.find()
-        self.engine = container.find()
+        self.engine = engine.find()
         self.replicas: dict[str, Replica] = {}
         self.gates: list[int] = []
         self.closing = False
@@ -222,8 +222,8 @@ class Supervisor:
             raise Refusal(
                 "no_engine",
                 f"'{spec.key}' is a container",
-                "podman is not on the keeper's PATH",
-                "apt-get install podman, then start the keeper again",
+                f"neither podman nor docker is on the keeper's PATH, or {engine.CHOICE} names another",
+                "apt-get install podman (or docker.io), then start the keeper again",
             )
 
     def _look_at_logs(self) -> None:
