@@ -33,6 +33,8 @@ settings.load_profile("untimed")
 
 REAL_PARTS = ("adapters/envoy", "adapters/load", "e2e", "fleet", "keeper")
 """Folders whose tests start Envoy, keepers and workloads on ports of the machine."""
+ENGINES = {"engine", "runtime"}
+"""Fixtures that start podman or docker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         folder = item.path.parent.relative_to(here).as_posix()
-        is_real = folder.startswith(REAL_PARTS) or "engine" in getattr(item, "fixturenames", ())
+        is_real = folder.startswith(REAL_PARTS) or not ENGINES.isdisjoint(getattr(item, "fixturenames", ()))
         item.add_marker(pytest.mark.xdist_group("machine" if is_real else item.path.as_posix()))
 
 

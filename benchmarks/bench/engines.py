@@ -208,31 +208,40 @@ class Docker(Engine):
 
     @classmethod
     def start(cls, folder: Path) -> Self:
-        """No bridge and no packet filter: nothing of the machine is changed."""
-        (folder / "daemon.json").write_text("{}")
-        words = ["dockerd", "--config-file", f"{folder}/daemon.json", "--host", f"unix://{folder}/socket"]
-        words += [
-            "--data-root",
-            f"{folder}/data",
-            "--exec-root",
-            f"{folder}/exec",
-            "--pidfile",
-            f"{folder}/pid",
-        ]
-        words += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
-        with (folder / "log").open("wb") as log:
-            daemon = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        """See ``Engine``."""
         made = cls(folder, {"DOCKER_HOST": f"unix://{folder}/socket"})
-        made.daemon = daemon
         try:
-            until(made._answers, START_S, "dockerd answers")
-        except Unmeasured as late:
-            said = (folder / "log").read_text(errors="replace")[-300:]
+            made.rise()
+        except Unmeasured:
             made.close()
-            raise Unmeasured(f"{late}: {said}") from late
+            raise
         return made
+
+    def rise(self) -> None:
+        """Start the daemon, without a bridge or packet filter. Raises ``Unmeasured`` with its last words."""
+        at, log = self.folder, self.folder / "log"
+        (at / "daemon.json").write_text("{}")  # else it would read the machine's own
+        (at / "pid").unlink(missing_ok=True)
+        words = ["dockerd", "--config-file", f"{at}/daemon.json", "--host", f"unix://{at}/socket"]
+        words += ["--data-root", f"{at}/data", "--exec-root", f"{at}/exec", "--pidfile", f"{at}/pid"]
+        words += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        with log.open("ab") as out:
+            self.daemon = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        try:
+            until(self._answers, START_S, "dockerd answers")
+        except Unmeasured as late:
+            raise Unmeasured(f"{late}: {log.read_text(errors='replace').strip()[-300:]}") from late
+
+    def fall(self) -> None:
+        """End the daemon, which ends what it runs, and containerd."""
+        self.daemon.terminate()
+        try:
+            self.daemon.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
 
     def _answers(self) -> bool:
         if self.daemon.poll() is not None:
@@ -244,20 +253,26 @@ class Docker(Engine):
         return ["run", "--rm", "--network", "host", image.partition("@")[2]]
 
     def close(self) -> None:
-        """The daemon ends what it runs, containerd too."""
+        """See ``Engine``."""
         with suppress(Unmeasured, subprocess.SubprocessError):
             if left := self("ps", "--all", "--quiet").split():
                 self("rm", "--force", *left)
-        self.daemon.terminate()
-        try:
-            self.daemon.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self.daemon.kill()
-            self.daemon.wait()
+        self.fall()
+        for process in self._left():  # of a daemon that fell by itself
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
         for mounted in sorted(mounts(self.folder), reverse=True):
             subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
         del os.environ["DOCKER_HOST"]
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _left(self) -> Iterator[int]:
+        """Shims of containers, by the address in their argv, and what they run."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{self.folder}/exec/".encode() in (folder / "cmdline").read_bytes():
+                    children = (folder / "task" / folder.name / "children").read_text().split()
+                    yield from map(int, (folder.name, *children))
 
 
 class ContainerHouse(House):

@@ -102,6 +102,18 @@ def test_a_killed_app_and_a_killed_client_are_both_started_again_and_leave_nothi
     box.house.until(lambda: len(box.engine("ps", "--all", "--quiet").split()) == 1)
 
 
+@pytest.mark.parametrize("engine", ["docker"], indirect=True)
+def test_what_a_daemon_took_down_with_it_is_started_again_once_it_is_back(box: Box, alive: Any) -> None:
+    """An upgrade of docker ends its containers; nothing is left beside the ones that serve then."""
+    box.spawn(port="fresh", backoff={"initial_s": 0.1, "cap_s": 0.1})
+    before = box.house.serving("a")
+    box.engine.fall()
+    box.house.until(lambda: not alive(before["pid"]) and "Cannot connect to" in box.house.log("a"))
+    box.engine.rise()
+    box.house.serving("a", not_pid=before["pid"])
+    box.house.until(lambda: len(box.engine("ps", "--all", "--quiet").split()) == 1)
+
+
 def test_who_ignores_sigterm_is_killed_at_the_deadline(box: Box, alive: Any) -> None:
     """A stop ends, with everything that the container started."""
     box.spawn("trap '' TERM; echo up; while :; do sleep 0.1; done")

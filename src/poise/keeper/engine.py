@@ -53,7 +53,7 @@ class Engine:
         if self.name == "podman":
             return [*self._client(), "rm", "--force", "--ignore", "--time", "0", name]
         twice = f'"$@"; sleep {_REMOVE_AGAIN_S}; exec "$@"'
-        return ["/bin/sh", "-c", twice, "poise", *self._client(), "rm", "--force", name]
+        return ["/bin/sh", "-c", twice, "poise", *self._client(), "rm", "--force", "--volumes", name]
 
     def terminate(self, name: str) -> list[str]:
         """Return the argv that sends SIGTERM to the app."""
