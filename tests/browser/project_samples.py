@@ -274,6 +274,6 @@ def _preview(
     )  # fmt: skip
     return service_views.PreviewRow(
         branch=branch, label=label, commit=one.commit, state=state,
-        address=f"http://{one.host}:8080/" if answers else "", sentence=sentence(one),
+        address=f"http://{one.host}:8080/" if answers else "", told=f"T{sentence(one)[1:]}.",
         logs=links.logs(one.key), run=links.run("acme", one.run), until=until, once=str(k),
     )  # fmt: skip

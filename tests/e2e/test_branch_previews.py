@@ -62,15 +62,19 @@ class Branches:
     def __init__(self, house: House) -> None:
         self.house = house
 
-    def push(self, branch: str, says: str, before: str = "", amend: bool = False) -> None:
-        """A commit on ``branch`` that answers ``says``, pushed; with ``amend`` in place of the newest."""
+    def push(self, branch: str, says: str, before: str = "", amend: bool = False) -> str:
+        """A commit on ``branch`` that answers ``says``, pushed; with ``amend`` in place of the newest.
+
+        What the push said.
+        """
         git = self.house._git
         git("checkout", "-q", *([branch] if self.has(branch) else ["-b", branch, "main"]))
         self.house.write({"server.py": APP.format(says=says, before=before)})
         git("reset", "-q", "--soft", "HEAD~1" if amend else "HEAD")
         self.house.commit(f"feat: {says}")
-        git("push", "-q", *(["--force"] if amend else []), "poise", branch)
+        pushed = git("push", "-q", *(["--force"] if amend else []), "poise", branch)
         git("checkout", "-q", "main")
+        return str(pushed.stderr)
 
     def has(self, branch: str) -> bool:
         return self.house._git("rev-parse", "-q", "--verify", branch, check=False).returncode == 0
@@ -108,7 +112,8 @@ def test_a_pushed_branch_answers_at_its_own_host_until_it_is_deleted(branches: B
     """What reviewers look at is the branch; what users get is main, before, meanwhile and after."""
     host = "feature-login-2.app.localhost"
     before = branches.house.rollouts("app")
-    branches.push("feature/login-2", "login")
+    said = branches.push("feature/login-2", "login")
+    assert "note: feature/login-2 gets a preview of app once it is built. See: poise previews" in said
     branches.says(host, "login")
     assert branches.get("app.localhost") == (200, "main")
     branches.push("feature/login-2", "login again")
@@ -141,8 +146,9 @@ def test_what_does_not_start_says_why_and_what_answered_goes_on(branches: Branch
     assert branches.get("app.localhost") == (200, "main")
     told = [one for one in branches.house.events() if one["event"]["type"] == "dev.poise.preview.failed"]
     assert sentence in [one["event"]["summary"] for one in told]
-    assert sentence in branches.house.poise("previews").stderr
-    assert "feature/broken" in branches.house.poise("status").stdout
+    for command in ("previews", "status"):
+        answer = branches.house.poise(command)
+        assert f"T{sentence[1:]}. See: poise logs" in answer.stderr and "feature/broken" in answer.stdout
     stopped = branches.house.poise("previews", "stop", "feature/broken", "--reason", "seen enough")
     assert "stops the previews of feature/broken: seen enough" in stopped.stdout
     branches.is_gone(host)

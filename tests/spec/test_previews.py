@@ -46,6 +46,9 @@ def test_what_is_in_force_is_explained_with_the_service() -> None:
     web, project = declared.services[0], declared.project
     rows = {field: said for field, *said in explain(web, (), project.policy, project.previews)}
     assert rows["previews.max"] == ["3", "declared"] and rows["previews.life"] == ["1d", "default"]
+    assert rows["previews.services"] == ["every service with a port", "default"]
+    worker = explain(declared.services[1], (), project.policy, project.previews)
+    assert not [field for field, _, _ in worker if field.startswith("previews")], "nobody could look at it"
     assert not [field for field, _, _ in explain(web, (), project.policy) if field.startswith("previews")]
 
 

@@ -63,10 +63,10 @@ async def _stop(
         )  # fmt: skip
     branch = mine[0].branch
     if all(one.state is PreviewState.STOPPED for one in mine):
-        said = queries.preview_status(parts, max(mine, key=lambda one: one.changed_at)).sentence
+        last = queries.preview_status(parts, max(mine, key=lambda one: one.changed_at))
         raise Conflict(
             "POISE-R411", f"the previews of {branch} cannot be stopped", where=project,
-            why=f"{said[:1].upper()}{said[1:]}.", mend="A new commit to the branch brings them back.",
+            why=last.told, mend="A new commit to the branch brings them back.",
         )  # fmt: skip
     reason = parts.masker.text(data.reason.strip())
     order = PreviewOrder(project=project, label=label, by=by, reason=reason, at=parts.clock.now())

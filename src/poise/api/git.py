@@ -12,11 +12,13 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from poise.adapters.git.http_backend import is_push, serve_git
+from poise.adapters.git.standing import Standing
 from poise.api.access import PUBLIC, Unauthenticated, authenticate, basic_password, check
 from poise.api.errors import problem_of
 from poise.api.parts import Parts
 from poise.model.access import Principal, Role
 from poise.model.errors import NotFound, PoiseError
+from poise.model.service import Project
 
 _PATH = re.compile(r"/git/(?P<project>[a-z0-9][a-z0-9-]{0,39})\.git(?P<rest>/.*)")
 
@@ -58,12 +60,18 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         body=_body(receive),
         user=pusher.name,
         on_push=pushed,
+        standing=await _standing(parts, project),
     )
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     async for chunk in answer.body:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _standing(parts: Parts, project: str) -> Standing | None:
+    known, _ = await parts.store.get(Project, project)
+    return None if known is None else Standing(branch=known.branch, previews=known.previews)
 
 
 async def _pusher(parts: Parts, headers: dict[str, str]) -> Principal:

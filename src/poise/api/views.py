@@ -84,6 +84,11 @@ class PreviewStatus(Struct, frozen=True, kw_only=True):
     until: datetime
     sentence: str
 
+    @property
+    def told(self) -> str:
+        """Its sentence as it stands alone: on pages, below tables and in errors."""
+        return f"{self.sentence[:1].upper()}{self.sentence[1:]}."
+
 
 class Status(Struct, frozen=True, kw_only=True):
     """The whole house at one instant; ``open_incidents`` counts those that the asker may see."""

@@ -60,7 +60,7 @@ def status(service: str | None = None, *, everywhere: bool = False, common: Comm
         from poise.cli.previews import show
 
         output.say("")
-        show(found.previews)
+        show(found.previews, common)
     return None
 
 

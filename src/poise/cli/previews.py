@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import quote
 
@@ -32,20 +32,19 @@ def list_(*, common: Common = COMMON) -> None:
             "No branch has a preview. In poise.yaml, in kind Project: previews: {branches: 'feature/*'}."
         )
         return None
-    show(found)
-    for one in found:
-        if one.state is PreviewState.FAILED:
-            output.talk(common, f"{one.sentence}. See: poise logs {one.key}, poise logs run {one.run}")
-    return None
+    return show(found, common)
 
 
-def show(found: Iterable[PreviewStatus]) -> None:
-    """A row for each."""
+def show(found: Sequence[PreviewStatus], common: Common) -> None:
+    """A row for each; below, why those that failed did."""
     rows = [
-        (one.branch, one.service, one.state.value, one.commit[:10], _until(one), one.address or one.sentence)
+        (one.branch, one.service, one.state.value, one.commit[:8], _until(one), _address(one))
         for one in found
     ]
     output.table(("branch", "service", "state", "commit", "until", "address"), rows)
+    for one in found:
+        if one.state is PreviewState.FAILED:
+            output.talk(common, f"{one.told} See: poise logs {one.key}, poise logs run {one.run}")
 
 
 previews.command(list_, name="list")
@@ -87,6 +86,11 @@ def _all(client: Client, common: Common) -> list[PreviewStatus]:
 
 def _path(common: Common) -> str:
     return f"/api/v1/projects/{quote(project_of(common), safe='')}/previews"
+
+
+def _address(one: PreviewStatus) -> str:
+    """Where it is reached; of one that is stopped, why. Why one failed is told below the table."""
+    return one.address or (one.sentence if one.state is PreviewState.STOPPED else "–")
 
 
 def _until(one: PreviewStatus) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from poise.model.objective import IndicatorKind, Objective
 from poise.model.period import name
@@ -17,6 +18,7 @@ from poise.spec.explain_objective import measures
 from poise.spec.keys_policy import POLICY
 from poise.spec.keys_previews import PREVIEWS
 from poise.spec.keys_service import SERVICE
+from poise.spec.previews import shows
 from poise.spec.shape import Duration, Ratio, Record, Shape, Short, Size
 
 Source = Literal["declared", "default"]
@@ -46,9 +48,14 @@ def explain(
             source: Source = "default" if objective.source == "default" else "declared"
             rows.append((f"objectives.{objective.name}", _sentence(objective), source))
     rows += _rows(POLICY, policy, BudgetPolicy(), "policy.")
-    if previews.branches:
-        rows += _rows(PREVIEWS, previews, NO_PREVIEWS, "previews.")
+    if shows(previews, service):
+        rows += _rows(PREVIEWS, _spelt(previews), _spelt(NO_PREVIEWS), "previews.")
     return rows
+
+
+def _spelt(previews: Previews) -> Previews:
+    """To name no service is to name every one that can be looked at."""
+    return replace(previews, services=previews.services or ("every service with a port",))
 
 
 def _rows(record: Record, value: Struct, bare: Struct, prefix: str) -> Iterator[tuple[str, str, Source]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import convert
 
-from poise.model.service import Previews
+from poise.model.service import Previews, Service
 from poise.spec.problems import CONTRADICTION, UNKNOWN_NAME, Report, nearest, shown
 from poise.spec.read import Document, ServiceDocument, plain
 from poise.spec.workflow import branch_matches
@@ -16,6 +16,12 @@ from poise.spec.workflow import branch_matches
 def gets_preview(previews: Previews, branch: str) -> bool:
     """Whether a branch fits one of the patterns."""
     return any(branch_matches(pattern, branch) for pattern in previews.branches)
+
+
+def shows(previews: Previews, service: Service) -> bool:
+    """Whether such a branch shows this service: a worker would do the work of what is live."""
+    is_meant = not previews.services or service.name in previews.services
+    return bool(previews.branches) and is_meant and service.port is not None and not service.runs_elsewhere
 
 
 def previews_of(

@@ -38,7 +38,7 @@ def _row(parts: Parts, one: BranchPreview) -> PreviewRow:
         commit=status.commit,
         state=status.state,
         address=status.address,
-        sentence=status.sentence,
+        told=status.told,
         logs=links.logs(status.key),
         run=links.run(one.project, status.run),
         until=status.until,
@@ -60,7 +60,7 @@ def previews_card(rows: Sequence[PreviewRow], key: str, chrome: Chrome) -> h.Ele
     return card(
         "Branch previews",
         table("Branch previews", head, shown) if running else h.p(".mute")["None runs now."],
-        h.ul(".mute.notes")[(h.li[f"{_upper_first(row.sentence)}."] for row in told)] if told else None,
+        h.ul(".mute.notes")[(h.li[row.told] for row in told)] if told else None,
         id="previews",
     )
 
@@ -87,7 +87,3 @@ def _stop(row: PreviewRow, key: str, chrome: Chrome) -> h.Node:
         explain=f"the previews of {row.branch}, of every service. A new commit to it brings them back.",
         hidden={"once": row.once},
     )
-
-
-def _upper_first(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -140,7 +140,8 @@ class CapacityView(Struct, frozen=True, kw_only=True):
 class PreviewRow(Struct, frozen=True, kw_only=True):
     """The service as a branch has it. ``address`` is empty while nothing of it runs.
 
-    ``once`` is another one for each commit: what tells two orders to stop the same branch apart.
+    ``told`` is its sentence. ``once`` is another one for each commit: what tells two orders to stop the same
+    branch apart.
     """
 
     branch: str
@@ -148,7 +149,7 @@ class PreviewRow(Struct, frozen=True, kw_only=True):
     commit: str
     state: PreviewState
     address: str
-    sentence: str
+    told: str
     logs: str
     run: str
     until: datetime

@@ -14,7 +14,9 @@ import pytest
 
 from poise.adapters.git import GitRepositories
 from poise.adapters.git.http_backend import serve_git
+from poise.adapters.git.standing import Standing
 from poise.model.errors import NotFound, PoiseError, TooLarge
+from poise.model.service import Previews
 
 SERVICE = """
 apiVersion: poise.dev/v1
@@ -38,6 +40,7 @@ class Server:
     def __init__(self, repos: Path, limit_bytes: int = 2**24, timeout_s: float = 60.0) -> None:
         self.repos, self.limit_bytes, self.timeout_s = repos, limit_bytes, timeout_s
         self.pushes = 0
+        self.standing: Standing | None = None
         self.url = ""
 
     async def __aenter__(self) -> Server:
@@ -65,7 +68,7 @@ class Server:
                 answer = await serve_git(
                     self.repos, project=project, path_info=rest, query=query, method=method, headers=headers,
                     body=self._body(reader, headers), user="ada", on_push=self._pushed,
-                    limit_bytes=self.limit_bytes, timeout_s=self.timeout_s,
+                    standing=self.standing, limit_bytes=self.limit_bytes, timeout_s=self.timeout_s,
                 )  # fmt: skip
             except PoiseError as error:
                 writer.write(
@@ -159,6 +162,19 @@ async def test_a_push_with_an_unknown_key_is_refused_with_its_line(tmp_path: Pat
         assert repositories.branches("shop") == {}
         code, said = await git(copy, "push", f"{server.url}/shop.git", "main:topic")
         assert code == 0, said
+
+
+@pytest.mark.anyio
+async def test_a_branch_is_told_what_is_on_record(tmp_path: Path, copy: Path) -> None:
+    """The server knows what is declared; the hook, three processes further down, says what follows."""
+    GitRepositories(tmp_path / "repos").ensure("shop")
+    await commit(copy, {"poise.yaml": SERVICE})
+    async with Server(tmp_path / "repos") as server:
+        await git(copy, "push", f"{server.url}/shop.git", "main")
+        server.standing = Standing(branch="main", previews=Previews(branches=("feature/*",)))
+        await commit(copy, {"a": "1"})
+        code, said = await git(copy, "push", f"{server.url}/shop.git", "main:feature/x")
+    assert code == 0 and "remote: note: feature/x gets a preview of hello once it is built" in said, said
 
 
 @pytest.mark.anyio

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from poise.adapters.git.command import environment
 from poise.adapters.git.repositories import PUSH_BYTES
+from poise.adapters.git.standing import Standing, told
 from poise.model.errors import Invalid, NotFound, PoiseError, TimedOut, TooLarge, Unreachable
 
 BODY_BYTES: Final = PUSH_BYTES
@@ -57,6 +58,7 @@ async def serve_git(
     body: AsyncIterator[bytes],
     user: str,
     on_push: Callable[[], None],
+    standing: Standing | None = None,
     limit_bytes: int = BODY_BYTES,
     timeout_s: float = SERVE_S,
 ) -> GitResponse:
@@ -64,13 +66,14 @@ async def serve_git(
 
     ``path_info`` is what follows the repository's name: ``/info/refs``, ``/git-upload-pack`` or
     ``/git-receive-pack``; ``headers`` have lower-case names; ``user`` is already authenticated and
-    allowed. ``on_push`` is called when a push's command has ended, whatever came of it.
+    allowed; ``standing`` is for the hook. ``on_push`` is called when a push's command has ended,
+    whatever came of it.
 
     Errors: ``NotFound`` for another path or no repository, ``TooLarge`` for a body over ``limit_bytes``,
     ``TimedOut`` after ``timeout_s``, ``Unreachable`` when git is not installed.
     """
     _check(repos, project, path_info, query, method)
-    env = _cgi(repos, project, path_info, query, method, headers, user)
+    env = {**_cgi(repos, project, path_info, query, method, headers, user), **told(standing)}
     backend = await _start(env)
     feeder = asyncio.create_task(_feed(backend, body, limit_bytes))
     served = _Served(backend, feeder, on_push if path_info == "/git-receive-pack" else None, timeout_s)

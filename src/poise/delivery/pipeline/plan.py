@@ -14,6 +14,7 @@ from poise.model.delivery import JobRun, StepRun
 from poise.model.errors import Invalid, PoiseError
 from poise.model.service import Previews, Service
 from poise.ports.artifacts import Repositories
+from poise.spec.previews import shows
 from poise.spec.service import Declared, parse_project
 from poise.spec.workflow import parse_workflow
 
@@ -88,12 +89,11 @@ def artifacts(
 
 
 def _previewed(sources: Sources, project: str, previews: Previews) -> tuple[str, ...]:
-    """The services of a commit that somebody can look at: a worker would do the work of what is live."""
+    """The services of a commit that somebody can look at."""
     if sources.declarations is None:
         return ()
     declared = parse_project(sources.declarations, project=project, filename=DECLARATIONS)
-    names = {one.name for one in declared.services if one.port is not None and not one.runs_elsewhere}
-    return tuple(sorted(names & set(previews.services) if previews.services else names))
+    return tuple(sorted({one.name for one in declared.services if shows(previews, one)}))
 
 
 def _released(declared: Declared, branch: str, previews: Collection[str]) -> Iterable[tuple[Service, ...]]:
