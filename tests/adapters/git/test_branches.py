@@ -85,7 +85,7 @@ def test_a_broken_declaration_before_the_released_branch_is_told_at_its_line(cop
     copy.on("feature/x", BROKEN)
     said = copy.push("feature/x")
     assert "main is not pushed yet" in said
-    assert "note: poise.yaml of feature/x will be refused; it is pushed all the same." in said
+    assert "note: poise.yaml of feature/x would be refused on main; it is pushed all the same." in said
     assert "poise.yaml:6:3" in said and "'port'" in said
 
 

@@ -85,7 +85,7 @@ def _told(one: Branch, now: Standing, released: str) -> Iterator[str]:
             f"its {pushed.DECLARATIONS} says what is. Push that first, then a new commit of {one.name}; or, "
             f"if this is what you release: git push poise {one.name}:{now.branch}"
         )
-        yield from _declared_badly(one)
+        yield from _declared_badly(one, now)
     elif one.is_new:
         patterns = ", ".join(now.previews.branches)
         why = f"previews are declared for {patterns}" if patterns else "the project declares no previews"
@@ -106,13 +106,13 @@ def _shown(one: Branch, now: Standing, released: str) -> str:
     return f"{one.name} gets a preview of {', '.join(plan.previews)} once it is built. See: poise previews"
 
 
-def _declared_badly(one: Branch) -> Iterator[str]:
+def _declared_badly(one: Branch, now: Standing) -> Iterator[str]:
     text = _sources(one.commit).declarations
     try:
         if text is not None:
             parse_project(text, project=pushed.project())
     except PoiseError as error:
-        yield _fails(f"{pushed.DECLARATIONS} of {one.name} will be refused", str(error))
+        yield _fails(f"{pushed.DECLARATIONS} of {one.name} would be refused on {now.branch}", str(error))
 
 
 def _fails(what: str, problem: str) -> str:

@@ -1,0 +1,71 @@
+"""What `poise previews` says of a branch, in the words that `poise status` and the page have."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from poise.model.branch_preview import BranchPreview, PreviewRevision, PreviewState, Stopped
+from poise.model.service import Service
+
+
+def preview(house: Any, state: PreviewState, reason: str = "", answers: bool = False) -> BranchPreview:
+    """The preview of branch feature/x, on record."""
+    web, _ = anyio.run(house.store.get, Service, "shop/production/web")
+    now = house.clock.at
+    revision = PreviewRevision(n=1, run=7, commit="c" * 40, digest="sha256:1", spec=web, since=now)
+    one = BranchPreview(
+        project="shop", branch="feature/x", label="feature-x", service="web", host="feature-x.web.localhost",
+        state=state, commit="c" * 40, run=7, taken_at=now, until=now + timedelta(hours=1), changed_at=now,
+        revisions=(revision,) if answers else (), reason=reason,
+        stopped=Stopped.ORDERED if state is PreviewState.STOPPED else None,
+    )  # fmt: skip
+    house.write(one)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("state", "answers"),
+    [
+        (PreviewState.BUILDING, False),
+        (PreviewState.STARTING, False),
+        (PreviewState.READY, True),
+        (PreviewState.FAILED, False),
+        (PreviewState.FAILED, True),
+    ],
+)
+def test_every_face_says_the_same_of_a_branch(
+    state: PreviewState, answers: bool, house: Any, served: str, online: Callable[..., Any]
+) -> None:
+    """One word for the state, one form of the commit, and why it failed wherever that is looked for."""
+    preview(house, state, "run 8 ended in failure" if state is PreviewState.FAILED else "", answers)
+    bearer = {"authorization": f"Bearer {house.credentials['owner']}"}
+    page = httpx2.get(f"{served}/services/shop/production/web", headers=bearer, trust_env=False).text
+    card = html.unescape(page.partition('id="previews"')[2].partition("</section>")[0])
+    assert f">{state.value}</p>" in card and ">cccccccc</a>" in card
+    told = "The preview of web on feature/x failed: run 8 ended in failure."
+    assert (told in card) is (state is PreviewState.FAILED)
+    for command in ("previews", "status"):
+        done = online(command)
+        (row,) = [line for line in done.out.splitlines() if line.startswith("feature/x")]
+        assert row.split()[1:4] == ["web", state.value, "cccccccc"]
+        assert ("http://feature-x.web.localhost" in row) is answers
+        assert (told in done.err) is (state is PreviewState.FAILED)
+
+
+def test_a_stopped_one_is_listed_with_why_and_stops_no_second_time(
+    house: Any, online: Callable[..., Any]
+) -> None:
+    """What comes too late ends as every order that does: exit code 4, and what helps."""
+    preview(house, PreviewState.STOPPED, "ben asked for it (seen)")
+    assert "the preview of web on feature/x is stopped: ben asked for it (seen)" in online("previews").out
+    assert "feature/x" not in online("status").out
+    late = online("previews", "stop", "feature/x")
+    assert late.code == 4 and "ben asked for it (seen)" in late.err and "A new commit" in late.err
+    assert online("previews", "stop", "feature/y").code == 3
