@@ -150,6 +150,24 @@ def test_undoing_is_evidence_both_ways(ratio_after: float, rule: str) -> None:
     assert made.explained is (rule == "undone-ended")
 
 
+def test_a_canary_that_was_taken_back_in_time_explains_nothing_that_begins_later() -> None:
+    """Its requests failed beyond doubt: without this rule it outshines the release that is live."""
+    bad = change(n=2, before_s=110.0, undone_at=ONSET - timedelta(seconds=100))
+    live = change(n=3, old=1, before_s=60.0)
+    flows = {
+        PAY: {
+            1: flow(-600, -60, 0.001),
+            2: flow(-110, -100, 0.4),
+            3: join(flow(-60, 0, 0.001), flow(0, 120, 0.4)),
+        }
+    }
+    made = diagnose(seen(bad, live, flows=flows), NOW)
+    assert rules(made, bad.subject) == ["undone-before"]
+    assert [one.subject for one in made.suspects] == [live.subject] and made.explained
+    went_on = {PAY: flows[PAY] | {1: join(flow(-600, -110, 0.001), flow(-110, 0, 0.4))}}
+    assert "undone-before" not in rules(diagnose(seen(bad, live, flows=went_on), NOW), bad.subject)
+
+
 def test_a_change_that_ran_well_for_long_is_suspected_less() -> None:
     late = {PAY: {1: flow(-600, -400, 0.001), 2: join(flow(-400, 0, 0.001), flow(0, 120, 0.3))}}
     made = diagnose(seen(change(before_s=400.0), flows=late), NOW)

@@ -35,6 +35,7 @@ UNMEASURED_HALF_LIFE_S: Final = 900.0
 READING_S: Final = 15.0  # between a failure and the reading that shows it
 AFTER_S: Final = 60.0  # an onset may be so late without the change being after it
 VERSIONLESS_S: Final = 90.0  # how soon after a scaling or an external change failures must rise
+ENDED: Final = 0.2  # failures of at most this share of their ratio have ended
 LOOKS_S: Final = (15.0, 60.0, 300.0)  # after the incident opened: more data
 LOOK_AGAIN_S: Final = 300.0
 SCORE_STEP: Final = 0.05  # a smaller difference of score is no news
@@ -133,7 +134,25 @@ def _innocent(one: Candidate, scene: Scene) -> Evidence | None:
         return _proof(one, "passed-on", text, {"own_share_ratio": own})
     if own is None and scene.answers_well(one.service) and not one.condemned:
         return _proof(one, "answers-well", f"{name} answers no worse than before the onset")
-    return _began_before(one, scene)
+    return _undone_before(one, scene) or _began_before(one, scene)
+
+
+def _undone_before(one: Candidate, scene: Scene) -> Evidence | None:
+    """It was taken back, its service answered well again, and only then did this begin."""
+    whole = scene.whole.get(one.service)
+    if one.undone_at is None or whole is None or one.undone_at.timestamp() + AFTER_S > scene.onset:
+        return None
+    undone = one.undone_at.timestamp()
+    between, since = whole.count(undone + READING_S, scene.onset - 1e-3), whole.count(scene.onset, scene.end)
+    if between.trials < MIN_TRIALS or between.ratio > ENDED * since.ratio:
+        return None
+    before_s = scene.onset - undone
+    text = (
+        f"it was undone {before_s:.0f} s before the onset, and {_name(one.service)} answered well in between"
+    )
+    return _proof(
+        one, "undone-before", text, {"before_s": before_s, "between_ratio": round(between.ratio, 4)}
+    )
 
 
 def _began_before(one: Candidate, scene: Scene) -> Evidence | None:
@@ -280,7 +299,7 @@ def _undone(one: Candidate, scene: Scene) -> Evidence | None:
     if after.trials < MIN_TRIALS or during.bad < MIN_BAD:
         return None
     numbers = {"during_ratio": round(during.ratio, 4), "after_ratio": round(after.ratio, 4)}
-    if after.ratio <= 0.2 * during.ratio:
+    if after.ratio <= ENDED * during.ratio:
         return _proof(one, "undone-ended", "it was undone and the failures ended", numbers)
     if after.ratio >= 0.5 * during.ratio:
         return _proof(one, "undone-went-on", "it was undone and the failures went on", numbers)
