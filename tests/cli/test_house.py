@@ -155,3 +155,10 @@ def test_a_credential_helper_answers_git_from_the_token_file(house: Any, poise: 
     (house.data / "token").write_text("poise_id_secret")
     assert poise("git-credential", "get").out == "username=poise\npassword=poise_id_secret\n"
     assert poise("git-credential", "erase").out == ""
+
+
+def test_down_says_where_it_looked_when_nothing_runs(poise: Run, tmp_path: Path) -> None:
+    """Whoever set another folder before would leave a house running without knowing it."""
+    done = poise("down", "--data", str(tmp_path / "other"))
+    assert done.code == 0 and f"Nothing runs from {tmp_path}/other" in done.err
+    assert not (tmp_path / "other").exists()

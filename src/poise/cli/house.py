@@ -187,11 +187,13 @@ def down(
     except Unreachable:
         pid = 0
     _await_end(pid)
-    if not keep_workloads:
-        from poise.adapters.keeper.stop import stop_workloads
+    if keep_workloads:
+        return output.talk(common, "Poise is down; workloads go on.")
+    from poise.adapters.keeper.stop import stop_workloads
 
-        stop_workloads(data)
-    output.talk(common, "Poise is down." if not keep_workloads else "Poise is down; workloads go on.")
+    if stop_workloads(data) or pid:
+        return output.talk(common, "Poise is down.")
+    return output.talk(common, f"Nothing runs from {data}. Another folder: --data, or POISE_DATA.")
 
 
 def _await_end(pid: int) -> None:

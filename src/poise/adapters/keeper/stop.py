@@ -15,10 +15,10 @@ from poise.model.errors import Unreachable
 STOP_PATIENCE_S: Final = 30.0
 
 
-def stop_workloads(data: Path) -> None:
+def stop_workloads(data: Path) -> bool:
     """Stop everything the keeper runs, gently, and the keeper itself; returns once all have ended.
 
-    Nothing to do when none runs. The keeper ends last, so its end is the end of all.
+    False: no keeper ran. The keeper ends last, so its end is the end of all.
     """
 
     async def stop() -> int | None:
@@ -32,6 +32,8 @@ def stop_workloads(data: Path) -> None:
         return ending
 
     ending = anyio.run(stop)
-    if ending is not None:
-        select.select([ending], [], [], STOP_PATIENCE_S)
-        os.close(ending)
+    if ending is None:
+        return False
+    select.select([ending], [], [], STOP_PATIENCE_S)
+    os.close(ending)
+    return True
