@@ -158,7 +158,7 @@ def test_a_canary_that_was_taken_back_in_time_explains_nothing_that_begins_later
         PAY: {
             1: flow(-600, -60, 0.001),
             2: flow(-110, -100, 0.4),
-            3: join(flow(-60, 0, 0.001), flow(0, 120, 0.4)),
+            3: join(flow(-60, -20, 0.001), flow(-20, 120, 0.4)),  # the alert came 20 s after the cause
         }
     }
     made = diagnose(seen(bad, live, flows=flows), NOW)

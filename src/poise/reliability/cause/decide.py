@@ -36,6 +36,7 @@ READING_S: Final = 15.0  # between a failure and the reading that shows it
 AFTER_S: Final = 60.0  # an onset may be so late without the change being after it
 VERSIONLESS_S: Final = 90.0  # how soon after a scaling or an external change failures must rise
 ENDED: Final = 0.2  # failures of at most this share of their ratio have ended
+QUIET_S: Final = 30.0  # of good answers after a change was undone
 LOOKS_S: Final = (15.0, 60.0, 300.0)  # after the incident opened: more data
 LOOK_AGAIN_S: Final = 300.0
 SCORE_STEP: Final = 0.05  # a smaller difference of score is no news
@@ -138,21 +139,21 @@ def _innocent(one: Candidate, scene: Scene) -> Evidence | None:
 
 
 def _undone_before(one: Candidate, scene: Scene) -> Evidence | None:
-    """It was taken back, its service answered well again, and only then did this begin."""
+    """It was taken back, its service answered well again, and only then did this begin.
+
+    The half minute after it tells; the time up to the onset does not, for an alert is later than its cause.
+    """
     whole = scene.whole.get(one.service)
     if one.undone_at is None or whole is None or one.undone_at.timestamp() + AFTER_S > scene.onset:
         return None
     undone = one.undone_at.timestamp()
-    between, since = whole.count(undone + READING_S, scene.onset - 1e-3), whole.count(scene.onset, scene.end)
-    if between.trials < MIN_TRIALS or between.ratio > ENDED * since.ratio:
+    end = undone + READING_S + QUIET_S
+    then, since = whole.count(undone + READING_S, end), whole.count(scene.onset, scene.end)
+    if then.trials < MIN_TRIALS or then.ratio > ENDED * since.ratio:
         return None
     before_s = scene.onset - undone
-    text = (
-        f"it was undone {before_s:.0f} s before the onset, and {_name(one.service)} answered well in between"
-    )
-    return _proof(
-        one, "undone-before", text, {"before_s": before_s, "between_ratio": round(between.ratio, 4)}
-    )
+    text = f"it was undone {before_s:.0f} s before the onset, and {_name(one.service)} answered well then"
+    return _proof(one, "undone-before", text, {"before_s": before_s, "ratio_then": round(then.ratio, 4)})
 
 
 def _began_before(one: Candidate, scene: Scene) -> Evidence | None:
