@@ -13,7 +13,7 @@ demo: .venv/ready .venv/debian-demo ## the whole loop on an example shop: make d
 	@$(BIN)/poise demo $(ARGS)
 
 test: .venv/ready .venv/debian-test ## every test but the minutes-long: make test ARGS='tests/model -k budget'
-	@$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -m 'not slow' --numprocesses 3 --dist loadgroup $(ARGS)
 
 test-slow: .venv/ready .venv/debian-test ## the minutes-long tests
 	@$(BIN)/pytest -m slow --timeout 1200 $(ARGS) || [ $$? = 5 ]  # 5: there are none
