@@ -293,8 +293,8 @@ class House:
                 self.loop.wake("rollout", service)
 
     async def follow_fleet(self) -> None:
-        """What the keeper tells of a replica is looked at at once."""
-        await self.fleet.follow(lambda service: self.loop.wake("fleet", service))
+        """What the keeper tells of a replica is looked at at once; while one starts, queries stand still."""
+        await self.fleet.follow(lambda service: self.loop.wake("fleet", service), self.queries.stand_aside)
 
     async def keep_keeper(self) -> None:
         """A keeper is there whenever this process runs; what it tells of a build step wakes its run."""

@@ -71,8 +71,13 @@ class FleetController:
             return ref.key.rsplit("/", 2)[0]
         return None
 
-    async def follow(self, wake: Callable[[str], None]) -> None:
-        """Until cancelled: have a service looked at as soon as one of its processes changed."""
+    async def follow(
+        self, wake: Callable[[str], None], starts: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        """Until cancelled: have a service looked at as soon as one of its processes changed.
+
+        ``starts``: whether one starts now, or (False) has come up or is gone for good.
+        """
         after: int | None = None
         while True:
             try:
@@ -85,6 +90,7 @@ class FleetController:
                             self._listed = None  # what was listed before is no longer so
                             if event.kind == "stopped" and event.exit and _is_killed(event.exit):
                                 self._killed.add(event.key)
+                            starts(event.kind not in ("connected", "stopped"))
                             wake(match["service"])
             except Unreachable:
                 await anyio.sleep(FOLLOW_AGAIN_S)

@@ -230,3 +230,60 @@ def test_limits_are_told_as_what_they_are(run: Callable[..., None]) -> None:
             await asked(worker, "up", limits=Limits(series=10))
 
     run(scene)
+
+
+def state_of(pid: int) -> str:
+    """The letter that the kernel has for a process: T while it stands still."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+async def until_state(pid: int, still: bool) -> None:
+    async with asyncio.timeout(10):
+        while (state_of(pid) == "T") is not still:
+            await asyncio.sleep(0.005)
+
+
+def test_queries_stand_aside_while_a_workload_starts_and_then_end_as_usual(run: Callable[..., None]) -> None:
+    """Who looks at a dashboard waits a moment longer; who waits for the service does not."""
+
+    async def scene(worker: QueryWorker) -> None:
+        await asked(worker, "up")
+        (pid,) = worker.pids
+        worker.stand_aside(True)
+        await until_state(pid, True)
+        late = asyncio.create_task(asked(worker, "count(up)"))
+        worker.stand_aside(False)
+        await until_state(pid, False)
+        assert (await late)["data"]["result"][0]["value"] == [600, "50"]
+
+    run(scene)
+
+
+def test_a_workload_that_never_comes_up_holds_queries_back_for_a_part_of_the_time(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poise.adapters.worker.pool.EASE_SHARE", 1e-3)
+
+    async def scene(worker: QueryWorker) -> None:
+        await asked(worker, "up")
+        (pid,) = worker.pids
+        worker.stand_aside(True)
+        await until_state(pid, True)
+        await until_state(pid, False)  # by itself
+        worker.stand_aside(True)  # it crashed, and starts again
+        assert state_of(pid) != "T"
+        assert (await asked(worker, "count(up)"))["status"] == "success"
+
+    run(scene)
+
+
+def test_who_stands_aside_is_killed_like_any_other(run: Callable[..., None]) -> None:
+    async def scene(worker: QueryWorker) -> None:
+        await asked(worker, "up")
+        (pid,) = worker.pids
+        worker.stand_aside(True)
+        await until_state(pid, True)
+        await worker.close()
+        assert not Path(f"/proc/{pid}").exists()
+
+    run(scene)

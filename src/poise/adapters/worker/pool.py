@@ -35,6 +35,8 @@ QUEUE: Final = 512  # that wait for a worker; sixteen dashboards of a dozen char
 MEMORY_BYTES: Final = 2 << 30
 GRACE_S: Final = 2.0  # past its time, for a query to end by itself
 SETTLE_S: Final = 1.0  # for a query that was given up
+EASE_S: Final = 0.5  # at most so long in one go do queries stand still for a workload that starts
+EASE_SHARE: Final = 0.2  # of the time at most: a workload that crashes all the time ends no dashboard
 AHEAD_BYTES: Final = 8 << 20  # read before the asker has taken any, so that a slow one holds no worker
 READER: Final = "poise.adapters.blocks:BlockReader"
 
@@ -63,6 +65,8 @@ class QueryWorker:
         self._idle: list[_Process] = []
         self._all: set[_Process] = set()
         self._settling: set[asyncio.Task[None]] = set()
+        self._easing: asyncio.TimerHandle | None = None
+        self._eased_at, self._ease_from = 0.0, 0.0
 
     async def ask(self, job: str, argument: Struct, seconds: float = 30.0) -> AsyncGenerator[bytes, None]:
         """The answer in pieces, which are only to be passed on. Close the generator to give the query up.
@@ -104,6 +108,33 @@ class QueryWorker:
         for process in list(self._all):
             self._end(process)
         await asyncio.gather(*self._settling, return_exceptions=True)
+
+    def stand_aside(self, aside: bool) -> None:
+        """Queries stand still, until they may go on or ``EASE_S`` is over: what starts has the machine.
+
+        A low priority is not enough where there are as many workers as processors: what starts is moved
+        between them, and waits at each. Nothing where they stood still lately, for ``EASE_SHARE``'s sake.
+        """
+        loop = asyncio.get_running_loop()
+        if not aside:
+            self._go_on()
+            return
+        if self._easing is not None or loop.time() < self._ease_from:
+            return
+        self._eased_at = loop.time()
+        self._easing = loop.call_later(EASE_S, self._go_on)
+        for process in self._all:
+            process.signal(signal.SIGSTOP)
+
+    def _go_on(self) -> None:
+        if self._easing is None:
+            return
+        self._easing.cancel()
+        self._easing = None
+        now = asyncio.get_running_loop().time()
+        self._ease_from = now + (now - self._eased_at) * (1.0 / EASE_SHARE - 1.0)
+        for process in self._all:
+            process.signal(signal.SIGCONT)
 
     @property
     def pids(self) -> list[int]:
