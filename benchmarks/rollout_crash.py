@@ -24,6 +24,7 @@ from poise.model.service import StrategyKind
 HALTING = Path(__file__).parent / "bench" / "halting.py"
 ENDINGS = ("promoted", "taken back")
 READY_S = 30.0
+ASK_S = 5.0  # between acknowledged writes: each makes a project, and a house of a thousand starts late
 GOALS = [
     Goal("ended_between", at_most=0),
     Goal("ended_s_max", at_most=10.0),
@@ -155,7 +156,7 @@ def try_strategy(strategy: str, given: argparse.Namespace) -> Trial:
         versions = Versions(house, strategy)
         trial = Trial(house, versions, versions.begin(1))
         with (
-            Witness(house, house.folder.name) as witness,
+            Witness(house, house.folder.name, ASK_S) as witness,
             InForce(house.data / "envoy" / "admin.sock") as in_force,
             Loading(house.ingress_port, HOST, given.rate) as load,
         ):

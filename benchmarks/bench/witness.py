@@ -29,8 +29,8 @@ class Witness:
     ``acknowledged``: names of projects whose creation was answered with success.
     """
 
-    def __init__(self, house: House, mark: str) -> None:
-        self._house, self._mark = house, mark
+    def __init__(self, house: House, mark: str, ask_s: float = ASK_S) -> None:
+        self._house, self._mark, self._ask_s = house, mark, ask_s
         self._over = threading.Event()
         self.doubled: set[str] = set()
         self.acknowledged: list[str] = []
@@ -43,7 +43,7 @@ class Witness:
     def __enter__(self) -> Self:
         self._threads = [
             threading.Thread(target=self._repeat, args=(deed, pause_s), daemon=True)
-            for deed, pause_s in ((self._look, LOOK_S), (self._follow, LOOK_S), (self._ask, ASK_S))
+            for deed, pause_s in ((self._look, LOOK_S), (self._follow, LOOK_S), (self._ask, self._ask_s))
         ]
         for thread in self._threads:
             thread.start()
