@@ -26,6 +26,7 @@ from poise.balance.gate.facts import Question
 from poise.delivery.rollout.decide import decide
 from poise.delivery.rollout.facts import Seen
 from poise.delivery.rollout.sequential import Total
+from poise.model.attestation import Outcome, Verification
 from poise.model.balance import Budget, Verdict
 from poise.model.delivery import ChangeClass, Rollout, RolloutState
 from poise.model.fleet import Replica, Route
@@ -94,10 +95,14 @@ def _seen(
     live: Rollout, canary: Rollout, answer: Verdict | None, route: Route,
     counted: dict[int, tuple[int, int]], now: datetime, rate: float,
 ) -> Seen:  # fmt: skip
+    verified = Verification(
+        rollout=canary.key, release=canary.release, digest=canary.digest, outcome=Outcome.VERIFIED,
+        rule="verified", text="it was built here", at=START,
+    )  # fmt: skip
     replicas = [Replica(service=SERVICE.key, rollout=2, index=i, ready=True) for i in range(canary.replicas)]
     return Seen(
         key=SERVICE.key, service=SERVICE, rollouts=(live, canary), verdict=answer, route=route,
-        replicas=tuple(replicas), measured_at=now, objective_bad_ratio=OBJECTIVE_BAD,
+        replicas=tuple(replicas), verification=verified, measured_at=now, objective_bad_ratio=OBJECTIVE_BAD,
         budget_allowed=OBJECTIVE_BAD * rate * PERIOD_S,
         totals=tuple(Total(rollout=n, epoch="e", trials=t, failures=f) for n, (t, f) in counted.items()),
     )  # fmt: skip
