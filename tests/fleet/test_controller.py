@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +18,7 @@ from poise.model.acts import SpawnReplica
 from poise.model.delivery import RolloutState
 from poise.model.fleet import Replica
 from poise.model.record import Intent, Write
-from poise.ports.runtime import ExitRecord, Process
+from poise.ports.runtime import ExitRecord, Process, RuntimeEvent
 from poise.ports.store import IntentState, Transaction
 
 from .conftest import KEY, NOW, SERVICE, rollout
@@ -91,3 +93,42 @@ def test_how_a_replica_ended_is_told_in_words(end: ExitRecord, crashed: bool, wo
     """A leak is its own doing, though the kernel is who killed it; a kill by hand is not."""
     seen = _process(Process(key="k", spec_hash="h", state="backoff", last_exit=end))
     assert (seen.crashed, seen.ended) == (crashed, words)
+
+
+class _Tells:
+    """A keeper that tells these events, and then nothing more."""
+
+    def __init__(self, *events: RuntimeEvent) -> None:
+        self.events = events
+
+    async def hello(self) -> Any:
+        return self.events[0]
+
+    @asynccontextmanager
+    async def watch(self, after: int) -> AsyncIterator[AsyncIterator[RuntimeEvent]]:
+        async def told() -> AsyncIterator[RuntimeEvent]:
+            for event in self.events:
+                yield event
+            await anyio.sleep_forever()
+
+        yield told()
+
+
+@pytest.mark.parametrize(("again", "killed"), [(False, True), (True, False)])
+def test_a_replica_that_comes_back_under_its_key_was_not_killed(again: bool, killed: bool) -> None:
+    """Scaled in with force and out again: its next end is its own."""
+    stop = RuntimeEvent(seq=1, at=1.0, kind="stopped", key=REPLICA.key, exit=ExitRecord(at=1.0, signal=9))
+    events = (stop, RuntimeEvent(seq=2, at=2.0, kind="spawned", key=REPLICA.key)) if again else (stop,)
+
+    async def followed() -> frozenset[str]:
+        runtime: Any = _Tells(*events)
+        fleet = FleetController(MemoryStore(), runtime, _NoEnvoy(), _Unheard(), lambda *_: None)  # type: ignore[arg-type]
+        woken: list[str] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(fleet.follow, woken.append)
+            while len(woken) < len(events):
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        return fleet._killed_of([REPLICA])
+
+    assert (REPLICA.key in anyio.run(followed)) is killed

@@ -88,6 +88,7 @@ class FleetController:
                         match = _REPLICA_KEY.fullmatch(event.key)
                         if match:
                             self._listed = None  # what was listed before is no longer so
+                            self._killed.discard(event.key)  # of an earlier life under the same key
                             if event.kind == "stopped" and event.exit and _is_killed(event.exit):
                                 self._killed.add(event.key)
                             starts(event.kind not in ("connected", "stopped"))
@@ -139,7 +140,7 @@ class FleetController:
         )
 
     def _killed_of(self, replicas: Iterable[Replica]) -> frozenset[str]:
-        """Which were killed when they were stopped; forgotten with the replica itself."""
+        """Which were killed when they were stopped; a new life under the same key begins anew."""
         return frozenset(replica.key for replica in replicas if replica.key in self._killed)
 
     def _heard(self, replicas: Iterable[Replica]) -> dict[str, Probed]:
