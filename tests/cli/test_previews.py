@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-import anyio
 import httpx2
 import pytest
+from msgspec.structs import replace
+from tests.api.test_branch_previews import shown
 
-from poise.model.branch_preview import BranchPreview, PreviewRevision, PreviewState, Stopped
-from poise.model.service import Service
+from poise.model.branch_preview import BranchPreview, PreviewState, Stopped
 
 
 def preview(house: Any, state: PreviewState, reason: str = "", answers: bool = False) -> BranchPreview:
     """The preview of branch feature/x, on record."""
-    web, _ = anyio.run(house.store.get, Service, "shop/production/web")
-    now = house.clock.at
-    revision = PreviewRevision(n=1, run=7, commit="c" * 40, digest="sha256:1", spec=web, since=now)
-    one = BranchPreview(
-        project="shop", branch="feature/x", label="feature-x", service="web", host="feature-x.web.localhost",
-        state=state, commit="c" * 40, run=7, taken_at=now, until=now + timedelta(hours=1), changed_at=now,
-        revisions=(revision,) if answers else (), reason=reason,
-        stopped=Stopped.ORDERED if state is PreviewState.STOPPED else None,
-    )  # fmt: skip
+    stopped = Stopped.ORDERED if state is PreviewState.STOPPED else None
+    one = shown(house, state, reason)
+    one = replace(one, stopped=stopped, revisions=one.revisions if answers else ())
     house.write(one)
     return one
 

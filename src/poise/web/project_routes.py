@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import anyio.to_thread
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from poise.api import oncall as rota
@@ -31,9 +30,8 @@ from poise.web import (
 from poise.web import delivery as delivery_page
 from poise.web import oncall as oncall_page
 from poise.web import scorecard as scorecard_page
+from poise.web.forms import Asked, Form
 
-Asked = Request[Any, Any, Any]
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 Choice = Annotated[str, QueryParameter(max_length=100)]
 PAGE: Final[dict[str, Any]] = {
     "media_type": MediaType.HTML,

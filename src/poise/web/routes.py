@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from poise.api.access import PUBLIC, SESSION_COOKIE, revoke_session
@@ -41,10 +40,9 @@ from poise.web import (
     traces_routes,
     views,
 )
+from poise.web.forms import Asked, Form
 from poise.web.series import CHART_WINDOWS
 
-Asked = Request[Any, Any, Any]
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 Window = Annotated[str, QueryParameter(max_length=10)]
 PAGE: dict[str, Any] = {"media_type": MediaType.HTML, "opt": {"permission": "viewer", "page": True}}
 
