@@ -52,7 +52,8 @@ def main() -> int:
 
 def _remark(lines: Sequence[Sequence[str]], standing: Standing | None) -> None:
     """Imported here: most pushes are of the released branch alone."""
-    if any(ref.startswith("refs/heads/") for *_, ref in lines if ref != f"refs/heads/{pushed.head()}"):
+    released = f"refs/heads/{pushed.head()}"
+    if any(ref.startswith("refs/heads/") for *_, ref in lines if ref != released):
         from poise.adapters.git.branches import remarks
 
         for remark in remarks(lines, standing):
